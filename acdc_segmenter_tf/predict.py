@@ -1,0 +1,168 @@
+"""Scan -> label map on the scan's own grid, by a trained run or the authors' released weights.
+
+    python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from acdc_segmenter_tf import released
+from acdc_segmenter_tf.model import build
+from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, UNET3D_MODIFIED, Recipe
+from shared import cli, clinical, inference, preprocess, training, volume
+from shared.datasets import acdc
+from shared.errors import InputError
+from shared.postprocess import largest_components
+
+SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network with its weights, how its input is prepared, and what its classes are called on disk."""
+
+    model: keras.Model
+    recipe: Recipe
+    structures: dict[int, str]  # label value on disk -> name
+
+
+def prepare(scan, recipe, anti_alias=False):
+    """Scan (x, y, z) -> network input: z-scored over the native volume, resampled linearly, cropped or padded (sheet 2).
+
+    Raises:
+        InputError: a constant scan; more slices than a 3D network takes.
+    """
+    return onto_network_grid(preprocess.zscore(scan), recipe, order=1, anti_alias=anti_alias)
+
+
+def prepare_labels(labels, recipe):
+    """Class indices (x, y, z) -> the same on the network's grid, by nearest neighbour."""
+    return onto_network_grid(labels, recipe, order=0)
+
+
+def onto_network_grid(scan, recipe, order, anti_alias=False):
+    spacing_mm, shape = network_grid(scan, recipe)
+    resampled = preprocess.resample(scan, spacing_mm, order, edge_rule(recipe), anti_alias)
+    if resampled.array.shape[2] > shape[2]:
+        slices, extent = resampled.array.shape[2], scan.array.shape[2] * scan.spacing_mm[2]
+        raise InputError(f"the scan spans {extent:.0f} mm ({slices} slices of {spacing_mm[2]:g} mm), the 3D network takes {shape[2]}")
+    return preprocess.crop_or_pad(resampled, shape)
+
+
+def network_grid(scan, recipe):
+    """Voxel size (mm) and shape of the prepared scan; 2D networks leave z as it is."""
+    if len(recipe.image_shape) == 3:
+        return recipe.spacing_mm, recipe.image_shape
+    return (*recipe.spacing_mm, scan.spacing_mm[2]), (*recipe.image_shape, scan.array.shape[2])
+
+
+def edge_rule(recipe):
+    """scikit-image, which the authors used, mixes the border of 2D images with 0 and cuts that of volumes (sheet 2)."""
+    return "zero" if len(recipe.image_shape) == 3 else "blend"
+
+
+def predict(segmenter, scan):
+    """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
+
+    Args:
+        segmenter: a `Segmenter`.
+        scan: `Volume` (x, y, z) or (x, y, z, t).
+
+    Raises:
+        InputError: as `prepare`.
+    """
+    frames = [predict_frame(segmenter, scan.frame(t)) for t in range(scan.frames)]
+    classes = frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
+    values = np.array([0, *segmenter.structures], np.uint8 if max(segmenter.structures) < 256 else np.uint16)
+    return scan.with_array(values[classes])
+
+
+def predict_frame(segmenter, scan):
+    """Class indices (x, y, z) of one frame: prepare -> network -> softmax back onto the scan's grid -> argmax -> components."""
+    recipe = segmenter.recipe
+    prepared = prepare(scan, recipe, recipe.anti_alias_inference)
+    if len(recipe.image_shape) == 3:
+        probabilities = inference.probabilities(segmenter.model, prepared.array[None, ..., None], 1)[0]
+        classes = restore(prepared.with_array(probabilities), scan, recipe)
+    else:
+        classes = np.concatenate([
+            predict_slices(segmenter, preprocess.slab(prepared, z, z + SLICES_AT_ONCE), preprocess.slab(scan, z, z + SLICES_AT_ONCE))
+            for z in range(0, scan.array.shape[2], SLICES_AT_ONCE)
+        ], axis=2)  # fmt: skip
+    return largest_components(classes)
+
+
+def predict_slices(segmenter, prepared, scan):
+    images = np.moveaxis(prepared.array, 2, 0)[..., None]  # (z, x, y, 1)
+    probabilities = inference.probabilities(segmenter.model, images, segmenter.recipe.batch_size)  # (z, x, y, classes)
+    return restore(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, segmenter.recipe)
+
+
+def restore(probabilities, scan, recipe):
+    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's: what was cropped away is 0 (sheet 7)."""
+    resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe)[0])
+    pasted = preprocess.crop_or_pad(probabilities, resampled_shape)
+    native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe), recipe.anti_alias_inference)
+    return native.array.argmax(axis=3).astype(np.uint8)
+
+
+def load(weights):
+    """The `Segmenter` of a run folder, of the best.weights.h5 in one, or of a TensorFlow 1 checkpoint of the authors.
+
+    Raises:
+        InputError: none of these, or weights that do not fit.
+    """
+    weights = Path(weights)
+    folder = weights if weights.is_dir() else weights.parent
+    if (folder / "run.json").is_file() and (weights.is_dir() or weights.name.endswith(".h5")):
+        return load_run(folder)
+    if weights.name.endswith(".h5"):
+        raise InputError(f"{weights}: expected the run's run.json beside it, which says what network the weights are for")
+    model = released.load_released(None, weights)
+    recipe = UNET3D_MODIFIED if len(model.input_shape) == 5 else UNET2D_MODIFIED
+    return Segmenter(model, Recipe(**{**vars(recipe), "image_shape": model.input_shape[1:-1]}), acdc.STRUCTURES)
+
+
+def load_run(folder):
+    try:
+        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in record["recipe"].items()})
+        structures = {int(value): name for value, name in record["structures"].items()}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / 'run.json'}: not a run of this package ({error})") from error
+    with training.precision(recipe.precision):
+        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+    path = folder / training.BEST
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the run has not come to its first validation yet")
+    try:
+        model.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: does not fit the network {recipe.network} of run.json ({str(error).splitlines()[0]})") from error
+    return Segmenter(model, recipe, structures)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m acdc_segmenter_tf.predict", description=__doc__.splitlines()[0])
+    parser.add_argument("--weights", required=True, type=Path, help="run folder, its best.weights.h5, or a released checkpoint")
+    parser.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder")
+    parser.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
+    parser.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
+    parser.add_argument("--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order")
+    cli.add_debug(parser)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        jobs = clinical.jobs(options.scans, options.ed, options.es, options.output)
+        segmenter = load(options.weights)
+        tables = clinical.segment(jobs, lambda scan: predict(segmenter, scan), segmenter.structures, options.ed, options.es)
+        clinical.write_tables(*tables, options.output)
+        print(f"next: open {jobs[0].output} over {jobs[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Baumgartner, Koch, Pollefeys, Konukoglu 2017, "An Exploration of 2D and 3D Deep Learning Techniques for Cardiac MR Image
+Segmentation", arXiv 1709.04496 (ACDC challenge, STACOM 2017).
+
+    python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
+
+should take about a day per experiment on one GPU (the paper: 24 h on a Titan Xp) and reach a mean Dice of 0.950 / 0.893 / 0.899
+(LV / RV / Myo, the 2D U-Net (mod.) with weighted cross entropy). What each number comes from: "paper", "authors' code" (the
+released TensorFlow 1 code), or "ours" where both are silent.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    network: str
+    width: int
+    structures: tuple[str, ...]
+    spacing_mm: tuple[float, ...]
+    image_shape: tuple[int, ...]
+    anti_alias_inference: bool
+    loss: str
+    background_weight: float
+    foreground_weight: float
+    rotation_deg: float
+    scale_crop_px: int
+    flip: bool
+    batch_size: int
+    steps: int
+    learning_rate: float
+    final_learning_rate: float
+    warmup_learning_rate: float
+    warmup_steps: int
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    validate_every: int
+    validation_modulus: int
+    precision: str
+
+
+UNET2D_MODIFIED = Recipe(
+    network="unet2d_modified",
+    width=64,  # paper 2.2, figure 2
+    structures=("RV", "Myo", "LV"),  # paper 2: label values 1, 2, 3
+    spacing_mm=(1.36719, 1.36719),  # authors' code; the paper rounds to 1.37; slices keep their spacing
+    image_shape=(212, 212),  # authors' code; the paper's 396 x 396 is this plus the zeros padded inside the network
+    anti_alias_inference=False,  # paper; the authors' code smooths before down-sampling since February 2019
+    loss="weighted_cross_entropy",  # authors' code; the numbers of Table 2 are those of this loss (README, deviations)
+    background_weight=0.1,  # paper 2.3
+    foreground_weight=0.3,  # paper 2.3
+    rotation_deg=0.0,  # paper: no augmentation; authors' code, FCN-8 from February 2019: 15
+    scale_crop_px=0,  # authors' code: 30, switched off everywhere
+    flip=False,  # paper: no augmentation; authors' code, FCN-8 from February 2019: True
+    batch_size=10,  # authors' code
+    steps=3_020_000,  # authors' code: 20000 epochs of 151 steps, cut by the 24 h of the paper
+    learning_rate=0.01,  # paper 2.3
+    final_learning_rate=0.01,  # paper: constant
+    warmup_learning_rate=0.001,  # authors' code
+    warmup_steps=50,  # authors' code
+    beta_1=0.9,  # paper 2.3
+    beta_2=0.999,  # paper 2.3
+    epsilon=1e-8,  # authors' code: TensorFlow 1's default; Keras' is 1e-7
+    validate_every=100,  # authors' code
+    validation_modulus=5,  # authors' code: a patient validates iff its number modulo 5 is 0
+    precision="float32",  # ours: both silent, the hardware of 2017 computed in it
+)
+
+UNET3D_MODIFIED = replace(
+    UNET2D_MODIFIED,
+    network="unet3d_modified",
+    width=32,  # paper 2.2: the first convolution
+    spacing_mm=(2.5, 2.5, 5.0),  # paper 3
+    image_shape=(116, 116, 28),  # authors' code; the paper's 204 x 204 x 60 includes the network's padding
+    batch_size=1,  # authors' code
+    steps=3_200_000,  # authors' code: 20000 epochs of 160 steps
+)
+
+RECIPES = {
+    "unet2d_modified_wxent": UNET2D_MODIFIED,
+    "unet2d_modified_xent": replace(UNET2D_MODIFIED, loss="cross_entropy"),
+    "unet2d_modified_dice": replace(UNET2D_MODIFIED, loss="dice_foreground"),  # ours: the 2017 code's variant, of three
+    "unet2d_wxent": replace(UNET2D_MODIFIED, network="unet2d"),
+    "fcn8_wxent": replace(UNET2D_MODIFIED, network="fcn8", image_shape=(224, 224)),  # authors' code
+    "unet3d_modified_wxent": UNET3D_MODIFIED,
+    "unet3d_wxent": replace(UNET3D_MODIFIED, network="unet3d"),  # ours: its loss is not known, it has no result in the paper
+}
+DEFAULT = "unet2d_modified_wxent"
+
+
+def quick(recipe):
+    """The same experiment, narrower and shorter: a real result in minutes on two CPU cores."""
+    shorter = replace(recipe, steps=1500, final_learning_rate=1e-4, precision="auto")
+    if len(recipe.image_shape) == 3:
+        return replace(shorter, width=8, image_shape=(84, 84, 28), steps=480, validate_every=80)
+    return replace(shorter, width=16, image_shape=(160, 160) if recipe.network == "fcn8" else (164, 164))
+
+
+PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+
+# The paper's tables (its section 4), over the 20 validation patients. A column is (structure, phase, measure), a row (label,
+# experiment, structure, cells); a structure that the column leaves open is the row's. Phase "" pools ED and ES. A cell is
+# (mean, std), a correlation, or (bias, lower limit, upper limit) of agreement.
+PUBLISHED = {
+    1: {
+        "title": "Losses, 2D U-Net (mod.), ED and ES pooled (40 volumes)",
+        "columns": [(structure, "", measure) for structure in ("LV", "RV", "Myo") for measure in ("dice", "assd_mm")],
+        "rows": [
+            ("Cross entropy", "unet2d_modified_xent", None,
+             [(0.950, 0.029), (0.43, 0.41), (0.891, 0.084), (1.06, 1.04), (0.888, 0.031), (0.52, 0.22)]),
+            ("Weighted cross entropy", "unet2d_modified_wxent", None,
+             [(0.950, 0.036), (0.52, 0.75), (0.893, 0.083), (1.04, 1.06), (0.899, 0.032), (0.51, 0.35)]),
+            ("Dice", "unet2d_modified_dice", None,
+             [(0.944, 0.051), (0.56, 0.77), (0.843, 0.137), (2.13, 2.03), (0.891, 0.029), (0.55, 0.24)]),
+        ],
+    },
+    2: {
+        "title": "Architectures (20 volumes per phase)",
+        "columns": [(None, phase, measure) for phase in ("ED", "ES") for measure in ("dice", "assd_mm", "hausdorff_mm")],
+        "rows": [
+            ("FCN-8", "fcn8_wxent", "LV",
+             [(0.960, 0.018), (0.41, 0.49), (5.77, 3.05), (0.926, 0.061), (0.64, 0.80), (7.31, 3.39)]),
+            ("2D U-Net", "unet2d_wxent", "LV",
+             [(0.965, 0.014), (0.36, 0.38), (5.63, 2.79), (0.937, 0.051), (0.54, 0.64), (6.85, 3.52)]),
+            ("2D U-Net (mod.)", "unet2d_modified_wxent", "LV",
+             [(0.966, 0.017), (0.37, 0.48), (5.71, 4.22), (0.935, 0.042), (0.67, 0.92), (8.23, 8.29)]),
+            ("3D U-Net (mod.)", "unet3d_modified_wxent", "LV",
+             [(0.939, 0.022), (0.63, 0.50), (8.69, 4.25), (0.905, 0.039), (0.70, 0.38), (9.13, 4.10)]),
+            ("FCN-8", "fcn8_wxent", "RV",
+             [(0.932, 0.025), (0.57, 0.45), (12.24, 5.51), (0.835, 0.100), (1.63, 1.07), (13.89, 4.24)]),
+            ("2D U-Net", "unet2d_wxent", "RV",
+             [(0.936, 0.028), (0.65, 0.48), (12.43, 6.13), (0.838, 0.085), (1.72, 1.22), (14.52, 5.28)]),
+            ("2D U-Net (mod.)", "unet2d_modified_wxent", "RV",
+             [(0.934, 0.039), (0.66, 0.74), (12.17, 6.02), (0.852, 0.095), (1.42, 1.19), (13.46, 6.24)]),
+            ("3D U-Net (mod.)", "unet3d_modified_wxent", "RV",
+             [(0.888, 0.069), (1.17, 1.21), (14.91, 5.02), (0.781, 0.101), (2.26, 1.40), (16.24, 5.39)]),
+            ("FCN-8", "fcn8_wxent", "Myo",
+             [(0.869, 0.029), (0.55, 0.23), (9.16, 6.74), (0.890, 0.027), (0.62, 0.24), (9.69, 5.28)]),
+            ("2D U-Net", "unet2d_wxent", "Myo",
+             [(0.885, 0.027), (0.52, 0.29), (9.01, 7.66), (0.904, 0.029), (0.55, 0.28), (10.06, 5.79)]),
+            ("2D U-Net (mod.)", "unet2d_modified_wxent", "Myo",
+             [(0.892, 0.027), (0.45, 0.22), (8.65, 6.02), (0.906, 0.034), (0.56, 0.44), (9.66, 6.21)]),
+            ("3D U-Net (mod.)", "unet3d_modified_wxent", "Myo",
+             [(0.802, 0.053), (0.91, 0.34), (11.87, 6.25), (0.839, 0.066), (0.90, 0.42), (10.95, 3.47)]),
+        ],
+    },
+    3: {
+        "title": "Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml)",
+        "columns": [(None, "", "ef_correlation"), (None, "ED", "volume_correlation"), (None, "ES", "volume_correlation"),
+                    (None, "", "ef_agreement"), (None, "ED", "volume_agreement"), (None, "ES", "volume_agreement")],
+        "rows": [
+            ("LV", "unet2d_modified_wxent", "LV",
+             [0.972, 0.998, 0.994, (-0.45, -9.68, 8.78), (1.28, -7.27, 9.83), (2.55, -14.86, 19.96)]),
+            ("RV", "unet2d_modified_wxent", "RV",
+             [0.868, 0.961, 0.965, (6.25, -13.08, 25.58), (-0.45, -28.89, 27.99), (-8.08, -33.87, 17.71)]),
+            ("Myo", "unet2d_modified_wxent", "Myo",
+             [None, 0.995, 0.988, None, (-5.24, -15.27, 4.79), (-0.71, -17.89, 16.47)]),
+        ],
+    },
+}  # fmt: skip

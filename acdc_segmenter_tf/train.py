@@ -1,0 +1,198 @@
+"""Train one experiment of the paper, predict its held-out patients and score them.
+
+    python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
+"""
+
+import argparse
+import concurrent.futures
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from acdc_segmenter_tf import predict as prediction
+from acdc_segmenter_tf.model import build
+from acdc_segmenter_tf.predict import prepare, prepare_labels
+from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
+from shared import augment, cli, datasets, losses, preprocess, runs, sampling, splits, training, volume
+from shared.errors import InputError
+from shared.files import fingerprint, write_json
+from shared.pipeline import Batches
+from shared.progress import Progress, duration
+
+LOSSES = {
+    "cross_entropy": lambda recipe: losses.CrossEntropy(),
+    "weighted_cross_entropy": lambda recipe: losses.CrossEntropy(
+        [recipe.background_weight] + [recipe.foreground_weight] * len(recipe.structures)
+    ),
+    "dice_foreground": lambda recipe: losses.SoftDice(foreground_only=True),  # authors' code of 2017; `dice_onlyfg` of 2019
+    "dice_all_classes": lambda recipe: losses.SoftDice(foreground_only=False),  # authors' code of 2019, `dice`
+    "dice_paper_formula": lambda recipe: losses.PooledOverlap(),  # the formula as printed
+}
+
+
+def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper", fold=0, seed=0, command=""):
+    """Run one experiment in its folder below `workdir`, or go on with it, and return the folder.
+
+    Args:
+        recipe: a `Recipe`.
+        cases: all labelled cases of the data set; the recipe's rule splits them.
+        dataset, experiment, preset, fold: name the run folder.
+        seed: of weights, shuffling and augmentation.
+        command: kept in the run's record.
+
+    Raises:
+        InputError: data that cannot be used, or a folder that holds another run.
+    """
+    started = time.monotonic()
+    cases = [case for case in cases if case.label is not None]
+    split = splits.by_number(cases, recipe.validation_modulus, fold)
+    values = datasets.values_of(cases[0].structures, recipe.structures)
+    digests = runs.fingerprints(cases)
+    folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
+    record = runs.open_run(folder, {
+        "package": "acdc_segmenter_tf", "experiment": experiment, "preset": preset, "dataset": dataset, "fold": fold, "seed": seed,
+        "recipe": vars(recipe), "structures": {str(value): cases[0].structures[value] for value in values},
+        "split": vars(split), "data": fingerprint(*digests), "backend": keras.backend.backend(),
+    }, command)  # fmt: skip
+    if runs.is_done(folder):
+        print(f"done: {folder / 'summary.md'}")
+        return folder
+
+    stored = store(recipe, cases, digests, Path(workdir) / "cache")
+    train_paths = [stored[case.name] for case in split.of(cases, "train")]
+    validation_paths = [stored[case.name] for case in split.of(cases, "validation")]
+    record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
+
+    training.seed_everything(seed)
+    with training.precision(recipe.precision) as precision:
+        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+    loss = LOSSES[recipe.loss](recipe)
+    examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
+    batches = Batches(examples(train_paths, seed), recipe.batch_size, augmentation(recipe))
+    validation = examples(validation_paths, seed)
+    print(f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
+          f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}")  # fmt: skip
+    result = training.fit(
+        model, batches, steps=recipe.steps, loss=loss, optimizer=optimizer(recipe), augment=augment.affine,
+        validate=lambda model: validate(model, validation, loss, recipe.batch_size), validate_every=recipe.validate_every,
+        monitor="val_dice", folder=folder,
+    )  # fmt: skip
+    record["seconds"]["train"] = round(result.pop("seconds"), 1)
+    record["result"] = {**result, "precision": precision}
+    write_json(folder / "run.json", record)
+
+    segmenter = prediction.load(folder)
+    headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "",
+                f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}."]  # fmt: skip
+    runs.evaluate(folder, split.of(cases, "test"), lambda scan: prediction.predict(segmenter, scan), record, headline)
+    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
+    return folder
+
+
+def store(recipe, cases, digests, cache):
+    """Prepared cases on disk, name -> path; the key is the content of the scan, the geometry of the recipe and this code."""
+    code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
+    settings = fingerprint(recipe.structures, recipe.spacing_mm, recipe.image_shape, *code)
+
+    def one(case, digest):
+        def make():
+            image, labels = datasets.load_image(case), datasets.load_labels(case, recipe.structures)
+            volume.check_same_grid(image, labels, (case.image, case.label))
+            try:
+                return prepare(image, recipe).array, prepare_labels(labels, recipe).array
+            except InputError as error:
+                raise InputError(f"{case.image}: {error}") from error
+
+        return sampling.store(cache, fingerprint(digest, settings), make)
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        paths = Progress("preparing", len(cases)).over(pool.map(one, cases, digests))
+        return {case.name: path for case, path in zip(cases, paths, strict=True)}
+
+
+def optimizer(recipe):
+    """Adam with the recipe's schedule."""
+    return keras.optimizers.Adam(Schedule(recipe), beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
+
+
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """The warm-up rate for the first steps, then half a cosine from the rate to the final one: constant where they are equal."""
+
+    def __init__(self, recipe):
+        self.recipe = recipe
+
+    def __call__(self, step):
+        recipe = self.recipe
+        step = ops.cast(step, "float32")
+        done = ops.minimum(step / recipe.steps, 1)
+        rate = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * (1 + ops.cos(np.pi * done)) / 2
+        return ops.where(step < recipe.warmup_steps, recipe.warmup_learning_rate, rate)
+
+    def get_config(self):
+        return {"recipe": self.recipe}
+
+
+def augmentation(recipe):
+    """`draw(rng)` of the recipe's random transforms; None where it has none.
+
+    Raises:
+        InputError: transforms asked of a 3D network; the authors have them in 2D only.
+    """
+    if not (recipe.rotation_deg or recipe.scale_crop_px or recipe.flip):
+        return None
+    if len(recipe.image_shape) == 3:
+        raise InputError("rotation_deg, scale_crop_px and flip are for the 2D networks")
+    return lambda rng: augment.draw_affine(
+        rng, recipe.image_shape, rotation_deg=recipe.rotation_deg, crop_px=recipe.scale_crop_px, flip=recipe.flip
+    )
+
+
+def validate(model, examples, loss, batch_size):
+    """Mean loss and selection Dice over all validation examples, batch norm in inference mode."""
+    loss_sum, dice_sum = 0.0, 0.0
+    for start in range(0, len(examples), batch_size):
+        images, labels = zip(*map(examples.one, range(start, min(start + batch_size, len(examples)))), strict=True)
+        images, labels = np.stack(images), np.stack(labels)
+        filled = np.concatenate([images, np.repeat(images[-1:], batch_size - len(images), axis=0)])
+        logits = np.asarray(model.predict_on_batch(filled))[: len(images)]
+        loss_sum += float(loss(labels, logits)) * len(images)
+        dice_sum += selection_dice(labels, logits.argmax(axis=-1), logits.shape[-1]).sum()
+    return {"val_loss": loss_sum / len(examples), "val_dice": float(dice_sum / len(examples))}
+
+
+def selection_dice(labels, predicted, classes):
+    """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10): a class absent in both counts 0 (sheet 6).
+
+    Args:
+        labels, predicted: (B, ...) class indices.
+
+    Returns:
+        (B,) float64.
+    """
+    axes = tuple(range(1, labels.ndim))
+    scores = []
+    for value in range(1, classes):
+        a, b = labels == value, predicted == value
+        scores.append(2 * np.sum(a & b, axis=axes) / (a.sum(axis=axes) + b.sum(axis=axes) + 1e-10))
+    return np.mean(scores, axis=0)
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m acdc_segmenter_tf.train", description=__doc__.splitlines()[0])
+    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        recipe = cli.override(PRESETS[options.preset](RECIPES[options.experiment]), options.set)
+        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
+        command = shlex.join(["python", "-m", "acdc_segmenter_tf.train", *(sys.argv[1:] if arguments is None else arguments)])
+        train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
+              fold=options.fold, seed=options.seed, command=command)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

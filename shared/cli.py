@@ -1,0 +1,91 @@
+"""What all commands share: their arguments, and errors as one line with exit status 2."""
+
+import contextlib
+import dataclasses
+import json
+import sys
+import traceback
+from pathlib import Path
+
+from shared.datasets import DATASETS
+from shared.errors import InputError
+
+
+@contextlib.contextmanager
+def one_line_errors(debug=False):
+    """End with one line on stderr and status 2 on bad input or a failing disk; `debug` shows the traceback as well."""
+    try:
+        yield
+    except (InputError, OSError, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+
+
+def add_debug(parser):
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+
+def add_data(parser, required=True):
+    """--dataset and --data-root."""
+    parser.add_argument("--dataset", required=required, choices=DATASETS, help="layout of the data")
+    parser.add_argument("--data-root", type=Path, help="folder the data was unpacked to (the phantom needs none)")
+
+
+def add_run(parser, recipes, default, presets):
+    """The arguments of a training command."""
+    add_data(parser)
+    parser.add_argument("--experiment", default=default, choices=recipes, help=f"which row of the paper (default: {default})")
+    parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
+    parser.add_argument("--fold", type=int, default=0, help="which part is held out (default: 0, the paper's)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe")
+    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
+    add_debug(parser)
+
+
+def data_root(dataset, root, workdir):
+    """The given root, or for the phantom a folder of its own in `workdir`.
+
+    Raises:
+        InputError: no root for a data set that needs one.
+    """
+    if root is None and dataset != "phantom":
+        raise InputError(f"--data-root is needed: the folder that {dataset} was unpacked to")
+    return root or workdir / "phantom"
+
+
+def override(recipe, assignments):
+    """`recipe` with "field=value" texts applied, each value read as the field's type.
+
+    Raises:
+        InputError: no such field, or a value of another type.
+    """
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in vars(recipe):
+            raise InputError(f"--set {assignment}: expected FIELD=VALUE with a field of {', '.join(vars(recipe))}")
+        recipe = dataclasses.replace(recipe, **{name: parse(name, text, getattr(recipe, name))})
+    return recipe
+
+
+def parse(name, text, current):
+    """`text` as a value of the type of `current`; tuples as comma-separated items of the type of their first."""
+    if isinstance(current, tuple):
+        return tuple(parse(name, item.strip(), current[0]) for item in text.split(","))
+    if isinstance(current, str):
+        return text
+    try:
+        value = json.loads(text.lower())
+    except ValueError:
+        value = text
+    if isinstance(current, float) and type(value) is int:
+        value = float(value)
+    if type(value) is not type(current):
+        raise InputError(f"--set {name}={text}: expected a value of type {type(current).__name__}")
+    return value

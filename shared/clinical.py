@@ -1,0 +1,101 @@
+"""Segmenting scans from file to file, and what clinicians read off the label maps: volumes (ml), EF (%) and mass (g)."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import metrics, volume
+from shared.errors import InputError
+from shared.files import write_csv
+from shared.progress import Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to segment and the file that its label map goes to."""
+
+    scan: Path
+    output: Path
+
+
+def jobs(scans, ed, es, output):
+    """A `Job` for every scan; `ed` and `es` are scans too.
+
+    Raises:
+        InputError: no scans, ED and ES lists of different length, outputs that collide with each other or with a scan.
+    """
+    scans = list(dict.fromkeys([*scans, *ed, *es]))
+    if not scans:
+        raise InputError("no scans given: name at least one file, or --ed and --es files")
+    if len(ed) != len(es):
+        raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
+    if output.name.lower().endswith(volume.SUFFIXES):
+        if len(scans) > 1:
+            raise InputError(f"{output}: {len(scans)} label maps cannot go to one file; give a folder")
+        result = [Job(scans[0], output)]
+    else:
+        result = [Job(scan, output / f"{volume.stem(scan)}.nii.gz") for scan in scans]
+    taken = {}
+    for job in result:
+        if job.output.resolve() == job.scan.resolve():
+            raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
+        if job.output in taken:
+            raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
+        taken[job.output] = job.scan
+    return result
+
+
+def segment(scans, predict, structures, ed=(), es=()):
+    """Write the label map of every job, and return the tables of volumes and of function.
+
+    Args:
+        scans: list of `Job`.
+        predict: `predict(scan Volume) -> label map Volume`.
+        structures: label value -> name.
+        ed, es: scans (paths) of the same patients, in the same order.
+
+    Returns:
+        Rows of `volumes_ml` for every scan and frame; rows of `function` for every ED/ES pair and every cine.
+    """
+    table, functions = {}, []
+    for job in Progress("scan", len(scans)).over(scans):
+        labels = predict(volume.read(job.scan))
+        volume.write(labels, job.output)
+        table[job.scan] = volumes_ml(job.scan, labels, structures)
+        if labels.array.ndim == 4 and "LV" in structures.values():
+            by_lv = sorted(table[job.scan], key=lambda row: row["LV_ml"])
+            functions.append(function(by_lv[-1], by_lv[0], structures))
+    for ed_scan, es_scan in zip(ed, es, strict=True):
+        functions.append(function(table[ed_scan][0], table[es_scan][0], structures))
+    return [row for rows in table.values() for row in rows], functions
+
+
+def volumes_ml(scan, labels, structures):
+    """One row a frame: the volume of every structure in ml."""
+    return [
+        {"scan": str(scan), "frame": t + 1}
+        | {f"{name}_ml": metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm) for value, name in structures.items()}
+        for t in range(labels.frames)
+    ]
+
+
+def function(ed, es, structures):
+    """End-diastolic and end-systolic volume (ml) and ejection fraction (%) of both ventricles, myocardial mass (g) at ED."""
+    row = {"ed_scan": ed["scan"], "ed_frame": ed["frame"], "es_scan": es["scan"], "es_frame": es["frame"]}
+    for cavity in ("LV", "RV"):
+        if cavity in structures.values():
+            edv, esv = ed[f"{cavity}_ml"], es[f"{cavity}_ml"]
+            row |= {f"{cavity}_edv_ml": edv, f"{cavity}_esv_ml": esv, f"{cavity}_ef_percent": metrics.ejection_fraction(edv, esv)}
+    if "Myo" in structures.values():
+        row["Myo_mass_g"] = metrics.mass_g(ed["Myo_ml"])
+    return row
+
+
+def write_tables(volumes, functions, output):
+    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or beside the file `output`."""
+    is_file = output.name.lower().endswith(volume.SUFFIXES)
+    folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file else (output, "")
+    written = [(folder / f"{prefix}volumes.csv", volumes), (folder / f"{prefix}function.csv", functions)]
+    for path, rows in written:
+        if rows:
+            write_csv(path, rows)
+            print(f"wrote {path}")

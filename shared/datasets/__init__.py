@@ -1,0 +1,24 @@
+"""Where each data set's scans lie and what their labels mean: `find(name, root) -> list[Case]`."""
+
+from pathlib import Path
+
+from shared.datasets import acdc, lasc, nnunet, phantom
+from shared.datasets.case import Case, load_image, load_labels, values_of
+from shared.errors import InputError
+
+DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find}
+
+__all__ = ["DATASETS", "Case", "find", "load_image", "load_labels", "values_of"]
+
+
+def find(name, root):
+    """The cases of data set `name` below the folder `root`.
+
+    Raises:
+        InputError: an unknown data set, a missing folder, or whatever the data set's own reader refuses.
+    """
+    if name not in DATASETS:
+        raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
+    if name != "phantom" and not Path(root).is_dir():
+        raise InputError(f"{root}: no such folder; --data-root is where the data set {name!r} was unpacked")
+    return DATASETS[name](root)

@@ -1,0 +1,53 @@
+"""ACDC 2017 (Bernard et al., IEEE TMI 2018): short-axis cine MR, end-diastole and end-systole labelled.
+
+    ROOT[/training]/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}
+"""
+
+from pathlib import Path
+
+from shared.datasets.case import Case
+from shared.errors import InputError
+
+STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
+
+
+def find(root):
+    """The ED and ES cases of every patient below `root`, sorted.
+
+    Raises:
+        InputError: no patients, an Info.cfg that lacks a field, a frame that lacks its file.
+    """
+    root = Path(root)
+    folders = sorted(folder for base in (root, root / "training") for folder in base.glob("patient*") if folder.is_dir())
+    if not folders:
+        raise InputError(f"{root}: no ACDC patients; expected {root}/training/patient001/Info.cfg and so on")
+    return [case for folder in folders for case in patient_cases(folder)]
+
+
+def patient_cases(folder):
+    info = read_info(folder / "Info.cfg")
+    cases = []
+    for phase in ("ED", "ES"):
+        try:
+            frame = f"{folder.name}_frame{int(info[phase]):02d}"
+        except (KeyError, ValueError):
+            raise InputError(f"{folder / 'Info.cfg'}: expected a line '{phase}: FRAME', found {info.get(phase)!r}") from None
+        image, label = existing(folder, frame), existing(folder, f"{frame}_gt")
+        if image is None:
+            raise InputError(f"{folder / frame}.nii.gz: missing, though Info.cfg names it as {phase}")
+        cases.append(Case(patient=folder.name, phase=phase, image=image, label=label,
+                          group=info.get("Group", ""), structures=STRUCTURES))  # fmt: skip
+    return cases
+
+
+def read_info(path):
+    """The fields of an Info.cfg as text."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(f"{path}: missing or unreadable; every ACDC patient has one") from None
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines) if value.strip()}
+
+
+def existing(folder, name):
+    return next((path for path in (folder / f"{name}.nii.gz", folder / f"{name}.nii") if path.is_file()), None)

@@ -1,0 +1,80 @@
+"""`Case`: one labelled (or to be labelled) scan of one patient, and how its voxels are read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared import volume
+from shared.errors import InputError
+from shared.volume import Volume
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One scan.
+
+    Attributes:
+        patient: identifier; all scans of a patient share it, and splits keep them together.
+        phase: "ED", "ES" or "" where a scan has no phase.
+        image: file (or DICOM folder) of the scan.
+        label: file of the reference label map, None where there is none.
+        group: diagnosis or another stratum, "" where unknown.
+        structures: label value on disk -> structure name, background left out.
+    """
+
+    patient: str
+    phase: str
+    image: Path
+    label: Path | None
+    group: str
+    structures: Mapping[int, str]
+
+    @property
+    def name(self):
+        return f"{self.patient}_{self.phase}" if self.phase else self.patient
+
+
+def load_image(case) -> Volume:
+    """The scan of `case`.
+
+    Raises:
+        InputError: as `volume.read`, and for a cine.
+    """
+    image = volume.read(case.image)
+    if image.array.ndim != 3:
+        raise InputError(f"{case.image}: expected one 3D frame, found a cine of {image.frames} frames")
+    return image
+
+
+def load_labels(case, structures) -> Volume:
+    """The reference of `case` as uint8 classes: i + 1 where `structures[i]` is, 0 elsewhere (other structures included).
+
+    Raises:
+        InputError: no reference, a label value that the data set does not define, another grid than the scan's.
+    """
+    if case.label is None:
+        raise InputError(f"{case.image}: case {case.name} has no reference label map")
+    labels = volume.read_labels(case.label)
+    unknown = sorted(set(np.unique(labels.array).tolist()) - {0, *case.structures})
+    if unknown:
+        known = ", ".join(f"{value} {name}" for value, name in case.structures.items())
+        raise InputError(f"{case.label}: unknown label values {unknown}; expected 0 background, {known}")
+    table = np.zeros(max(case.structures) + 1, np.uint8)
+    for value, class_index in values_of(case.structures, structures).items():
+        table[value] = class_index
+    return labels.with_array(table[labels.array])
+
+
+def values_of(on_disk, structures):
+    """Label value on disk -> class index, for the wanted `structures` (names compare without case).
+
+    Raises:
+        InputError: a wanted structure that the data set lacks.
+    """
+    value_of = {name.casefold(): value for value, name in on_disk.items()}
+    missing = [name for name in structures if name.casefold() not in value_of]
+    if missing:
+        raise InputError(f"no label for {', '.join(missing)}: the data set has {', '.join(on_disk.values())}")
+    return {value_of[name.casefold()]: index for index, name in enumerate(structures, start=1)}

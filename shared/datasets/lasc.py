@@ -1,0 +1,29 @@
+"""LASC 2018, the Atrial Segmentation Challenge (Xiong et al., Medical Image Analysis 2021): LGE-MR of the left atrium.
+
+    ROOT[/Training Set]/<CASE>/{lgemri.nrrd, laendo.nrrd}
+"""
+
+from pathlib import Path
+
+from shared.datasets.case import Case
+from shared.errors import InputError
+
+STRUCTURES = {255: "LA"}
+
+
+def find(root):
+    """The cases below `root`, sorted.
+
+    Raises:
+        InputError: no cases.
+    """
+    root = Path(root)
+    scans = sorted(scan for base in (root, root / "Training Set") for scan in base.glob("*/lgemri.nrrd"))
+    if not scans:
+        raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/lgemri.nrrd'")
+    labels = [scan.with_name("laendo.nrrd") for scan in scans]
+    return [
+        Case(patient=scan.parent.name, phase="", image=scan, label=label if label.is_file() else None, group="",
+             structures=STRUCTURES)  # fmt: skip
+        for scan, label in zip(scans, labels, strict=True)
+    ]

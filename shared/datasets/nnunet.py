@@ -1,0 +1,50 @@
+"""Anybody's own scans, in the folder layout of nnU-Net.
+
+    ROOT/dataset.json                  {"labels": {"background": 0, "RV": 1, ...}, "file_ending": ".nii.gz", ...}
+    ROOT/imagesTr/<CASE>_0000.nii.gz   one channel
+    ROOT/labelsTr/<CASE>.nii.gz
+
+A case named `<PATIENT>_ED`, `<PATIENT>_ES` or `<PATIENT>_frameNN` belongs to <PATIENT>; any other name is a patient of its own.
+"""
+
+import json
+import re
+from pathlib import Path
+
+from shared.datasets.case import Case
+from shared.errors import InputError
+
+PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)
+
+
+def find(root):
+    """The training cases below `root`, sorted.
+
+    Raises:
+        InputError: a dataset.json that is missing, broken or without integer labels; no images; several channels.
+    """
+    root = Path(root)
+    description = root / "dataset.json"
+    try:
+        content = json.loads(description.read_text(encoding="utf-8"))
+        structures = {int(value): name for name, value in content["labels"].items() if int(value) != 0}
+        ending = content.get("file_ending", ".nii.gz")
+    except FileNotFoundError:
+        raise InputError(f"{description}: missing; expected the nnU-Net layout with dataset.json, imagesTr, labelsTr") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{description}: expected a 'labels' table of name: integer ({error})") from error
+    images = sorted((root / "imagesTr").glob(f"*_0000{ending}"))
+    if not images:
+        raise InputError(f"{root / 'imagesTr'}: no images named <CASE>_0000{ending}")
+    if any((root / "imagesTr").glob(f"*_0001{ending}")):
+        raise InputError(f"{root / 'imagesTr'}: several channels a case (_0001); the networks here take one")
+    return [one_case(image, root / "labelsTr", ending, structures) for image in images]
+
+
+def one_case(image, labels, ending, structures):
+    name = image.name.removesuffix(f"_0000{ending}")
+    label = labels / f"{name}{ending}"
+    match = PHASE.fullmatch(name)
+    patient, phase = (match["patient"], match["phase"]) if match else (name, "")
+    return Case(patient=patient, phase=phase, image=image, label=label if label.is_file() else None, group="",
+                structures=structures)  # fmt: skip

@@ -1,0 +1,118 @@
+"""Predicted against reference label maps -> one row per case and structure (`cases.csv`), at the scan's native resolution.
+
+    python -m shared.evaluation PREDICTIONS REFERENCES --structures acdc [-o cases.csv]
+
+scores any two folders of label maps whose file names match. The rules for surfaces and empty masks are those of
+`shared.metrics`; `RULE` says them in one sentence for captions.
+"""
+
+import argparse
+from pathlib import Path
+
+from shared import cli, metrics, report, volume
+from shared.datasets import acdc, lasc
+from shared.errors import InputError
+from shared.files import write_csv
+from shared.progress import Progress
+
+STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
+RULE = (
+    "Per volume at native resolution, in mm: surface = mask voxels with a 6-neighbour outside the mask, exact Euclidean "
+    "distances; HD = maximum of both directions, ASSD = mean of the two directed means. Both masks empty: Dice 1, distances 0; "
+    "one empty: Dice 0, distances undefined and left out of n."
+)
+
+
+def score(predicted, reference, structures, about):
+    """Rows of one case, one per structure.
+
+    Args:
+        predicted, reference: label maps (`Volume`) on one grid.
+        structures: label value -> structure name.
+        about: columns that say which case this is, put first.
+
+    Raises:
+        InputError: the grids differ.
+    """
+    volume.check_same_grid(reference, predicted, ("the reference", f"prediction of {' '.join(map(str, about.values()))}"))
+    rows = []
+    for value, structure in structures.items():
+        a, b = predicted.array == value, reference.array == value
+        distances_mm = metrics.surface_distances_mm(a, b, reference.spacing_mm)
+        rows.append({
+            **about,
+            "structure": structure,
+            "dice": float(metrics.dice(a, b)),
+            "jaccard": float(metrics.jaccard(a, b)),
+            "sensitivity": float(metrics.sensitivity(a, b)),
+            "hausdorff_mm": metrics.hausdorff_of(*distances_mm),
+            "assd_mm": metrics.assd_of(*distances_mm),
+            "volume_ml": metrics.volume_ml(a, reference.spacing_mm),
+            "reference_ml": metrics.volume_ml(b, reference.spacing_mm),
+        })  # fmt: skip
+    return rows
+
+
+def score_folders(predictions, references, structures):
+    """Rows of every label map of `references` that `predictions` has too, matched by name without suffix.
+
+    A reference `NAME_gt` (ACDC) answers to the prediction `NAME`.
+
+    Raises:
+        InputError: a reference without prediction, or no references.
+    """
+    found = {volume.stem(path): path for path in label_maps(predictions)}
+    pairs = []
+    for path in label_maps(references):
+        name = volume.stem(path).removesuffix("_gt")
+        if volume.stem(path).endswith("_gt") or not path.with_name(path.name.replace(name, f"{name}_gt")).exists():
+            pairs.append((name, path))
+    missing = [name for name, _ in pairs if name not in found]
+    if missing:
+        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(pairs)} references, first {missing[0]}")
+    rows = []
+    for name, path in Progress("scoring", len(pairs)).over(pairs):
+        patient, _, phase = name.rpartition("_")
+        about = {"case": name, "patient": patient or name, "phase": phase if phase in ("ED", "ES") else "", "group": ""}
+        rows += score(volume.read_labels(found[name]), volume.read_labels(path), structures, about)
+    return rows
+
+
+def label_maps(folder):
+    """All label maps below `folder`, sorted by name."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    paths = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(volume.SUFFIXES))
+    if not paths:
+        raise InputError(f"{folder}: no label maps ({', '.join(volume.SUFFIXES)})")
+    return paths
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(prog="python -m shared.evaluation", description=__doc__.splitlines()[0])
+    parser.add_argument("predictions", type=Path, help="folder of predicted label maps")
+    parser.add_argument("references", type=Path, help="folder of reference label maps")
+    parser.add_argument("--structures", required=True, help="acdc, lasc, or VALUE=NAME,VALUE=NAME,...")
+    parser.add_argument("-o", "--output", type=Path, default=Path("cases.csv"))
+    cli.add_debug(parser)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        rows = score_folders(options.predictions, options.references, structures_of(options.structures))
+        write_csv(options.output, rows)
+        print("\n".join([*report.summarise(rows), "", RULE, "", f"wrote {options.output}"]))
+
+
+def structures_of(text):
+    """`acdc`, or `1=LV,2=RV`, as label value -> name."""
+    if text in STRUCTURES:
+        return STRUCTURES[text]
+    try:
+        return {int(value): name.strip() for value, name in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        known = ", ".join(STRUCTURES)
+        raise InputError(f"--structures {text}: expected one of {known}, or VALUE=NAME,VALUE=NAME,...") from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Batch normalisation that every network here uses: Keras' layer, through TensorFlow's fused kernel where there is one."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("shared")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last axis: same variables, same numbers, a third less time per training step.
+
+    Args:
+        unbiased: the moving variance receives the batch variance times n / (n - 1), as TensorFlow 1's fused layer did for 2D
+            images; otherwise the plain batch variance, as Keras does. Outputs in training use the plain one in both cases.
+        **options: of the Keras layer (`momentum`, `epsilon`, `name`, ...).
+    """
+
+    def __init__(self, unbiased=False, **options):
+        super().__init__(**options)
+        self.unbiased = unbiased
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            statistics = self.moving_mean, self.moving_variance
+            return self.normalised(inputs, *statistics)[0]
+        outputs, mean, variance = self.normalised(inputs)
+        if self.unbiased:
+            count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
+            variance = variance * (count / ops.maximum(count - 1, 1))
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving * self.momentum + batch * (1 - self.momentum))
+        return outputs
+
+    def normalised(self, inputs, mean=None, variance=None):
+        """Normalised inputs, with the given statistics or the batch's own; and the statistics used (variance without n / (n - 1))."""
+        if keras.backend.backend() == "tensorflow":
+            return self.normalised_fused(inputs, mean, variance)
+        values = ops.cast(inputs, "float32")
+        if mean is None:
+            mean, variance = ops.moments(values, axes=tuple(range(len(inputs.shape) - 1)))
+        outputs = ops.batch_normalization(values, mean, variance, -1, self.beta, self.gamma, self.epsilon)
+        return ops.cast(outputs, self.compute_dtype), mean, variance
+
+    def normalised_fused(self, inputs, mean, variance):
+        import tensorflow as tf
+
+        shape = ops.shape(inputs)
+        if len(shape) != 4:  # the kernel knows images only; statistics do not care how the voxels are arranged
+            inputs = ops.reshape(inputs, (shape[0], shape[1], -1, shape[-1]) if len(shape) > 3 else (shape[0], 1, -1, shape[-1]))
+        from_batch = mean is None
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, self.gamma, self.beta, mean, variance, epsilon=self.epsilon, is_training=from_batch
+        )
+        if from_batch:  # the kernel returns the variance times n / (n - 1)
+            count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
+            variance = variance * ((count - 1) / count)
+        return ops.reshape(outputs, shape), mean, variance
+
+    def get_config(self):
+        return {**super().get_config(), "unbiased": self.unbiased}

@@ -1,0 +1,2 @@
+from shared.phantom.heart import GROUPS, Patient, draw_patient
+from shared.phantom.mri import render

@@ -1,0 +1,38 @@
+"""What a long loop is doing and how long it will take: one line that is rewritten on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+
+class Progress:
+    """Count `total` steps and print `what`, the count, `detail` and the time left, at most every `every_s` seconds."""
+
+    def __init__(self, what, total, done=0, every_s=None):
+        self.what, self.total, self.done, self.first = what, total, done, done
+        self.terminal = sys.stdout.isatty()
+        self.every_s = every_s or (0.2 if self.terminal else 15.0)
+        self.start = self.shown = time.monotonic()
+
+    def step(self, detail=""):
+        self.done += 1
+        now = time.monotonic()
+        last = self.done >= self.total
+        if now - self.shown >= self.every_s or (last and now - self.start > 2):
+            self.shown = now
+            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
+            line = f"{self.what} {self.done}/{self.total}  {detail}  {f'{duration(left)} left' if left else duration(now - self.start)}"
+            print(f"\r{line:<100}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
+
+    def over(self, items):
+        """Yield `items`, a step after each."""
+        for item in items:
+            yield item
+            self.step()
+
+
+def duration(seconds):
+    """'45 s', '12 min' or '3 h 20 min'."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"

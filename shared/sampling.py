@@ -1,0 +1,74 @@
+"""What one training example is. Example i of epoch e depends on (seed, e, i) only, so any run can go on from any step.
+
+Prepared cases lie on disk as arrays of (image, label) voxels and are memory-mapped: a data set of any size needs the memory of
+one batch.
+"""
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from shared.files import written_whole
+
+VOXEL = np.dtype([("image", np.float32), ("label", np.uint8)])
+
+
+def store(folder, key, make):
+    """Path of the prepared case `key` in `folder`; `make() -> (image, label)`, both (x, y, z), is called where it is missing.
+
+    Processes that make the same case at once each write a whole file, and the last rename wins.
+    """
+    path = Path(folder) / f"{key}.npy"
+    if not path.exists():
+        image, label = make()
+        voxels = np.empty(image.shape, VOXEL, order="F")  # a slice is then one contiguous part of the file
+        voxels["image"], voxels["label"] = image, label
+        with written_whole(path) as temporary:
+            np.save(temporary, voxels)
+    return path
+
+
+class Examples:
+    """Shuffled without replacement in every epoch. Subclasses say what `one(position)` is, for positions 0 to len - 1."""
+
+    def __init__(self, paths, seed):
+        self.paths = tuple(paths)
+        self.seed = seed
+        self.shapes = [np.load(path, mmap_mode="r").shape for path in self.paths]
+        self._order = lru_cache(maxsize=4)(lambda epoch: np.random.default_rng((seed, epoch)).permutation(len(self)))
+
+    def example(self, epoch, index):
+        """Image (..., 1) float32 and label (...) uint8 of example `index` of `epoch`."""
+        return self.one(self._order(epoch)[index])
+
+    def rng(self, epoch, index):
+        """The generator that draws whatever is random about that example."""
+        return np.random.default_rng((self.seed, epoch, index))
+
+
+class Slices(Examples):
+    """Every slice of every case is an example: (x, y, 1) and (x, y)."""
+
+    @cached_property
+    def places(self):
+        return [(path, z) for path, shape in zip(self.paths, self.shapes, strict=True) for z in range(shape[2])]
+
+    def __len__(self):
+        return len(self.places)
+
+    def one(self, position):
+        path, z = self.places[position]
+        voxels = np.load(path, mmap_mode="r")[:, :, z]
+        return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])
+
+
+class Volumes(Examples):
+    """Every case is an example: (x, y, z, 1) and (x, y, z)."""
+
+    def __len__(self):
+        return len(self.paths)
+
+    def one(self, position):
+        voxels = np.load(self.paths[position], mmap_mode="r")
+        return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])

@@ -1,0 +1,72 @@
+"""Which patients train, validate and test. Splits are by patient, deterministic, and written into every run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import InputError
+
+
+@dataclass(frozen=True)
+class Split:
+    """Patient identifiers of the three sides; `test` is disjoint from both others, or is the validation side itself."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self):
+        sides = [("train", self.train), ("validation", self.validation)]
+        if set(self.test) != set(self.validation):
+            sides.append(("test", self.test))
+        for i, (name, patients) in enumerate(sides):
+            if not patients:
+                raise InputError(f"no patient left on the {name} side of the split: more patients are needed")
+            for other_name, others in sides[i + 1 :]:
+                both = sorted(set(patients) & set(others))
+                if both:
+                    raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)}")
+
+    def of(self, cases, side):
+        """The cases whose patient is on `side` ("train", "validation" or "test"), in their order."""
+        patients = set(getattr(self, side))
+        return [case for case in cases if case.patient in patients]
+
+
+def by_number(cases, modulus, fold):
+    """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
+
+    A patient's number is the one its identifier ends with (patient005 -> 5) where all patients have different ones, else its
+    place in alphabetical order, from 1.
+    """
+    patients = sorted({case.patient for case in cases})
+    check_fold(fold, modulus)
+    numbers = [trailing_number(patient) for patient in patients]
+    if None in numbers or len(set(numbers)) < len(numbers):
+        numbers = range(1, len(patients) + 1)
+    held_out = tuple(p for p, number in zip(patients, numbers, strict=True) if number % modulus == fold)
+    return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
+
+
+def k_fold(cases, folds, fold, seed):
+    """Patients dealt into `folds` random parts of equal size, each group evenly; part `fold` validates and tests."""
+    check_fold(fold, folds)
+    group_of = {case.patient: case.group for case in cases}
+    rng = np.random.default_rng(seed)
+    dealt = [
+        patient
+        for group in sorted(set(group_of.values()))
+        for patient in rng.permutation(sorted(p for p in group_of if group_of[p] == group)).tolist()
+    ]
+    held_out = tuple(sorted(dealt[fold::folds]))
+    return Split(tuple(sorted(set(dealt) - set(held_out))), held_out, held_out)
+
+
+def check_fold(fold, folds):
+    if not 0 <= fold < folds:
+        raise InputError(f"--fold {fold}: expected 0 to {folds - 1}")
+
+
+def trailing_number(name):
+    digits = name[len(name.rstrip("0123456789")) :]
+    return int(digits) if digits else None

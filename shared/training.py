@@ -1,0 +1,171 @@
+"""One training loop for all papers: byte-equal reruns, and exact resumption after a kill at any moment.
+
+A run folder's checkpoint holds every variable of the model and the optimiser, the step, and the history so far. It is replaced
+whole after each validation; whatever happened after it is forgotten and computed again, from the same batches.
+"""
+
+import contextlib
+import json
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from shared import pipeline
+from shared.errors import InputError
+from shared.files import write_csv, written_whole
+from shared.progress import Progress, duration
+
+BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
+
+
+def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None):
+    """Train `model` until global step `steps` and leave the best weights in `folder`; go on from its checkpoint if it has one.
+
+    Args:
+        model: `keras.Model` that ends in logits.
+        batches: `pipeline.Batches`.
+        steps: batches in all.
+        loss, optimizer: of Keras; a learning-rate schedule belongs to the optimiser.
+        validate: `validate(model) -> dict` of numbers.
+        validate_every: steps between validations (the last step validates too).
+        monitor: the number of `validate` that selects the weights that are kept; higher is better.
+        folder: run folder; receives best.weights.h5, checkpoint.npz, history.csv and TensorBoard's files.
+        augment: `augment(images, labels, parameters)` for batches of three parts.
+
+    Returns:
+        {"best_step", "best_score", "seconds"}, the seconds of all sessions added up.
+
+    Raises:
+        InputError: a checkpoint of another network, or a loss that is not finite.
+    """
+    folder = Path(folder)
+    model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
+    optimizer.build(model.trainable_variables)
+    state = restore(model, optimizer, folder / CHECKPOINT) or {"step": 0, "best_step": 0, "best_score": None, "seconds": 0.0,
+                                                              "history": []}  # fmt: skip
+    if state["step"]:
+        print(f"going on from step {state['step']} of {steps}", flush=True)
+    progress = Progress("step", steps, done=state["step"])
+    write_scalars = tensorboard(folder / "tensorboard")
+    start, earlier_s = time.monotonic(), state["seconds"]
+    model.reset_metrics()
+    for step, (images, labels, *parameters) in enumerate(pipeline.stream(batches, state["step"], steps), start=state["step"] + 1):
+        if parameters:
+            images, labels = augment(images, labels, *parameters)
+        mean_loss = float(model.train_on_batch(images, labels))
+        progress.step(f"loss {mean_loss:.4f}")
+        if not np.isfinite(mean_loss):
+            raise InputError(f"training diverged: the loss is {mean_loss} at step {step}; try a smaller learning rate")
+        if step % validate_every and step < steps:
+            continue
+        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        row = {"step": step, "epoch": step // len(batches), "learning_rate": rate, "loss": mean_loss, **validate(model)}
+        model.reset_metrics()
+        state["step"] = step
+        state["history"].append(row)
+        state["seconds"] = earlier_s + time.monotonic() - start
+        if state["best_score"] is None or row[monitor] > state["best_score"]:
+            state["best_step"], state["best_score"] = step, row[monitor]
+            with written_whole(folder / BEST) as temporary:
+                model.save_weights(temporary)
+        save(model, optimizer, state, folder / CHECKPOINT)
+        write_csv(folder / HISTORY, state["history"])
+        write_scalars(row)
+        numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
+        print(f"step {step}/{steps}  {numbers}  best {state['best_score']:.4f} at {state['best_step']}  "
+              f"{duration(state['seconds'])} so far", flush=True)  # fmt: skip
+    return {key: state[key] for key in ("best_step", "best_score", "seconds")}
+
+
+def seed_everything(seed):
+    """Seed Python, numpy and the backend, and make TensorFlow's operations deterministic."""
+    keras.utils.set_random_seed(seed)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_op_determinism()
+
+
+@contextlib.contextmanager
+def precision(name):
+    """Build layers that compute in `name`: "float32", "bfloat16" (variables stay float32), or "auto", which takes bfloat16
+    where the machine computes in it. Yields the name taken."""
+    if name not in ("float32", "bfloat16", "auto"):
+        raise InputError(f"precision {name!r}: expected float32, bfloat16 or auto")
+    if name == "auto":
+        name = "bfloat16" if has_bfloat16() else "float32"
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
+    try:
+        yield name
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def has_bfloat16():
+    """Whether the accelerator, or else the processor, multiplies bfloat16 matrices in hardware."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            return True
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus:
+            return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        return keras.backend.backend() == "tensorflow" and ("avx512_bf16" in flags or "amx_bf16" in flags)
+    return False
+
+
+def save(model, optimizer, state, path):
+    """Write every variable and `state` (JSON) into one .npz file."""
+    arrays = {f"{i:04d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
+
+
+def restore(model, optimizer, path):
+    """Fill model and optimiser from a checkpoint and return its state; None where there is no checkpoint."""
+    if not path.exists():
+        return None
+    wanted = variables(model, optimizer)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            state = json.loads(file["state"].tobytes())
+            arrays = [file[f"{i:04d}"] for i in range(len(wanted))]
+            complete = len(file.files) == len(wanted) + 1
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise InputError(f"{path}: not a checkpoint of this network ({error}); remove the run folder to start again") from error
+    if not complete or any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, wanted, strict=True)):
+        raise InputError(f"{path}: checkpoint of another network; remove the run folder to start again")
+    for variable, array in zip(wanted, arrays, strict=True):
+        variable.assign(array)
+    return state
+
+
+def variables(model, optimizer):
+    metrics = {id(variable) for variable in model.metrics_variables}
+    return [variable for variable in model.variables if id(variable) not in metrics] + list(optimizer.variables)
+
+
+def tensorboard(folder):
+    """A function that writes a history row's numbers for TensorBoard; does nothing under other backends than TensorFlow."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda row: None
+    import tensorflow as tf
+
+    writer = tf.summary.create_file_writer(str(folder))
+
+    def write(row):
+        with writer.as_default(step=row["step"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        writer.flush()
+
+    return write
