@@ -17,6 +17,7 @@ Filter counts are written for the paper's `width` of 64 (32 in 3D) and scale wit
 
 import keras
 
+from shared.errors import InputError
 from shared.layers import BatchNormalization
 
 TRUNCATION_STD = 0.87962566103423978  # std of a unit normal cut at 2 sigma
@@ -31,13 +32,13 @@ def build(network, shape, classes=4, width=None):
         network: "fcn8", "unet2d", "unet2d_modified", "unet3d" or "unet3d_modified".
         shape: image extent in voxels, (x, y) or (x, y, z).
         classes: number of labels, background included.
-        width: filters of the first stage's last convolution over the paper's; None takes the paper's (64; 3D counts from 32).
+        width: filters of the first convolution, to which all others are in proportion; None takes the paper's (64, in 3D 32).
 
     Raises:
-        ValueError: an unknown name, or a shape the network cannot take.
+        InputError: an unknown name, or a shape the network cannot take.
     """
     if network not in NETWORKS:
-        raise ValueError(f"unknown network {network!r}: expected one of {', '.join(NETWORKS)}")
+        raise InputError(f"unknown network {network!r}: expected one of {', '.join(NETWORKS)}")
     return NETWORKS[network](tuple(shape), classes, width)
 
 
@@ -211,7 +212,7 @@ class BilinearUpsampling(keras.initializers.Initializer):
 
 def check_shape(network, shape, steps, offsets):
     if len(shape) != len(steps):
-        raise ValueError(f"{network} takes {len(steps)}D images, found shape {shape}")
+        raise InputError(f"{network} takes {len(steps)}D images, found shape {shape}")
     if any(n < step or n % step != offset for n, step, offset in zip(shape, steps, offsets, strict=True)):
         wanted = " x ".join(f"({step}n{f' + {offset}' if offset else ''})" for step, offset in zip(steps, offsets, strict=True))
-        raise ValueError(f"{network} takes extents of {wanted}, found {' x '.join(map(str, shape))}")
+        raise InputError(f"{network} takes extents of {wanted}, found {' x '.join(map(str, shape))}")

@@ -1,6 +1,6 @@
 """Scan -> label map on the scan's own grid, by a trained run or the authors' released weights.
 
-    python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
+python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, UNET3D_MODIFIED, Recipe
-from shared import cli, clinical, inference, preprocess, training, volume
+from shared import cli, clinical, inference, preprocess, training
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.postprocess import largest_components
@@ -32,7 +32,7 @@ class Segmenter:
 
 
 def prepare(scan, recipe, anti_alias=False):
-    """Scan (x, y, z) -> network input: z-scored over the native volume, resampled linearly, cropped or padded (sheet 2).
+    """Scan (x, y, z) -> network input: z-scored over the native volume, resampled linearly, cropped or padded.
 
     Raises:
         InputError: a constant scan; more slices than a 3D network takes.
@@ -50,7 +50,9 @@ def onto_network_grid(scan, recipe, order, anti_alias=False):
     resampled = preprocess.resample(scan, spacing_mm, order, edge_rule(recipe), anti_alias)
     if resampled.array.shape[2] > shape[2]:
         slices, extent = resampled.array.shape[2], scan.array.shape[2] * scan.spacing_mm[2]
-        raise InputError(f"the scan spans {extent:.0f} mm ({slices} slices of {spacing_mm[2]:g} mm), the 3D network takes {shape[2]}")
+        raise InputError(
+            f"the scan spans {extent:.0f} mm ({slices} slices of {spacing_mm[2]:g} mm), the 3D network takes {shape[2]}"
+        )
     return preprocess.crop_or_pad(resampled, shape)
 
 
@@ -62,7 +64,7 @@ def network_grid(scan, recipe):
 
 
 def edge_rule(recipe):
-    """scikit-image, which the authors used, mixes the border of 2D images with 0 and cuts that of volumes (sheet 2)."""
+    """scikit-image, which the authors used, mixes the border of 2D images with 0 and cuts that of volumes."""
     return "zero" if len(recipe.image_shape) == 3 else "blend"
 
 
@@ -91,7 +93,7 @@ def predict_frame(segmenter, scan):
         classes = restore(prepared.with_array(probabilities), scan, recipe)
     else:
         classes = np.concatenate([
-            predict_slices(segmenter, preprocess.slab(prepared, z, z + SLICES_AT_ONCE), preprocess.slab(scan, z, z + SLICES_AT_ONCE))
+            predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))
             for z in range(0, scan.array.shape[2], SLICES_AT_ONCE)
         ], axis=2)  # fmt: skip
     return largest_components(classes)
@@ -104,7 +106,7 @@ def predict_slices(segmenter, prepared, scan):
 
 
 def restore(probabilities, scan, recipe):
-    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's: what was cropped away is 0 (sheet 7)."""
+    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's; what was cropped away is 0."""
     resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe)[0])
     pasted = preprocess.crop_or_pad(probabilities, resampled_shape)
     native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe), recipe.anti_alias_inference)
@@ -143,17 +145,23 @@ def load_run(folder):
     try:
         model.load_weights(path)
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: does not fit the network {recipe.network} of run.json ({str(error).splitlines()[0]})") from error
+        raise InputError(
+            f"{path}: does not fit the network {recipe.network} of run.json ({str(error).splitlines()[0]})"
+        ) from error
     return Segmenter(model, recipe, structures)
 
 
 def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m acdc_segmenter_tf.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", required=True, type=Path, help="run folder, its best.weights.h5, or a released checkpoint")
-    parser.add_argument("scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder")
+    parser.add_argument(
+        "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"
+    )
     parser.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
     parser.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
-    parser.add_argument("--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order")
+    parser.add_argument(
+        "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
+    )
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from acdc_segmenter_tf.model import build
 from shared.errors import InputError
-
-from .model import build
 
 # The authors' name: our network, the paper's data size, the tensor that tells its checkpoints from the others'
 NETWORKS = {
@@ -77,23 +76,23 @@ def fill(model, reader):
     if any("/ExponentialMovingAverage" in tensor for tensor in reader.tensors):
         raise InputError(
             f"{reader.prefix}: written by the authors' 2017 code, which keeps the averages of batch normalisation as"
-            " ExponentialMovingAverage variables; expected a checkpoint with moving_mean and moving_variance (August 2018 or later)"
+            " ExponentialMovingAverage variables; expected one with moving_mean and moving_variance (August 2018 or later)"
         )
     variables = {f"{layer.name}/{'W' if v.name == 'kernel' else v.name}": v for layer in model.layers for v in layer.weights}
     unused = {"beta1_power", "beta2_power", "global_step"}
     unused |= {f"{tensor}/{slot}" for tensor in variables for slot in ("Adam", "Adam_1")}
     unused |= {f"{layer.name}/b" for layer in model.layers if f"{layer.name}/W" in variables}
     shapes = {tensor: tuple(variable.shape) for tensor, variable in variables.items()}
-    common = {tensor: entry for tensor, entry in reader.tensors.items() if tensor in variables}
+    found = {tensor: entry for tensor, entry in reader.tensors.items() if tensor not in unused}
     faults = {
-        "missing": [f"{tensor} {shape}" for tensor, shape in shapes.items() if tensor not in common],
-        "left over": [f"{t} {entry.shape}" for t, entry in reader.tensors.items() if t not in common and t not in unused],
+        "missing": [f"{tensor} {shape}" for tensor, shape in shapes.items() if tensor not in found],
+        "left over": [f"{tensor} {entry.shape}" for tensor, entry in found.items() if tensor not in shapes],
         "of another shape": [
-            f"{tensor} (expected {shapes[tensor]}, found {entry.shape})"
-            for tensor, entry in common.items()
-            if entry.shape != shapes[tensor]
+            f"{tensor} (expected {shape}, found {found[tensor].shape})"
+            for tensor, shape in shapes.items()
+            if tensor in found and found[tensor].shape != shape
         ],
-        "not float32": [tensor for tensor, entry in common.items() if entry.dtype != FLOAT32],
+        "not float32": [tensor for tensor in shapes if tensor in found and found[tensor].dtype != FLOAT32],
         "with NaN or infinite values": [],
     }
     if not any(faults.values()):
@@ -104,8 +103,8 @@ def fill(model, reader):
             else:
                 faults["with NaN or infinite values"].append(tensor)
     if any(faults.values()):
-        found = "; ".join(f"{len(tensors)} {kind}: {listed(tensors)}" for kind, tensors in faults.items() if tensors)
-        raise InputError(f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels: {found}")
+        what = "; ".join(f"{len(tensors)} {kind}: {listed(tensors)}" for kind, tensors in faults.items() if tensors)
+        raise InputError(f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels: {what}")
 
 
 def listed(names):
@@ -171,8 +170,7 @@ def read_index(path, entry_type):
     table = path.read_bytes()
     if table[-8:] != INDEX_MAGIC:
         raise ValueError("another kind of file, or one that was cut")
-    footer = table[-48:]
-    _, _, *handle = varints(footer, 4)[0]
+    _, _, *handle = varints(table[-48:], 4)[0]  # the footer: where the block of metadata lies, and the block of blocks
     previous = None
     for _, block in read_block(table, *handle):
         for name, value in read_block(table, *varints(block, 2)[0]):
@@ -187,16 +185,18 @@ def read_index(path, entry_type):
                 raise ValueError(f"impossible shape of {name!r}: {shape}"[:NAME_LIMIT])
             if entry.slices or entry.shape.unknown_rank:
                 raise ValueError(f"{name!r} is stored in parts or without a shape")
-            yield repr(name.decode())[1:-1], Entry(shape, entry.dtype)
+            yield repr(name)[2:-1], Entry(shape, entry.dtype)
 
 
 def read_block(table, start, size):
     """Keys and values of the block at `start`: each key repeats the beginning of the one before."""
     block = table[start : start + size]
-    if len(block) != size or table[start + size] != 0:
-        raise ValueError("a block was cut or is compressed")
-    (restarts,) = struct.unpack("<I", block[-4:])
+    if len(block) != size or size < 4 or table[start + size : start + size + 1] != b"\0":
+        raise ValueError("a block that was cut or is compressed")
+    (restarts,) = struct.unpack("<I", block[-4:])  # how many entries, which ones below, repeat nothing
     end = size - 4 - 4 * restarts
+    if end < 0:
+        raise ValueError("a damaged block")
     restarts = struct.unpack(f"<{restarts}I", block[end:-4])
     key, position, starts = b"", 0, {0}
     while position < end:

@@ -1,6 +1,6 @@
 """Train one experiment of the paper, predict its held-out patients and score them.
 
-    python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
+python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 """
 
 import argparse
@@ -49,14 +49,18 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         InputError: data that cannot be used, or a folder that holds another run.
     """
     started = time.monotonic()
+    training.seed_everything(seed)
+    with training.precision(recipe.precision) as precision:
+        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+    loss, draw = loss_of(recipe), augmentation(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
     values = datasets.values_of(cases[0].structures, recipe.structures)
     digests = runs.fingerprints(cases)
     folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
     record = runs.open_run(folder, {
-        "package": "acdc_segmenter_tf", "experiment": experiment, "preset": preset, "dataset": dataset, "fold": fold, "seed": seed,
-        "recipe": vars(recipe), "structures": {str(value): cases[0].structures[value] for value in values},
+        "package": "acdc_segmenter_tf", "experiment": experiment, "preset": preset, "dataset": dataset, "fold": fold,
+        "seed": seed, "recipe": vars(recipe), "structures": {str(value): cases[0].structures[value] for value in values},
         "split": vars(split), "data": fingerprint(*digests), "backend": keras.backend.backend(),
     }, command)  # fmt: skip
     if runs.is_done(folder):
@@ -67,16 +71,14 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     train_paths = [stored[case.name] for case in split.of(cases, "train")]
     validation_paths = [stored[case.name] for case in split.of(cases, "validation")]
     record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
-
-    training.seed_everything(seed)
-    with training.precision(recipe.precision) as precision:
-        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
-    loss = LOSSES[recipe.loss](recipe)
     examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
-    batches = Batches(examples(train_paths, seed), recipe.batch_size, augmentation(recipe))
+    batches = Batches(examples(train_paths, seed), recipe.batch_size, draw)
     validation = examples(validation_paths, seed)
-    print(f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
-          f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}")  # fmt: skip
+    print(
+        f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
+        f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
+        flush=True,
+    )
     result = training.fit(
         model, batches, steps=recipe.steps, loss=loss, optimizer=optimizer(recipe), augment=augment.affine,
         validate=lambda model: validate(model, validation, loss, recipe.batch_size), validate_every=recipe.validate_every,
@@ -113,6 +115,17 @@ def store(recipe, cases, digests, cache):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         paths = Progress("preparing", len(cases)).over(pool.map(one, cases, digests))
         return {case.name: path for case, path in zip(cases, paths, strict=True)}
+
+
+def loss_of(recipe):
+    """The Keras loss that `recipe.loss` names.
+
+    Raises:
+        InputError: no loss of that name.
+    """
+    if recipe.loss not in LOSSES:
+        raise InputError(f"unknown loss {recipe.loss!r}: expected one of {', '.join(LOSSES)}")
+    return LOSSES[recipe.loss](recipe)
 
 
 def optimizer(recipe):
@@ -166,7 +179,7 @@ def validate(model, examples, loss, batch_size):
 
 
 def selection_dice(labels, predicted, classes):
-    """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10): a class absent in both counts 0 (sheet 6).
+    """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10), absent classes 0.
 
     Args:
         labels, predicted: (B, ...) class indices.

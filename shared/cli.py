@@ -5,6 +5,7 @@ import dataclasses
 import json
 import sys
 import traceback
+import warnings
 from pathlib import Path
 
 from shared.datasets import DATASETS
@@ -13,9 +14,21 @@ from shared.errors import InputError
 
 @contextlib.contextmanager
 def one_line_errors(debug=False):
-    """End with one line on stderr and status 2 on bad input or a failing disk; `debug` shows the traceback as well."""
+    """End with one line on stderr and status 2 on bad input or a failing disk; `debug` shows the traceback as well.
+
+    Of warnings, the first of each kind is shown, in a line of its own.
+    """
+    shown = set()
+
+    def show(message, category, *place, **options):
+        if category not in shown:
+            print(f"warning: {message} (further warnings of this kind are not shown)", file=sys.stderr)
+        shown.add(category)
+
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = show
+            yield
     except (InputError, OSError, MemoryError) as error:
         if debug:
             traceback.print_exc()

@@ -58,7 +58,11 @@ def segment(scans, predict, structures, ed=(), es=()):
     """
     table, functions = {}, []
     for job in Progress("scan", len(scans)).over(scans):
-        labels = predict(volume.read(job.scan))
+        scan = volume.read(job.scan)
+        try:
+            labels = predict(scan)
+        except InputError as error:
+            raise InputError(f"{job.scan}: {error}") from error
         volume.write(labels, job.output)
         table[job.scan] = volumes_ml(job.scan, labels, structures)
         if labels.array.ndim == 4 and "LV" in structures.values():
@@ -73,7 +77,10 @@ def volumes_ml(scan, labels, structures):
     """One row a frame: the volume of every structure in ml."""
     return [
         {"scan": str(scan), "frame": t + 1}
-        | {f"{name}_ml": metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm) for value, name in structures.items()}
+        | {
+            f"{name}_ml": metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm)
+            for value, name in structures.items()
+        }
         for t in range(labels.frames)
     ]
 

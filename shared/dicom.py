@@ -84,8 +84,17 @@ def _read_header(path):
         if len(_numbers(reader, POSITION)) != 3 or len(_numbers(reader, ORIENTATION)) != 6:
             origin_mm[:] = np.nan
     trigger_ms, instance = ((_numbers(reader, key) or [np.nan])[0] for key in (TRIGGER_TIME, INSTANCE_NUMBER))
-    return _Header(path, size, reader.GetNumberOfComponents(), spacing_mm, origin_mm, np.reshape(reader.GetDirection(), (3, 3)),
-                   reader.GetPixelID(), trigger_ms, instance)
+    return _Header(
+        path,
+        size,
+        reader.GetNumberOfComponents(),
+        spacing_mm,
+        origin_mm,
+        np.reshape(reader.GetDirection(), (3, 3)),
+        reader.GetPixelID(),
+        trigger_ms,
+        instance,
+    )
 
 
 def _check_one_stack(headers, folder):
@@ -121,16 +130,20 @@ def _by_position(headers, folder):
     along = offsets @ normal
     sideways = np.linalg.norm(offsets - np.outer(along, normal), axis=1)
     if sideways.max() > pixel_mm / 2:
-        raise InputError(f"{folder}: {headers[sideways.argmax()].path.name} lies {sideways.max():.3g} mm beside the line through "
-                         f"{first.path.name} (two stacks, or a tilted gantry); keep one straight stack in the folder")
+        raise InputError(
+            f"{folder}: {headers[sideways.argmax()].path.name} lies {sideways.max():.3g} mm beside the line through "
+            f"{first.path.name} (two stacks, or a tilted gantry); keep one straight stack in the folder"
+        )
     order = np.argsort(along, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(along[order]) > pixel_mm / 100) + 1)
     positions = [[headers[i] for i in part] for part in parts]
     counts = Counter(map(len, parts))
     if len(counts) > 1:
         found = ", ".join(f"{files} at {places}" for files, places in sorted(counts.items()))
-        raise InputError(f"{folder}: unequal numbers of files per slice position ({found} positions); "
-                         "expected one each, or every frame of a cine at each")
+        raise InputError(
+            f"{folder}: unequal numbers of files per slice position ({found} positions); "
+            "expected one each, or every frame of a cine at each"
+        )
     if len(parts) == 1:
         return positions, first.spacing_mm[2]
     gaps = np.diff([along[part].mean() for part in parts])
@@ -138,8 +151,10 @@ def _by_position(headers, folder):
     odd = np.abs(gaps - usual)
     if odd.max() > max(0.01 * usual, min(0.1, 0.2 * usual)):  # 1 %, or what rounding of positions to 0.1 mm makes of thin slices
         names = [positions[odd.argmax() + i][0].path.name for i in (0, 1)]
-        raise InputError(f"{folder}: slices are {usual:.4g} mm apart, but {gaps[odd.argmax()]:.4g} mm between {names[0]} and "
-                         f"{names[1]}; is a slice missing?")
+        raise InputError(
+            f"{folder}: slices are {usual:.4g} mm apart, but {gaps[odd.argmax()]:.4g} mm between {names[0]} and "
+            f"{names[1]}; is a slice missing?"
+        )
     return positions, float(gaps.mean())
 
 
@@ -149,12 +164,14 @@ def _by_time(positions, folder):
     if frames == 1:
         return positions, 0.0
     times, numbers = (np.array([[getattr(h, name) for h in row] for row in positions]) for name in ("trigger_ms", "instance"))
-    timed = np.isfinite(times).all() and np.ptp(times) > 0
+    timed = np.ptp(times) > 0  # no where one is NaN
     rank = times if timed else numbers
     if not (np.diff(np.sort(rank, axis=1), axis=1) > 0).all():
         what = "trigger time (0018,1060)" if timed else "instance number (0020,0013)"
-        raise InputError(f"{folder}: {frames} files at each slice position, not told apart by {what}; "
-                         "copies, or magnitude and phase together? keep one series per slice in the folder")
+        raise InputError(
+            f"{folder}: {frames} files at each slice position, not told apart by {what}; "
+            "copies, or magnitude and phase together? keep one series per slice in the folder"
+        )
     rows = [[row[i] for i in order] for row, order in zip(positions, np.argsort(rank, axis=1), strict=True)]
     return rows, float(np.median(np.ptp(times, axis=1)) / (frames - 1) / 1000) if timed else 0.0
 

@@ -31,7 +31,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def normalised(self, inputs, mean=None, variance=None):
-        """Normalised inputs, with the given statistics or the batch's own; and the statistics used (variance without n / (n - 1))."""
+        """Normalised inputs, by the given statistics or the batch's own, and those (variance without n / (n - 1))."""
         if keras.backend.backend() == "tensorflow":
             return self.normalised_fused(inputs, mean, variance)
         values = ops.cast(inputs, "float32")

@@ -6,6 +6,8 @@ import concurrent.futures
 import keras
 import numpy as np
 
+from shared.errors import InputError
+
 READ_AHEAD = 3  # batches
 
 
@@ -18,13 +20,13 @@ class Batches(keras.utils.PyDataset):
         draw: `draw(rng) -> parameters` of an augmentation, called for each example; None gives (images, labels) alone.
 
     Raises:
-        ValueError: fewer examples than one batch.
+        InputError: fewer examples than one batch.
     """
 
     def __init__(self, examples, batch_size, draw=None):
         super().__init__()
         if len(examples) < batch_size:
-            raise ValueError(f"{len(examples)} training examples are fewer than one batch of {batch_size}")
+            raise InputError(f"{len(examples)} training examples are fewer than one batch of {batch_size}")
         self.examples, self.batch_size, self.draw = examples, batch_size, draw
 
     def __len__(self):

@@ -9,28 +9,21 @@ from shared.files import written_whole
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 
 
-def overlay(path, panels, structures):
-    """Scans with the outlines of their label maps: per panel one row of slices with the reference, one with the prediction.
+def overlay(path, rows, structures, columns=4):
+    """One row of slices per label map, its outlines drawn over the scan.
 
     Args:
         path: of the PNG.
-        panels: (title, image Volume, reference Volume or None, predicted Volume) each.
+        rows: (title, image Volume, labels Volume, guide Volume) each; the guide's labels decide what is shown.
         structures: label value -> name.
     """
-    kinds = [[kind for kind in (("reference", reference), ("predicted", predicted)) if kind[1] is not None]
-             for _, _, reference, predicted in panels]  # fmt: skip
-    rows, columns = sum(map(len, kinds)), 4
-    figure = canvas(2.6 * columns, 2.6 * rows + 0.4)
-    axes = np.atleast_2d(figure.subplots(rows, columns))
-    row = 0
-    for (title, image, reference, predicted), shown in zip(panels, kinds, strict=True):
-        guide = predicted if reference is None else reference
+    figure = canvas(2.6 * columns, 2.6 * len(rows) + 0.4)
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for line, (title, image, labels, guide) in zip(axes, rows, strict=True):
         box = around(guide.array, image.spacing_mm)
-        for kind, labels in shown:
-            for axis, z in zip(axes[row], spread_slices(guide.array, columns), strict=True):
-                outlines(axis, image.array[*box, z], labels.array[*box, z], structures, image.spacing_mm)
-            axes[row][0].set_ylabel(f"{title}\n{kind}", fontsize=8)
-            row += 1
+        for axis, z in zip(line, spread_slices(guide.array, columns), strict=True):
+            outlines(axis, image.array[*box, z], labels.array[*box, z], structures, image.spacing_mm)
+        line[0].set_ylabel(title, fontsize=8)
     figure.legend(handles=handles(structures), loc="lower center", ncols=len(structures), frameon=False, fontsize=9)
     save(figure, path)
 

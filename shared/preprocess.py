@@ -59,7 +59,9 @@ def crop_or_pad(volume, shape):
         shape: wanted extent along x, y, z.
     """
     array = volume.array
-    starts = [(n - wanted) // 2 if n >= wanted else -((wanted - n) // 2) for n, wanted in zip(array.shape[:3], shape, strict=True)]
+    starts = [
+        (n - wanted) // 2 if n >= wanted else -((wanted - n) // 2) for n, wanted in zip(array.shape[:3], shape, strict=True)
+    ]
     result = np.zeros((*shape, *array.shape[3:]), array.dtype)
     source = tuple(slice(max(s, 0), min(s + n, size)) for s, n, size in zip(starts, shape, array.shape[:3], strict=True))
     target = tuple(slice(part.start - s, part.stop - s) for part, s in zip(source, starts, strict=True))

@@ -20,7 +20,8 @@ class Progress:
         if now - self.shown >= self.every_s or (last and now - self.start > 2):
             self.shown = now
             left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
-            line = f"{self.what} {self.done}/{self.total}  {detail}  {f'{duration(left)} left' if left else duration(now - self.start)}"
+            ending = duration(now - self.start) if last else f"{duration(left)} left"
+            line = f"{self.what} {self.done}/{self.total}  {detail}  {ending}"
             print(f"\r{line:<100}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
 
     def over(self, items):

@@ -85,7 +85,10 @@ def summarise(rows):
     """Lines of a Markdown table: every structure and phase of one run, then the mean over structures."""
     phases = [""] + sorted({row["phase"] for row in rows} - {""})
     structures = list(dict.fromkeys(row["structure"] for row in rows))
-    lines = ["| structure | phase | n | Dice mean (std) | median | 95 % CI of the mean | ASSD mm | HD mm |", "|---|---|---|---|---|---|---|---|"]
+    lines = [
+        "| structure | phase | n | Dice mean (std) | median | 95 % CI of the mean | ASSD mm | HD mm |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for structure in structures:
         for phase in phases:
             chosen = [row for row in rows if row["structure"] == structure and phase in ("", row["phase"])]
@@ -114,9 +117,9 @@ def latex(title, caption, cells):
     return "\n".join([*lines, r"\end{tabular}", r"\end{table}", ""])
 
 
-def write_tables(folder, name, title, caption, cells):
-    """Write NAME.md, NAME.csv and NAME.tex into `folder`."""
-    write_text(folder / f"{name}.md", markdown(title, caption, cells))
+def write_tables(folder, name, title, caption, cells, text):
+    """Write NAME.md (`text`), NAME.csv and NAME.tex into `folder`."""
+    write_text(folder / f"{name}.md", text)
     write_text(folder / f"{name}.tex", latex(title, caption, cells))
     header = ("row", "measure", "paper", "ours", "difference", "n")
     write_csv(folder / f"{name}.csv", [dict(zip(header, texts(cell), strict=True)) for cell in cells])

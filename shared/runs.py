@@ -1,9 +1,9 @@
 """The run folder: what was run, on what, and what came out.
 
-    RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
-        run.json           recipe, split, seed, versions, commit, data fingerprint, durations
-        best.weights.h5    checkpoint.npz    history.csv    tensorboard/
-        predictions/       cases.csv    summary.md    figures/
+RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
+    run.json           recipe, split, seed, versions, commit, data fingerprint, durations
+    best.weights.h5    checkpoint.npz    history.csv    tensorboard/
+    predictions/       cases.csv    summary.md    figures/
 """
 
 import concurrent.futures
@@ -111,8 +111,12 @@ def evaluate(folder, cases, predict, record, headline):
     record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
     write_json(folder / "run.json", record)
     took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
-    lines = [*headline, "", f"- command: `{record['command']}`", f"- commit {record['commit']}; {record['hardware']}; {took}",
-             f"- data {record['dataset']}, fingerprint {record['data'][:12]}", "", *report.summarise(rows), "", evaluation.RULE, ""]  # fmt: skip
+    facts = [
+        f"- command: `{record['command']}`",
+        f"- commit {record['commit']}; {record['hardware']}; {took}",
+        f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
+    ]
+    lines = [*headline, "", *facts, "", *report.summarise(rows), "", evaluation.RULE, ""]
     write_text(folder / "summary.md", "\n".join(lines))
     print("\n".join(["", *report.summarise(rows), ""]))
     for picture in sorted((folder / "figures").glob("*.png")):
@@ -123,11 +127,12 @@ def draw(folder, cases, rows, structures):
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
     dice = {case.name: statistics.summary(row["dice"] for row in rows if row["case"] == case.name).mean for case in cases}
     ranked = sorted(cases, key=lambda case: dice[case.name])
-    panels = [
-        (f"{name}: {case.name}, Dice {dice[case.name]:.3f}", load_image(case), volume.read_labels(case.label),
-         volume.read(folder / "predictions" / f"{case.name}.nii.gz"))  # fmt: skip
-        for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0]))
-    ]
+    panels = []
+    for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
+        image, reference = load_image(case), volume.read_labels(case.label)
+        predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
+        panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
+        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
     history = read_csv(folder / HISTORY)
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [["loss", "val_loss"], ["val_dice"]])
@@ -153,8 +158,8 @@ def versions():
 def commit():
     """Commit of the source tree, "+" where it has changes; "unknown" outside a checkout."""
     try:
-        described = subprocess.run(["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"], capture_output=True,
-                                   text=True, cwd=Path(__file__).parent, timeout=10)  # fmt: skip
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        described = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return described.stdout.strip() or "unknown"
@@ -173,7 +178,10 @@ def hardware():
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     else:
         names = []
-    return ", ".join(names) or f"{processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    return (
+        ", ".join(names)
+        or f"{processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    )
 
 
 def processor():

@@ -5,8 +5,9 @@ Arrays are (x, y, z) or, for a cine, (x, y, z, t), as nibabel gives them. Affine
 
 import dataclasses
 import gzip
+import io
+import logging
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from shared.files import written_whole
 NIFTI = (".nii", ".nii.gz")
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 SUFFIXES = NIFTI + ITK
+WRITABLE = (*NIFTI, ".nrrd", ".mha")  # one file each
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -77,11 +79,17 @@ def read(path):
         volume = Volume(*dicom.read_folder(path))
     elif path.name.lower().endswith(NIFTI):
         volume = _read_nifti(path)
-    elif path.name.lower().endswith(ITK):
+    elif path.name.endswith(ITK):  # MetaImage's reader knows no upper case
         volume = _read_itk(path)
     else:
         raise InputError(f"{path}: not a scan; expected {', '.join(SUFFIXES)} or a folder of DICOM slices")
     _check(volume, path)
+    affine_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)
+    if not np.allclose(affine_mm, volume.spacing_mm, rtol=0.01):
+        spacing = _mm(volume.spacing_mm)
+        warnings.warn(
+            f"{path}: the affine says {_mm(affine_mm)}, the header's voxel size {spacing}; using the latter", stacklevel=2
+        )
     return volume
 
 
@@ -101,11 +109,11 @@ def read_labels(path):
 def write(volume, path):
     """Write NIfTI, NRRD or MetaImage by the suffix of `path`, whole or not at all; the bytes depend on the volume only."""
     path = Path(path)
-    name = path.name.lower()
-    if not name.endswith(SUFFIXES):
-        raise InputError(f"{path}: cannot write this format; expected {', '.join(SUFFIXES)}")
+    nifti = path.name.lower().endswith(NIFTI)
+    if not nifti and not path.name.endswith(WRITABLE):
+        raise InputError(f"{path}: cannot write this format; expected {', '.join(WRITABLE)}")
     with written_whole(path) as temporary:
-        _write_nifti(volume, temporary) if name.endswith(NIFTI) else _write_itk(volume, temporary)
+        _write_nifti(volume, temporary) if nifti else _write_itk(volume, temporary)
 
 
 def stem(path):
@@ -126,19 +134,21 @@ def check_same_grid(volume, other, names):
 
 def _read_nifti(path):
     try:
-        image = nibabel.load(path)
-        array = np.asanyarray(image.dataobj)
-    except (nibabel.filebasedimages.ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
+        content = path.read_bytes()
+        if path.name.lower().endswith(".gz"):
+            content = gzip.decompress(content)  # unlike nibabel, looks at the checksum
+        kind = nibabel.Nifti2Header if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Header
+        header = kind(content[: kind.sizeof_hdr], check=False)
+        pixdim = np.abs(header["pixdim"]).tolist()
+        header.check_fix(logging.Logger("silent", logging.CRITICAL + 1))  # turns, among others, voxel size 0 into 1
+        array = np.asanyarray(nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header))
+        affine = header.get_best_affine()
+    except Exception as error:  # nibabel raises many kinds
         raise InputError(f"{path}: broken or truncated NIfTI file ({_first_line(error)}); copy or export it again") from error
-    zooms = [float(zoom) for zoom in image.header.get_zooms()]
-    spacing_mm = tuple(zooms[:3])
-    affine_mm = np.linalg.norm(image.affine[:3, :3], axis=0)
-    if all(spacing_mm) and not np.allclose(affine_mm, spacing_mm, rtol=0.01):
-        warnings.warn(f"{path}: the affine says {_mm(affine_mm)}, the header's voxel size {_mm(spacing_mm)}; using the latter",
-                      stacklevel=3)
-    seconds = {"msec": 1e-3, "usec": 1e-6}.get(image.header.get_xyzt_units()[1], 1.0)
-    frame_s = zooms[3] * seconds if len(zooms) > 3 else 0.0
-    return Volume(array, spacing_mm, np.array(image.affine, float), frame_s)
+    seconds = {16: 1e-3, 24: 1e-6}.get(int(header["xyzt_units"]) & 56, 1.0)
+    frame_s = pixdim[4] * seconds if array.ndim == 4 else 0.0
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return Volume(array, tuple(pixdim[1:4]), np.array(affine, float), frame_s)
 
 
 def _write_nifti(volume, path):
@@ -147,7 +157,7 @@ def _write_nifti(volume, path):
     image.header.set_xyzt_units("mm", "sec")
     image.set_sform(volume.affine, code="scanner")
     image.set_qform(volume.affine, code="scanner", strip_shears=True)
-    image.header.set_zooms((*volume.spacing_mm, volume.frame_s)[: array.ndim])  # where the affine's scale is wrong, keep the right one
+    image.header.set_zooms((*volume.spacing_mm, volume.frame_s)[: array.ndim])  # right even where the affine's scale is wrong
     content = image.to_bytes()
     path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
 
@@ -156,7 +166,7 @@ def _read_itk(path):
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
-        raise InputError(f"{path}: broken or truncated file ({_first_line(error)}); copy or export it again") from error
+        raise InputError(f"{path}: broken or truncated file; copy or export it again") from error
     if image.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(f"{path}: expected one number per voxel, found {image.GetNumberOfComponentsPerPixel()}")
     spacing_mm = image.GetSpacing()
@@ -166,7 +176,7 @@ def _read_itk(path):
     if size >= 3:
         affine[:3, :3] = RAS_FROM_LPS @ direction @ np.diag(spacing_mm[:3])
         affine[:3, 3] = RAS_FROM_LPS @ image.GetOrigin()[:3]
-    frame_s = spacing_mm[3] if size > 3 else 0.0
+    frame_s = spacing_mm[3] if size > 3 and spacing_mm[3] != 1 else 0.0  # 1 is what these formats say of an unknown step
     return Volume(sitk.GetArrayFromImage(image).T, tuple(map(float, spacing_mm[:3])), affine, float(frame_s))
 
 
@@ -190,10 +200,10 @@ def _check(volume, path):
     array = volume.array
     if array.dtype.fields is not None or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise InputError(f"{path}: expected one real number per voxel, found {array.dtype}")
-    if array.ndim not in (3, 4):
-        raise InputError(f"{path}: expected a 3D scan or a 4D cine, found an array of shape {array.shape}")
     if array.size == 0:
         raise InputError(f"{path}: no voxels (shape {array.shape})")
+    if array.ndim not in (3, 4):
+        raise InputError(f"{path}: expected a 3D scan or a 4D cine, found an array of shape {array.shape}")
     if not all(np.isfinite(s) and s > 0 for s in volume.spacing_mm):
         raise InputError(f"{path}: voxel size {_mm(volume.spacing_mm)} is not usable; set it in the file's header")
     if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-12:

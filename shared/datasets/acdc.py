@@ -1,6 +1,6 @@
 """ACDC 2017 (Bernard et al., IEEE TMI 2018): short-axis cine MR, end-diastole and end-systole labelled.
 
-    ROOT[/training]/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}
+ROOT[/training]/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}
 """
 
 from pathlib import Path

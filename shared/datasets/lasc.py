@@ -1,6 +1,6 @@
 """LASC 2018, the Atrial Segmentation Challenge (Xiong et al., Medical Image Analysis 2021): LGE-MR of the left atrium.
 
-    ROOT[/Training Set]/<CASE>/{lgemri.nrrd, laendo.nrrd}
+ROOT[/Training Set]/<CASE>/{lgemri.nrrd, laendo.nrrd}
 """
 
 from pathlib import Path
@@ -23,7 +23,13 @@ def find(root):
         raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/lgemri.nrrd'")
     labels = [scan.with_name("laendo.nrrd") for scan in scans]
     return [
-        Case(patient=scan.parent.name, phase="", image=scan, label=label if label.is_file() else None, group="",
-             structures=STRUCTURES)  # fmt: skip
+        Case(
+            patient=scan.parent.name,
+            phase="",
+            image=scan,
+            label=label if label.is_file() else None,
+            group="",
+            structures=STRUCTURES,
+        )  # fmt: skip
         for scan, label in zip(scans, labels, strict=True)
     ]

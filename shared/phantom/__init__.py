@@ -1,2 +1,12 @@
-from shared.phantom.heart import GROUPS, Patient, draw_patient
+"""A parametric beating heart: drawn, rendered as MRI with its labels, and written in the challenges' layouts.
+
+`heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. Everything follows from (seed, number).
+"""
+
+from shared.phantom.atrium import render_atrium
+from shared.phantom.heart import GROUPS, Patient, beat, draw_patient
+from shared.phantom.layouts import group_of, write_acdc, write_lasc, write_nnunet
 from shared.phantom.mri import render
+
+__all__ = ["GROUPS", "Patient", "beat", "draw_patient", "group_of", "render", "render_atrium", "write_acdc", "write_lasc",
+           "write_nnunet"]

@@ -1,4 +1,4 @@
-"""Anatomy and motion: who the patient is, and where the walls of both ventricles stand at any moment of the beat.
+r"""Anatomy and motion: who the patient is, and where the walls of both ventricles stand at any moment of the beat.
 
 The heart is described in polar form around the long axis of the left ventricle. Depth runs in mm from the end-diastolic base
 plane (0) to the apex; angle 0 points from the axis to the middle of the right ventricle's free wall. Every wall is then a
@@ -129,7 +129,7 @@ def draw_patient(number, group, seed=0):
         ovality_deg=(90.0 if group == "RV" else uniform(0, 180), uniform(0, 120)),  # pressure in the RV flattens the septum
         septum=uniform(0.25, 0.8) if group == "HCM" else uniform(0, 0.12),
         scar=uniform(0.75, 1) if group == "MINF" else 0.0,
-        scar_deg=random.choice([0, 60, 130, 180, -110]) + uniform(-20, 20), scar_depth=uniform(0.35, 0.85),
+        scar_deg=(0, 60, 130, 180, -110)[random.integers(5)] + uniform(-20, 20), scar_depth=uniform(0.35, 0.85),
         rv_breadth=uniform(1.0, 1.15), rv_corner=uniform(0.04, 0.14), rv_top_mm=uniform(-3, 3), rv_apex=uniform(0.78, 0.9),
         rv_excursion_mm=uniform(*ranges.rv_excursion_mm), rv_wall_mm=uniform(4, 6) if group == "RV" else uniform(2, 3),
         fat_mm=uniform(1, 4.5),
@@ -201,8 +201,10 @@ def walls(heart, phase, depth_mm, angle):
     rv_level = np.clip((depth_mm - top_mm) / (p.rv_apex * apex_mm - top_mm), 0, 1)
     reach_mm = (1 - phase) * heart.rv_reach_mm[0] + phase * heart.rv_reach_mm[1]
     reach_mm = reach_mm * (1 - rv_level**2.2) ** 0.8
-    in_rv = (depth_mm >= top_mm) & (rv_level < 1)
-    rv = np.where(rv_level < 1, _free_wall(reach_mm, 1 + epicardium.mean(1, keepdims=True), p.rv_breadth, p.rv_corner, angle), 0)
+    septum_mm = np.maximum(epicardium[:, np.cos(angle) > 0.5].mean(1, keepdims=True), 1)
+    open_rv = reach_mm > 3  # below that the walls of the RV's apex touch
+    in_rv = (depth_mm >= top_mm) & open_rv
+    rv = np.where(open_rv, _free_wall(reach_mm, septum_mm, p.rv_breadth, p.rv_corner, angle), 0)
     wall_mm = p.rv_wall_mm * (1 + 0.4 * phase)
     return Walls(cavity, epicardium, rv, np.maximum(np.where(rv > 0, rv + wall_mm, 0), epicardium), in_lv, in_rv, level, twist)
 
@@ -240,7 +242,7 @@ def beat(frames, es_frame):
     """Phase of each frame of a cine, (frames,): 0 at frame 1, 1 at `es_frame` (1-based), fast filling, rest, atrial kick."""
     time = np.arange(frames) / frames
     systole = (es_frame - 1) / frames
-    contracting = np.sin(np.pi / 2 * time / systole) ** 1.5
+    contracting = np.sin(np.pi / 2 * np.minimum(time / systole, 1)) ** 1.5
     diastole = np.clip((time - systole) / (1 - systole), 0, 1)
     filling = np.interp(diastole, [0, 0.12, 0.4, 0.8, 0.92, 1], [1, 0.9, 0.22, 0.16, 0.04, 0])
     return np.where(time <= systole, contracting, filling)
@@ -263,7 +265,7 @@ def _draw_grid(random):
     matrix = [(208, 256), (216, 256), (224, 256), (192, 256), (184, 240), (180, 224)][random.integers(6)]
     pixel_mm = random.uniform(315, 385) / matrix[1]
     turned = bool(random.random() < 0.25)
-    thickness_mm = random.choice([5.0, 6.0, 7.0, 8.0, 10.0], p=[0.15, 0.1, 0.1, 0.2, 0.45])
+    thickness_mm = float(random.choice([5, 6, 7, 8, 10], p=[0.15, 0.1, 0.1, 0.2, 0.45]))
     return (pixel_mm, pixel_mm, thickness_mm), matrix[::-1] if turned else matrix, turned
 
 

@@ -34,6 +34,68 @@ def logits(name, weights, image, training=False):
     return network(Units(weights, training), tf.convert_to_tensor(image))
 
 
+def shapes(name, width=None, labels=4):
+    """Checkpoint name -> shape of every weight of the authors' network `name`.
+
+    Kernels are (x, y[, z], in, out), of transposed convolutions (x, y[, z], out, in). `width` is the number of filters of the
+    paper's narrowest layer, None for the paper's own: 64, in the 3D networks 32.
+    """
+    kernels = {}
+
+    def conv(extent, *layers):  # name, channels, filters
+        for layer, channels, filters in layers:
+            kernels[layer] = (*extent, channels, filters), filters
+
+    def up(extent, layer, channels, filters):
+        kernels[layer] = (*extent, filters, channels), filters
+
+    if name == "VGG16_FCN_8_bn":
+        w = width or 64
+        conv((3, 3), ("conv1_1", 1, w), ("conv1_2", w, w), ("conv2_1", w, 2 * w), ("conv2_2", 2 * w, 2 * w))
+        conv((3, 3), ("conv3_1", 2 * w, 4 * w), ("conv3_2", 4 * w, 4 * w), ("conv3_3", 4 * w, 4 * w))
+        conv((3, 3), ("conv4_1", 4 * w, 8 * w), ("conv4_2", 8 * w, 8 * w), ("conv4_3", 8 * w, 8 * w))
+        conv((3, 3), ("conv5_1", 8 * w, 8 * w), ("conv5_2", 8 * w, 8 * w), ("conv5_3", 8 * w, 8 * w))
+        conv((7, 7), ("conv6", 8 * w, 64 * w))
+        conv((1, 1), ("conv7", 64 * w, 64 * w))
+        conv((1, 1), ("score5", 64 * w, labels), ("score4", 8 * w, labels), ("score3", 4 * w, labels))
+        up((4, 4), "upscore1", labels, labels)
+        up((4, 4), "upscore2", labels, labels)
+        up((16, 16), "upscore3", labels, labels)
+    elif name in ("unet2D_bn", "unet2D_bn_modified"):
+        w = width or 64
+        u4, u3, u2, u1 = (8 * w, 4 * w, 2 * w, w) if name == "unet2D_bn" else (labels,) * 4
+        conv((3, 3), ("conv1_1", 1, w), ("conv1_2", w, w), ("conv2_1", w, 2 * w), ("conv2_2", 2 * w, 2 * w))
+        conv((3, 3), ("conv3_1", 2 * w, 4 * w), ("conv3_2", 4 * w, 4 * w), ("conv4_1", 4 * w, 8 * w), ("conv4_2", 8 * w, 8 * w))
+        conv((3, 3), ("conv5_1", 8 * w, 16 * w), ("conv5_2", 16 * w, 16 * w))
+        up((4, 4), "upconv4", 16 * w, u4)
+        conv((3, 3), ("conv6_1", u4 + 8 * w, 8 * w), ("conv6_2", 8 * w, 8 * w))
+        up((4, 4), "upconv3", 8 * w, u3)
+        conv((3, 3), ("conv7_1", u3 + 4 * w, 4 * w), ("conv7_2", 4 * w, 4 * w))
+        up((4, 4), "upconv2", 4 * w, u2)
+        conv((3, 3), ("conv8_1", u2 + 2 * w, 2 * w), ("conv8_2", 2 * w, 2 * w))
+        up((4, 4), "upconv1", 2 * w, u1)
+        conv((3, 3), ("conv9_1", u1 + w, w), ("conv9_2", w, w))
+        conv((1, 1), ("pred", w, labels))
+    else:
+        w = width or 32
+        conv((3, 3, 3), ("conv1_1", 1, w), ("conv1_2", w, 2 * w), ("conv2_1", 2 * w, 2 * w), ("conv2_2", 2 * w, 4 * w))
+        conv((3, 3, 3), ("conv3_1", 4 * w, 4 * w), ("conv3_2", 4 * w, 8 * w))
+        conv((3, 3, 3), ("conv4_1", 8 * w, 8 * w), ("conv4_2", 8 * w, 16 * w))
+        up((4, 4, 4), "upconv3", 16 * w, 16 * w)
+        conv((3, 3, 3), ("conv5_1", 24 * w, 8 * w), ("conv5_2", 8 * w, 8 * w))
+        up((4, 4, {"unet3D_bn": 4, "unet3D_bn_modified": 2}[name]), "upconv2", 8 * w, 8 * w)
+        conv((3, 3, 3), ("conv6_1", 12 * w, 4 * w), ("conv6_2", 4 * w, 4 * w))
+        up((4, 4, 2), "upconv1", 4 * w, 4 * w)
+        conv((3, 3, 3), ("conv8_1", 6 * w, 2 * w), ("conv8_2", 2 * w, 2 * w))
+        conv((1, 1, 1), ("pred", 2 * w, labels))
+
+    result = {}
+    for layer, (kernel, filters) in kernels.items():
+        result[f"{layer}/W"] = kernel
+        result |= {f"{layer}_bn/{part}": (filters,) for part in ("gamma", "beta", "moving_mean", "moving_variance")}
+    return result
+
+
 def fcn8(units, x):
     conv, up = units.conv, units.up
     x = conv("conv1_2", conv("conv1_1", x, "SAME"), "SAME")

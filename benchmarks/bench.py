@@ -1,0 +1,201 @@
+"""Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
+path by itself, and one patient from file to file.
+
+    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict]
+
+Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
+TensorFlow operations (float32, fused batch normalisation, Adam), MedPy's is `dc`, `hd` and `assd` as the authors called them.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import acdc_segmenter_tf  # noqa: F401  before TensorFlow, whose banner it silences
+import keras
+import numpy as np
+import tensorflow as tf
+
+from acdc_segmenter_tf import predict as prediction
+from acdc_segmenter_tf import train as training_command
+from acdc_segmenter_tf.model import build
+from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
+from shared import cli, datasets, inference, metrics, pipeline, postprocess, runs, sampling, training, volume
+from tests.acdc_segmenter_tf import plain_tf
+
+NAME = "unet2D_bn_modified"
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--data-root", type=Path, help="ACDC")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
+        found = options.data_root is not None
+        cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
+        print(f"{runs.hardware()}; TensorFlow {tf.__version__}, Keras {keras.__version__}; commit {runs.commit()}; "
+              f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
+        for part in options.parts:
+            PARTS[part](cases, Path(folder), options.rounds)
+
+
+def networks(cases, folder, rounds):
+    """2D U-Net (mod.), 212 x 212: one training step of batch 2, and ten slices."""
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(10, 212, 212, 1)).astype(np.float32)
+    labels = rng.integers(0, 4, (10, 212, 212)).astype(np.uint8)
+    step, forward = authors_graph()
+    rivals = {"plain TensorFlow": (lambda: step(images[:2], labels[:2]), lambda: [forward(images[i : i + 1]) for i in range(10)])}
+    for precision in ("float32", "auto"):
+        with training.precision(precision) as name:
+            model = build("unet2d_modified", (212, 212))
+        model.compile(training_command.optimizer(UNET2D_MODIFIED), training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
+        rivals[f"ours, {name}"] = (
+            lambda model=model: model.train_on_batch(images[:2], labels[:2]),
+            lambda model=model: inference.probabilities(model, images, 10),
+        )
+    report("training step, batch 2", {name: run for name, (run, _) in rivals.items()}, rounds)
+    report("ten slices", {name: run for name, (_, run) in rivals.items()}, rounds)
+
+
+def authors_graph():
+    """A training step and a forward pass of the authors' graph, as functions of numpy arrays."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: tf.Variable(rng.normal(0, 0.05, shape) if name.endswith("/W") else np.ones(shape), dtype=tf.float32,
+                          trainable="moving" not in name)  # fmt: skip
+        for name, shape in plain_tf.shapes(NAME).items()
+    }
+    trainable = [variable for variable in weights.values() if variable.trainable]
+    optimizer = tf.compat.v1.train.AdamOptimizer(0.01)
+    class_weights = tf.constant([0.1, 0.3, 0.3, 0.3])
+
+    @tf.function
+    def step(images, labels):
+        with tf.GradientTape() as tape:
+            logits = plain_tf.logits(NAME, weights, images, training=True)
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
+            loss = tf.reduce_mean(losses * tf.gather(class_weights, tf.cast(labels, tf.int32)))
+        optimizer.apply_gradients(zip(tape.gradient(loss, trainable), trainable, strict=True))
+        return loss
+
+    @tf.function
+    def forward(images):
+        return tf.nn.softmax(plain_tf.logits(NAME, weights, images))
+
+    return lambda *batch: step(*batch).numpy(), lambda images: forward(images).numpy()
+
+
+def metrics_(cases, folder, rounds):
+    """Dice, HD and ASSD of three structures in 20 volumes, against MedPy."""
+    try:
+        from medpy.metric import binary
+    except ImportError:
+        print("metrics against MedPy: not run, `pip install -e .[bench]` brings it\n")
+        return
+    pairs = []
+    for case in cases[:20]:
+        labels = volume.read_labels(case.label)
+        moved = np.roll(labels.array, (2, -1), axis=(0, 1))
+        pairs += [(moved == value, labels.array == value, labels.spacing_mm) for value in case.structures]
+    pairs = [pair for pair in pairs if pair[1].any()]
+
+    def ours():
+        result = []
+        for a, b, spacing_mm in pairs:
+            distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
+            result.append((metrics.dice(a, b), metrics.hausdorff_of(*distances_mm), metrics.assd_of(*distances_mm)))
+        return result
+
+    def medpys():
+        return [(binary.dc(a, b), binary.hd(a, b, spacing_mm), binary.assd(a, b, spacing_mm)) for a, b, spacing_mm in pairs]
+
+    report(f"Dice, HD, ASSD of {len(pairs)} masks in 20 volumes", {"MedPy": medpys, "ours": ours}, min(rounds, 3))
+    print(f"largest difference between the two: {np.abs(np.array(ours()) - np.array(medpys())).max():.2g}\n")
+
+
+def data(cases, folder, rounds):
+    """Preparing every volume, and the input pipeline with nothing behind it."""
+    for name, recipe in (("paper", UNET2D_MODIFIED), ("quick", quick(UNET2D_MODIFIED))):
+        start = time.perf_counter()
+        paths = training_command.store(recipe, cases, runs.fingerprints(cases), folder / name)
+        print(f"prepare {len(cases)} volumes for the {name} preset, to disk: {time.perf_counter() - start:.1f} s")
+        batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), recipe.batch_size)
+        start = time.perf_counter()
+        count = sum(1 for _ in pipeline.stream(batches, 0, 200))
+        supply = count * recipe.batch_size / (time.perf_counter() - start)
+        with training.precision(recipe.precision):
+            model = build(recipe.network, recipe.image_shape, width=recipe.width)
+        model.compile(training_command.optimizer(recipe), training_command.loss_of(recipe), jit_compile=False)
+        batch = batches[0]
+        model.train_on_batch(*batch)
+        took = statistics.median(seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(3))
+        need = recipe.batch_size / took
+        print(f"input pipeline alone: {supply:.0f} examples/s; the training step takes {need:.1f} examples/s ({took:.2f} s a step): "
+              f"{supply / need:.0f} times what it needs\n")  # fmt: skip
+
+
+def predict(cases, folder, rounds):
+    """One volume from file to file with the paper's network, and where the time goes."""
+    case, output = cases[0], folder / "segmentation.nii.gz"
+    with training.precision("auto") as precision:
+        segmenter = prediction.Segmenter(build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
+    spent = {"read": [], "prepare": [], "network": [], "restore": [], "components": [], "write": []}
+    for _ in range(rounds + 1):
+        with clock(spent["read"]):
+            scan = volume.read(case.image)
+        with clock(spent["prepare"]):
+            prepared = prediction.prepare(scan, UNET2D_MODIFIED)
+            images = np.moveaxis(prepared.array, 2, 0)[..., None]
+        with clock(spent["network"]):
+            probabilities = inference.probabilities(segmenter.model, images, UNET2D_MODIFIED.batch_size)
+        with clock(spent["restore"]):
+            classes = prediction.restore(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, UNET2D_MODIFIED)
+        with clock(spent["components"]):
+            classes = postprocess.largest_components(classes)
+        with clock(spent["write"]):
+            volume.write(scan.with_array(classes), output)
+    medians = {part: statistics.median(times[1:]) for part, times in spent.items()}
+    total = sum(medians.values())
+    print(f"predict one volume {scan.array.shape}, file to file, {precision}: {total:.2f} s (the paper: 1.1 s on a Titan Xp)")
+    print("  " + ", ".join(f"{part} {took:.3f} s ({100 * took / total:.0f} %)" for part, took in medians.items()) + "\n")
+
+
+PARTS = {"networks": networks, "metrics": metrics_, "data": data, "predict": predict}
+
+
+def report(title, rivals, rounds):
+    """Time the rivals in turn, round by round after one that does not count; print medians, and ratios to the first."""
+    times = {name: [] for name in rivals}
+    for _ in range(rounds + 1):
+        for name, run in rivals.items():
+            times[name].append(seconds(run))
+    first = next(iter(rivals))
+    print(title)
+    for name, measured in times.items():
+        ratio = statistics.median(ours / rival for ours, rival in zip(measured[1:], times[first][1:], strict=True))
+        low, middle, high = min(measured[1:]), statistics.median(measured[1:]), max(measured[1:])
+        print(f"  {name:<20} {middle:7.2f} s  ({low:.2f} to {high:.2f})  {ratio:.2f}x")
+    print(flush=True)
+
+
+def seconds(run):
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def clock(times):
+    start = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""The phantom as files, in the layouts in which ACDC, the 2018 Atrial Segmentation Challenge and nnU-Net keep their data."""
+
+import gzip
+import json
+import os
+import shutil
+import string
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+
+from shared.errors import InputError
+from shared.phantom.atrium import render_atrium
+from shared.phantom.heart import GROUPS, beat, draw_patient
+from shared.phantom.mri import render
+
+RECORD = "phantom.json"  # says what a folder was asked to hold, so that it is written once
+LABELS = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
+
+
+def write_acdc(root, patients=20, seed=0, cine=False, progress=None):
+    """Write `root/training/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}`, ED and ES frames.
+
+    ED is frame 1. Every patient whose number is a multiple of 4 carries the quirk of some official files: an sform of unit scale
+    beside a correct qform and voxel size. With `cine`, `patientNNN_4d.nii.gz` (x, y, z, t) holds the whole beat.
+
+    Args:
+        root: folder to make. It appears when it is complete; one that holds the same phantom already is left as it is.
+        progress: called with one line per patient, or None.
+
+    Raises:
+        InputError: `root` exists and is neither empty nor this phantom, no patients, or a negative seed.
+        OSError: the folder cannot be written.
+    """
+    def fill(folder):
+        for number in range(1, patients + 1):
+            patient = draw_patient(number, group_of(number), seed)
+            name = f"patient{number:03d}"
+            _write_acdc_patient(folder / "training" / name, name, patient, cine)
+            _tell(progress, f"{name} {patient.group}", number, patients)
+
+    return _write_once(root, {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine}, fill)
+
+
+def write_lasc(root, cases=8, seed=0, size=(160, 160), progress=None):
+    """Write `root/Training Set/<CASE>/{lgemri.nrrd, laendo.nrrd}`: 88 slices of `size` voxels, 0.625 mm, cavity 255.
+
+    Args and Raises: as `write_acdc`.
+    """
+    def fill(folder):
+        letters = np.random.default_rng((seed, 0)).choice(list(string.ascii_uppercase + string.digits), (cases, 20))
+        for number in range(1, cases + 1):
+            name = "".join(letters[number - 1])
+            case = folder / "Training Set" / name
+            case.mkdir(parents=True)
+            image, label, spacing_mm = render_atrium(number, seed, size)
+            for file, array in (("lgemri.nrrd", image), ("laendo.nrrd", label)):
+                itk = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+                itk.SetSpacing(spacing_mm)
+                sitk.WriteImage(itk, str(case / file), useCompression=True)
+            _tell(progress, name, number, cases)
+
+    size = tuple(map(int, size))
+    if len(size) != 2 or min(size) < 32:
+        raise InputError(f"expected two in-plane sizes of at least 32 voxels, found {size}")
+    return _write_once(root, {"layout": "lasc", "cases": cases, "seed": seed, "size": list(size)}, fill)
+
+
+def write_nnunet(root, patients=20, seed=0, progress=None):
+    """Write the patients of `write_acdc` as `root/{imagesTr, labelsTr, dataset.json}`, cases `patientNNN_ED` and `patientNNN_ES`.
+
+    Args and Raises: as `write_acdc`.
+    """
+    def fill(folder):
+        for part in ("imagesTr", "labelsTr"):
+            (folder / part).mkdir()
+        for number in range(1, patients + 1):
+            patient = draw_patient(number, group_of(number), seed)
+            for phase, name in enumerate((f"patient{number:03d}_ED", f"patient{number:03d}_ES")):
+                image, label, spacing_mm = render(patient, phase)
+                _write_nifti(folder / "imagesTr" / f"{name}_0000.nii.gz", image, spacing_mm)
+                _write_nifti(folder / "labelsTr" / f"{name}.nii.gz", label, spacing_mm)
+            _tell(progress, f"patient{number:03d} {patient.group}", number, patients)
+        content = {"channel_names": {"0": "MRI"}, "labels": LABELS, "numTraining": 2 * patients, "file_ending": ".nii.gz"}
+        (folder / "dataset.json").write_text(json.dumps(content, indent=1) + "\n")
+
+    return _write_once(root, {"layout": "nnunet", "patients": patients, "seed": seed}, fill)
+
+
+def group_of(number):
+    """Group of ACDC patient `number` (from 1).
+
+    Every block of five numbers holds all five groups, and each block starts one group later, so that numbers 5, 10, 15, 20
+    and 25 differ in group as well: a fold of every fifth patient is balanced.
+    """
+    return GROUPS[(number - 1 + (number - 1) // 5) % 5]
+
+
+def _write_acdc_patient(folder, name, patient, cine):
+    folder.mkdir(parents=True)
+    (folder / "Info.cfg").write_text(
+        f"ED: 1\nES: {patient.es_frame}\nGroup: {patient.group}\nHeight: {patient.height_cm:.1f}\n"
+        f"NbFrame: {patient.frames}\nWeight: {patient.weight_kg:.1f}\n")
+    unit_sform = None
+    if patient.number % 4 == 0:
+        unit_sform = np.diag([-1.0, -1.0, 1.0, 1.0]) if patient.number % 8 == 0 else np.eye(4)
+    for frame, phase in ((1, 0), (patient.es_frame, 1)):
+        image, label, spacing_mm = render(patient, phase)
+        _write_nifti(folder / f"{name}_frame{frame:02d}.nii.gz", image, spacing_mm, unit_sform)
+        _write_nifti(folder / f"{name}_frame{frame:02d}_gt.nii.gz", label, spacing_mm, unit_sform)
+    if cine:
+        images = [render(patient, phase)[0] for phase in beat(patient.frames, patient.es_frame)]
+        zooms = (*patient.spacing_mm, patient.frame_s)
+        _write_nifti(folder / f"{name}_4d.nii.gz", np.stack(images, axis=-1), zooms, unit_sform)
+
+
+def _write_nifti(path, array, zooms, sform=None):
+    """Write voxels of size `zooms` (mm, then seconds) as gzipped NIfTI; no name or time, so that bytes follow from content."""
+    affine = np.diag([*zooms[:3], 1.0])
+    image = nibabel.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm", "sec")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine if sform is None else sform, code=1)
+    image.header.set_zooms(zooms)
+    path.write_bytes(gzip.compress(image.to_bytes(), 3, mtime=0))
+
+
+def _write_once(root, request, fill):
+    """Make `root` by `fill(folder)` on a folder beside it, renamed at the end; leave it where it holds `request` already."""
+    root, record = Path(root), json.dumps(request) + "\n"
+    for name, least in (("patients", 1), ("cases", 1), ("seed", 0)):
+        if request.get(name, least) < least:
+            raise InputError(f"expected {name} of at least {least}, found {request[name]}")
+    if _holds(root, record):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    partial = root.with_name(f"{root.name}.partial-{os.getpid()}")
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had this number
+    partial.mkdir()
+    try:
+        fill(partial)
+        (partial / RECORD).write_text(record)
+        if not _holds(root, record):  # another process may have been faster
+            partial.rename(root)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _holds(root, record):
+    """Whether `root` is a folder with this record; False where it is absent or empty; InputError where it is anything else."""
+    if root.is_dir():
+        content = sorted(os.listdir(root))
+        if not content:
+            return False
+        if RECORD in content and (root / RECORD).read_text() == record:
+            return True
+        found = ", ".join(content[:3])
+        raise InputError(f"{root}: holds something else than this phantom ({found}); name another folder or remove it")
+    if root.exists():
+        raise InputError(f"{root}: is a file; name a folder to make")
+    return False
+
+
+def _tell(progress, name, done, total):
+    if progress:
+        progress(f"{name} ({done} of {total})")

@@ -1,0 +1,152 @@
+"""Two steps on the phantom, then predict, then one row of a table; reruns and resumption through the command."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from acdc_segmenter_tf import predict as prediction
+from acdc_segmenter_tf import train as training_command
+from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED
+from shared import volume
+from shared.errors import InputError
+from shared.files import read_csv
+
+TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_size=2", "--set", "precision=float32",
+             "--set", "steps=12", "--set", "validate_every=3"]  # fmt: skip
+
+
+@pytest.mark.parametrize("experiment", ["unet2d_modified_wxent", "unet2d_modified_dice", "fcn8_wxent", "unet3d_modified_wxent"])
+def test_two_steps_then_predict_then_rows(tiny, phantom_cases, tmp_path, experiment):
+    recipe = tiny(experiment, steps=2, batch_size=1 if "3d" in experiment else 2)
+    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc", experiment=experiment)
+    rows = read_csv(folder / "cases.csv")
+    assert [(row["case"], row["structure"]) for row in rows] == [
+        (f"patient005_{phase}", structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")
+    ]
+    assert all(0 <= row["dice"] <= 1 and row["reference_ml"] > 0 for row in rows)
+    for case in phantom_cases[-2:]:
+        predicted, scan = volume.read(folder / "predictions" / f"{case.name}.nii.gz"), volume.read(case.image)
+        assert predicted.array.shape == scan.array.shape and set(np.unique(predicted.array)) <= {0, 1, 2, 3}
+        np.testing.assert_allclose(predicted.affine, scan.affine, atol=1e-4)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["split"]["validation"] == ["patient005"] and len(record["split"]["train"]) == 4
+    assert record["recipe"]["network"] == recipe.network and record["result"]["best_step"] in (0, 2)
+    for name in ("best.weights.h5", "summary.md", "figures/best_median_worst.png", "figures/learning_curve.png"):
+        assert (folder / name).stat().st_size > 0
+
+
+def test_training_reduces_the_loss_on_the_phantom(tiny, phantom_cases, tmp_path):
+    recipe = tiny(width=4, image_shape=(52, 52), steps=30, validate_every=10)
+    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc")
+    losses = [row["loss"] for row in read_csv(folder / "history.csv")]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def command(root, workdir, *more):
+    return [sys.executable, "-W", "ignore", "-m", "acdc_segmenter_tf.train", "--dataset", "acdc", "--data-root", str(root),
+            "--preset", "quick", "--workdir", str(workdir), *TINY_SETS, *more]  # fmt: skip
+
+
+def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp_path):
+    folder = "acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0"
+    subprocess.run(command(phantom_root, tmp_path / "a"), check=True, capture_output=True)
+    killed = subprocess.Popen(command(phantom_root, tmp_path / "b"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not (tmp_path / "b" / folder / "checkpoint.npz").exists():
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    resumed = subprocess.run(command(phantom_root, tmp_path / "b"), check=True, capture_output=True, text=True)
+    assert "going on from step" in resumed.stdout
+    compared = ["best.weights.h5", "history.csv", "cases.csv", *(f"predictions/patient005_{phase}.nii.gz" for phase in ("ED", "ES"))]
+    for name in compared:
+        assert (tmp_path / "a" / folder / name).read_bytes() == (tmp_path / "b" / folder / name).read_bytes(), name
+    again = subprocess.run(command(phantom_root, tmp_path / "b"), check=True, capture_output=True, text=True)
+    assert again.stdout.startswith("done: ")
+    other = subprocess.run(command(phantom_root, tmp_path / "b", "--seed", "1"), capture_output=True, text=True)
+    assert other.returncode == 2 and "another seed" in other.stderr and len(other.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "acdc"], "--data-root is needed"),
+        (["--dataset", "acdc", "--data-root", "/nowhere"], "no such folder"),
+        (["--dataset", "lasc", "--data-root", "{root}"], "no LASC scans"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "widht=3"], "--set widht=3"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "width=wide"], "expected a value of type int"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "image_shape=211,211"], "(16n + 4) x (16n + 4)"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "loss=hinge"], "hinge"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "structures=LA"], "no label for LA"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "5"], "expected 0 to 4"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "3", "--set", "batch_size=1000"], "fewer than one batch"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--preset", "quick", "--experiment", "unet3d_wxent", "--set", "flip=true"],
+         "for the 2D networks"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_root, tmp_path, capsys):
+    arguments = [argument.format(root=phantom_root) for argument in arguments]
+    with pytest.raises(SystemExit) as ended:
+        training_command.main([*arguments, "--workdir", str(tmp_path)])
+    captured = capsys.readouterr()
+    assert ended.value.code == 2
+    assert words in captured.err and len(captured.err.splitlines()) == 1
+
+
+def test_schedule_is_the_authors():
+    schedule = training_command.Schedule(UNET2D_MODIFIED)
+    rates = [float(schedule(step)) for step in (0, 49, 50, 1000, UNET2D_MODIFIED.steps)]
+    np.testing.assert_allclose(rates, [0.001, 0.001, 0.01, 0.01, 0.01], rtol=1e-6)
+
+
+def test_quick_schedule_falls_to_its_end(tiny):
+    recipe = tiny(steps=100)
+    schedule = training_command.Schedule(recipe)
+    assert float(schedule(100)) == pytest.approx(recipe.final_learning_rate)
+    assert float(schedule(75)) == pytest.approx(1e-4 + (0.01 - 1e-4) * (1 + math.cos(math.pi * 0.75)) / 2, rel=1e-4)
+
+
+def test_optimizer_is_the_recipes():
+    optimizer = training_command.optimizer(UNET2D_MODIFIED)
+    assert isinstance(optimizer, keras.optimizers.Adam) and not optimizer.weight_decay
+    assert (optimizer.beta_1, optimizer.beta_2, optimizer.epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_selection_dice_counts_a_class_absent_in_both_as_zero():
+    labels = np.array([[[0, 1], [2, 3]], [[0, 0], [0, 1]]])
+    predicted = np.array([[[0, 1], [2, 3]], [[0, 0], [1, 1]]])
+    np.testing.assert_allclose(training_command.selection_dice(labels, predicted, 4), [1.0, (2 / 3) / 3])
+
+
+@pytest.mark.parametrize("experiment", RECIPES)
+def test_every_experiment_names_a_loss_and_a_network(experiment):
+    recipe = RECIPES[experiment]
+    assert recipe.loss in training_command.LOSSES
+    assert training_command.LOSSES[recipe.loss](recipe) is not None
+
+
+def test_weighted_loss_takes_the_papers_weights():
+    assert training_command.LOSSES["weighted_cross_entropy"](UNET2D_MODIFIED).class_weights == [0.1, 0.3, 0.3, 0.3]
+
+
+def test_image_and_label_of_different_grids_are_refused(tiny, phantom_cases, tmp_path):
+    scan = volume.read(phantom_cases[0].image)
+    volume.write(scan.with_array(np.zeros(scan.array.shape, np.uint8)[:-1]), tmp_path / "label.nii.gz")
+    broken = [type(case)(**{**vars(case), "label": tmp_path / "label.nii.gz"}) if i == 0 else case
+              for i, case in enumerate(phantom_cases)]  # fmt: skip
+    with pytest.raises(InputError, match="label.nii.gz: shape"):
+        training_command.train(tiny(), broken, tmp_path / "runs", dataset="acdc")
+
+
+def test_loading_a_run_that_is_not_one(tmp_path):
+    with pytest.raises(InputError, match="no checkpoint there|expected a folder with one checkpoint"):
+        prediction.load(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(InputError, match="not a run of this package"):
+        prediction.load(tmp_path)

@@ -1,0 +1,346 @@
+"""Data sets in the layouts they are downloaded in: every case found, every label named, whatever is missing said in one line."""
+
+import json
+import os
+import warnings
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from shared import datasets, splits
+from shared.datasets import Case, load_image, load_labels, values_of
+from shared.errors import InputError
+
+AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
+INFO = "ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\nNbFrame: 30\nWeight: 95.0\n"
+
+
+def write_nifti(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(np.asarray(array), AFFINE), path)
+    return path
+
+
+def write_nrrd(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(np.asarray(array).T))
+    image.SetSpacing((0.625, 0.625, 0.625))
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+def labels(*values):
+    """(4, 3, 2), the given values first."""
+    array = np.zeros((4, 3, 2), np.uint8)
+    array.reshape(-1)[: len(values)] = values
+    return array
+
+
+def patient(root, number, info=INFO, frames=(1, 12), suffix=".nii.gz"):
+    folder = root / f"patient{number:03d}"
+    for frame in frames:
+        scan = np.full((4, 3, 2), 100 * number + frame, np.int16)
+        write_nifti(folder / f"{folder.name}_frame{frame:02d}{suffix}", scan)
+        write_nifti(folder / f"{folder.name}_frame{frame:02d}_gt{suffix}", labels(0, 1, 2, 3))
+    folder.mkdir(parents=True, exist_ok=True)
+    if info is not None:
+        (folder / "Info.cfg").write_text(info)
+    return folder
+
+
+def refusal(name, root, mentions=None):
+    """The message of the InputError that finding the cases raises: one line that names the file, and no warning before it."""
+    with warnings.catch_warnings(), pytest.raises(InputError) as raised:
+        warnings.simplefilter("error")
+        datasets.find(name, root)
+    message = str(raised.value)
+    assert "\n" not in message
+    assert str(mentions or root) in message
+    return message
+
+
+# ACDC -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["", "training"])
+def test_acdc(tmp_path, inside):
+    root = tmp_path / inside
+    patient(root, 2, INFO.replace("DCM", "NOR").replace("12", "9"), (1, 9))
+    patient(root, 1)
+    patient(root, 10, "ED: 4\r\nES: 11\r\nGroup: RV\r\n", (4, 11), ".nii")
+    (root / "patient001" / "patient001_4d.nii.gz").write_bytes(b"the cine, which nobody reads")
+    (root / "patient_list.txt").write_text("no folder")
+    cases = datasets.find("acdc", tmp_path)
+    assert [(case.patient, case.phase, case.group, case.name) for case in cases] == [
+        ("patient001", "ED", "DCM", "patient001_ED"), ("patient001", "ES", "DCM", "patient001_ES"),
+        ("patient002", "ED", "NOR", "patient002_ED"), ("patient002", "ES", "NOR", "patient002_ES"),
+        ("patient010", "ED", "RV", "patient010_ED"), ("patient010", "ES", "RV", "patient010_ES"),
+    ]  # fmt: skip
+    assert [case.image.relative_to(root).as_posix() for case in cases[2:5]] == [
+        "patient002/patient002_frame01.nii.gz", "patient002/patient002_frame09.nii.gz", "patient010/patient010_frame04.nii",
+    ]  # fmt: skip
+    assert [case.label.name for case in cases[:2]] == ["patient001_frame01_gt.nii.gz", "patient001_frame12_gt.nii.gz"]
+    assert all(dict(case.structures) == {1: "RV", 2: "Myo", 3: "LV"} for case in cases)
+    image = load_image(cases[3])
+    assert (image.array == 209).all() and image.spacing_mm == (1.5, 1.5, 8.0)
+
+
+def test_acdc_without_references(tmp_path):
+    """The challenge's test patients."""
+    folder = patient(tmp_path, 101)
+    (folder / "patient101_frame12_gt.nii.gz").unlink()
+    ed, es = datasets.find("acdc", tmp_path)
+    assert ed.label is not None and es.label is None
+    with pytest.raises(InputError, match="patient101_frame12.nii.gz: case patient101_ES has no reference"):
+        load_labels(es, ("LV",))
+
+
+def test_acdc_without_a_group(tmp_path):
+    patient(tmp_path, 1, "ED: 1\nES: 12\n")
+    assert {case.group for case in datasets.find("acdc", tmp_path)} == {""}
+
+
+def test_acdc_empty_root(tmp_path):
+    assert "Info.cfg" in refusal("acdc", tmp_path)
+    (tmp_path / "training").mkdir()
+    refusal("acdc", tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00broken"], ids=["missing", "binary"])
+def test_acdc_info_unreadable(tmp_path, content):
+    patient(tmp_path, 1)
+    info = patient(tmp_path, 2, None) / "Info.cfg"
+    if content is not None:
+        info.write_bytes(content)
+    assert "missing or unreadable" in refusal("acdc", tmp_path, info)
+
+
+@pytest.mark.parametrize(
+    ("info", "expected"),
+    [
+        (INFO.replace("ED: 1\n", ""), "'ED: FRAME', found None"),
+        (INFO.replace("ES: 12", "ES: twelve"), "'ES: FRAME', found 'twelve'"),
+        (INFO.replace("ES: 12", "ES:"), "'ES: FRAME', found None"),
+        ("", "'ED: FRAME', found None"),
+        ("ED 1\nES 12\n", "'ED: FRAME', found None"),
+    ],
+)
+def test_acdc_info_lacks_a_field(tmp_path, info, expected):
+    folder = patient(tmp_path, 1, info)
+    assert expected in refusal("acdc", tmp_path, folder / "Info.cfg")
+
+
+def test_acdc_frame_file_missing(tmp_path):
+    folder = patient(tmp_path, 1, frames=(1,))
+    message = refusal("acdc", tmp_path, folder / "patient001_frame12.nii.gz")
+    assert "missing" in message and "ES" in message
+
+
+# LASC -----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("inside", ["", "Training Set"])
+def test_lasc(tmp_path, inside):
+    for name in ("B7", "A3", "C1"):
+        write_nrrd(tmp_path / inside / name / "lgemri.nrrd", np.full((4, 3, 2), 7, np.uint8))
+        if name != "C1":
+            write_nrrd(tmp_path / inside / name / "laendo.nrrd", labels(0, 255, 255))
+    (tmp_path / inside / "notes").mkdir()
+    cases = datasets.find("lasc", tmp_path)
+    assert [(case.patient, case.phase, case.group, case.name) for case in cases] == [(n, "", "", n) for n in ("A3", "B7", "C1")]
+    assert [case.label and case.label.relative_to(tmp_path / inside).as_posix() for case in cases] == [
+        "A3/laendo.nrrd", "B7/laendo.nrrd", None,
+    ]  # fmt: skip
+    assert dict(cases[0].structures) == {255: "LA"}
+    assert load_image(cases[0]).spacing_mm == (0.625, 0.625, 0.625)
+    found = load_labels(cases[1], ("LA",)).array
+    assert found.dtype == np.uint8 and found.reshape(-1)[:4].tolist() == [0, 1, 1, 0]
+
+
+def test_lasc_empty_root(tmp_path):
+    (tmp_path / "Training Set" / "A3").mkdir(parents=True)
+    write_nrrd(tmp_path / "Training Set" / "A3" / "laendo.nrrd", labels(255))
+    assert "lgemri.nrrd" in refusal("lasc", tmp_path)
+
+
+# nnU-Net --------------------------------------------------------------------------------------------------------------------
+
+DESCRIPTION = {"labels": {"background": 0, "RV": 1, "Myo": 2, "LV": 3}, "file_ending": ".nii.gz", "numTraining": 4}
+
+
+def nnunet(root, description=DESCRIPTION, names=("a",), ending=".nii.gz"):
+    for name in names:
+        write = write_nrrd if ending == ".nrrd" else write_nifti
+        write(root / "imagesTr" / f"{name}_0000{ending}", np.full((4, 3, 2), 5, np.int16))
+        write(root / "labelsTr" / f"{name}{ending}", labels(1, 2, 3))
+    root.mkdir(exist_ok=True)
+    if description is not None:
+        (root / "dataset.json").write_text(description if isinstance(description, str) else json.dumps(description))
+    return root / "dataset.json"
+
+
+def test_nnunet(tmp_path):
+    nnunet(tmp_path, names=("p2_ES", "p2_ED", "p10_frame03", "heart_a", "p3_es", "0001"))
+    (tmp_path / "labelsTr" / "heart_a.nii.gz").unlink()
+    write_nifti(tmp_path / "imagesTs" / "unseen_0000.nii.gz", labels())
+    cases = datasets.find("nnunet", tmp_path)
+    assert [(case.patient, case.phase) for case in cases] == [
+        ("0001", ""), ("heart_a", ""), ("p10", "frame03"), ("p2", "ED"), ("p2", "ES"), ("p3", "es"),
+    ]  # fmt: skip
+    assert [case.name for case in cases] == ["0001", "heart_a", "p10_frame03", "p2_ED", "p2_ES", "p3_es"]
+    assert [case.label and case.label.name for case in cases[:3]] == ["0001.nii.gz", None, "p10_frame03.nii.gz"]
+    assert [case.image.name for case in cases[:2]] == ["0001_0000.nii.gz", "heart_a_0000.nii.gz"]
+    assert all(dict(case.structures) == {1: "RV", 2: "Myo", 3: "LV"} and case.group == "" for case in cases)
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".nii"])
+def test_nnunet_of_another_file_ending(tmp_path, ending):
+    nnunet(tmp_path, {**DESCRIPTION, "file_ending": ending}, ("b", "a"), ending)
+    cases = datasets.find("nnunet", tmp_path)
+    assert [case.patient for case in cases] == ["a", "b"]
+    assert load_labels(cases[0], ("LV", "RV")).array.reshape(-1)[:4].tolist() == [2, 0, 1, 0]
+
+
+def test_nnunet_without_description(tmp_path):
+    path = nnunet(tmp_path, None)
+    assert "missing" in refusal("nnunet", tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        "", "{", "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
+        '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background", "1": "RV"}}',
+        '{"labels": {"RV": 1.5}}', '{"labels": {"RV": -1}}', '{"labels": {"RV": 1, "LV": 1}}',
+    ],
+)  # fmt: skip
+def test_nnunet_description_broken_or_without_labels(tmp_path, description):
+    path = nnunet(tmp_path, description)
+    assert "labels" in refusal("nnunet", tmp_path, path)
+
+
+def test_nnunet_description_that_is_no_text(tmp_path):
+    path = nnunet(tmp_path)
+    path.write_bytes(b"\xff\xfe\x00")
+    refusal("nnunet", tmp_path, path)
+
+
+def test_nnunet_without_images(tmp_path):
+    nnunet(tmp_path, names=())
+    assert "_0000.nii.gz" in refusal("nnunet", tmp_path, tmp_path / "imagesTr")
+    nnunet(tmp_path, names=("a",), ending=".nii")  # not what dataset.json says
+    refusal("nnunet", tmp_path, tmp_path / "imagesTr")
+
+
+def test_nnunet_of_several_channels(tmp_path):
+    nnunet(tmp_path, names=("a", "b"))
+    write_nifti(tmp_path / "imagesTr" / "b_0001.nii.gz", labels())
+    assert "several channels" in refusal("nnunet", tmp_path, tmp_path / "imagesTr")
+
+
+# All of them ----------------------------------------------------------------------------------------------------------------
+
+
+def test_unknown_data_set(tmp_path):
+    message = refusal("mnist", tmp_path, "mnist")
+    assert all(name in message for name in ("acdc", "lasc", "nnunet", "phantom"))
+
+
+@pytest.mark.parametrize("name", ["acdc", "lasc", "nnunet"])
+def test_missing_root(tmp_path, name):
+    assert "no such folder" in refusal(name, tmp_path / "nowhere")
+    (tmp_path / "file").write_text("")
+    assert "no such folder" in refusal(name, tmp_path / "file")
+
+
+def one_case(tmp_path, array, structures=None):
+    image = write_nifti(tmp_path / "scan.nii", np.ones((4, 3, 2), np.int16))
+    label = write_nifti(tmp_path / "labels.nii", array)
+    return Case(patient="p", phase="", image=image, label=label, group="", structures=structures or {1: "RV", 2: "Myo", 3: "LV"})
+
+
+def test_labels_become_class_indices(tmp_path):
+    case = one_case(tmp_path, labels(0, 1, 2, 3, 3))
+    for wanted, expected in (
+        (("RV", "Myo", "LV"), [0, 1, 2, 3, 3]),
+        (("LV", "RV", "Myo"), [0, 2, 3, 1, 1]),
+        (("LV",), [0, 0, 0, 1, 1]),  # the others are background
+        (("myo", "lv"), [0, 0, 1, 2, 2]),
+    ):
+        found = load_labels(case, wanted)
+        assert found.array.dtype == np.uint8 and found.array.reshape(-1)[:5].tolist() == expected
+        assert found.spacing_mm == (1.5, 1.5, 8.0)
+        np.testing.assert_array_equal(found.affine, AFFINE)
+
+
+def test_large_label_values(tmp_path):
+    """MM-WHS counts from 205 to 850."""
+    case = one_case(tmp_path, labels().astype(np.int16) + np.int16(420), {205: "Myo", 420: "LA", 850: "PA"})
+    assert (load_labels(case, ("Myo", "LA")).array == 2).all()
+
+
+def test_reference_may_lack_a_structure(tmp_path):
+    assert load_labels(one_case(tmp_path, labels(0, 3)), ("RV", "LV")).array.max() == 2
+    assert not load_labels(one_case(tmp_path, labels()), ("RV", "LV")).array.any()
+
+
+@pytest.mark.parametrize(("value", "shown"), [(4, "[4]"), (255, "[255]")])
+def test_unknown_label_values(tmp_path, value, shown):
+    with pytest.raises(InputError) as raised:
+        load_labels(one_case(tmp_path, labels(1, value)), ("RV",))
+    message = str(raised.value)
+    assert "labels.nii" in message and f"unknown label values {shown}" in message and "\n" not in message
+    assert "1 RV, 2 Myo, 3 LV" in message
+
+
+def test_values_of_structures():
+    assert values_of({1: "RV", 2: "Myo", 3: "LV"}, ("lv", "MYO")) == {3: 1, 2: 2}
+    assert values_of({255: "LA"}, ("LA",)) == {255: 1}
+    with pytest.raises(InputError, match="no label for LA, aorta: the data set has RV, Myo, LV"):
+        values_of({1: "RV", 2: "Myo", 3: "LV"}, ("LA", "rv", "aorta"))
+
+
+def test_a_cine_is_neither_a_case_nor_a_reference(tmp_path):
+    case = one_case(tmp_path, labels(1, 2, 3))
+    write_nifti(case.image, np.ones((4, 3, 2, 5), np.int16))
+    with pytest.raises(InputError, match="scan.nii: expected one 3D frame, found a cine of 5 frames"):
+        load_image(case)
+    write_nifti(case.label, np.ones((4, 3, 2, 5), np.uint8))
+    with pytest.raises(InputError, match="labels.nii"):
+        load_labels(case, ("RV",))
+
+
+# The challenges' own files, where somebody has them -------------------------------------------------------------------------
+
+
+def real(name):
+    root = Path(os.environ.get("CARDIAC_DATA", Path(__file__).parents[3] / "shared" / "data")) / name
+    if not root.is_dir():
+        pytest.skip(f"the {name} data is not here; CARDIAC_DATA names the folder that holds {name}/")
+    return datasets.find(name, root)
+
+
+def depth(path):
+    return nibabel.load(path).shape[2]
+
+
+def test_real_acdc():
+    cases = real("acdc")
+    assert len(cases) == 200 and len({case.patient for case in cases}) == 100
+    assert {(case.patient, case.phase) for case in cases} == {(f"patient{n:03d}", p) for n in range(1, 101) for p in ("ED", "ES")}
+    groups = [case.group for case in cases if case.phase == "ED"]
+    assert {group: groups.count(group) for group in groups} == dict.fromkeys(("DCM", "HCM", "MINF", "NOR", "RV"), 20)
+    assert all(case.label is not None for case in cases)
+    split = splits.by_number(cases, 5, 0)
+    slices = {side: sum(depth(case.image) for case in split.of(cases, side)) for side in ("train", "validation")}
+    assert slices == {"train": 1516, "validation": 386}
+
+
+def test_real_lasc():
+    cases = real("lasc")
+    assert len(cases) == len({case.patient for case in cases}) and all(case.label is not None for case in cases)
+    assert load_labels(cases[0], ("LA",)).array.shape == load_image(cases[0]).array.shape
+    assert load_image(cases[0]).spacing_mm == pytest.approx((0.625, 0.625, 0.625))

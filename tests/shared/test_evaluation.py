@@ -1,0 +1,601 @@
+"""Label maps -> rows -> tables: scores, statistics and clinical numbers by hand, folders and files through the commands."""
+
+import csv
+import math
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared import clinical, evaluation, files, progress, report, statistics, volume
+from shared.clinical import Job
+from shared.errors import InputError
+from shared.volume import from_array
+
+NAN = float("nan")
+ACDC = {1: "RV", 2: "Myo", 3: "LV"}
+
+
+def line(*values):
+    """A row of voxels (n, 1, 1)."""
+    return np.array(values, np.uint8).reshape(-1, 1, 1)
+
+
+def write_labels(path, array, spacing_mm=(1.0, 1.0, 10.0)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume.write(from_array(array, spacing_mm), path)
+    return path
+
+
+# One case -------------------------------------------------------------------------------------------------------------------
+
+
+def test_score_by_hand():
+    predicted = from_array(line(1, 1, 0, 0, 2, 0, 0), (2.0, 5.0, 10.0))  # 0.1 ml a voxel
+    reference = from_array(line(1, 0, 0, 0, 2, 2, 2), (2.0, 5.0, 10.0))
+    rows = evaluation.score(predicted, reference, ACDC, {"case": "a_ED", "phase": "ED"})
+    columns = ["case", "phase", "structure", "dice", "jaccard", "sensitivity", "hausdorff_mm", "assd_mm", "volume_ml", "reference_ml"]
+    assert [list(row) for row in rows] == [columns] * 3
+    rv, myo, lv = ([row[c] for c in columns[2:]] for row in rows)
+    assert rv == ["RV", *map(pytest.approx, (2 / 3, 1 / 2, 1, 2, (1 + 0) / 2, 0.2, 0.1))]
+    assert myo == ["Myo", *map(pytest.approx, (2 / 4, 1 / 3, 1 / 3, 4, (0 + 2) / 2, 0.1, 0.3))]
+    assert lv[:3] == ["LV", 1, 1] and math.isnan(lv[3]) and lv[4:] == [0, 0, 0, 0]  # in neither: perfect agreement
+    assert all(row["case"] == "a_ED" and row["phase"] == "ED" for row in rows)
+
+
+def test_one_empty_mask_is_undefined_not_zero():
+    rows = evaluation.score(from_array(line(1, 0)), from_array(line(1, 3)), {1: "RV", 3: "LV"}, {"case": "a"})
+    assert rows[1]["dice"] == 0 and math.isnan(rows[1]["hausdorff_mm"]) and math.isnan(rows[1]["assd_mm"])
+    assert statistics.summary(row["assd_mm"] for row in rows) == statistics.Summary(0, 0, 0, 0, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [from_array(np.ones((4, 4, 3))), from_array(np.ones((4, 4, 2)), (1, 1, 8)), from_array(np.ones((4, 4, 2, 2)))],
+    ids=["slices", "spacing", "frames"],
+)
+def test_another_grid_is_refused(reference):
+    predicted = from_array(np.ones((4, 4, 2)))
+    for pair in ((predicted, reference), (reference, predicted)):
+        with pytest.raises(InputError) as raised:
+            evaluation.score(*pair, {1: "LA"}, {"case": "patient7"})
+        assert "patient7" in str(raised.value) and "\n" not in str(raised.value)
+
+
+# The command ----------------------------------------------------------------------------------------------------------------
+
+
+def scored(tmp_path, structures="acdc"):
+    evaluation.main(
+        [str(tmp_path / "ours"), str(tmp_path / "theirs"), "--structures", structures, "-o", str(tmp_path / "out" / "cases.csv")]
+    )
+    return files.read_csv(tmp_path / "out" / "cases.csv")
+
+
+def refusal(capsys, tmp_path, structures="acdc"):
+    """The one line of a command that ends with status 2 and writes nothing."""
+    with pytest.raises(SystemExit) as raised:
+        scored(tmp_path, structures)
+    assert raised.value.code == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1 and err.endswith("\n") and out == ""
+    assert not (tmp_path / "out").exists()
+    return err
+
+
+def test_folders(tmp_path, capsys):
+    write_labels(tmp_path / "theirs" / "patient001_ED.nii.gz", line(1, 2, 3, 3))
+    write_labels(tmp_path / "theirs" / "patient001_ES.nii.gz", line(1, 2, 2, 3))
+    write_labels(tmp_path / "ours" / "patient001_ED.nii.gz", line(1, 2, 3, 3))
+    write_labels(tmp_path / "ours" / "deeper" / "patient001_ES.nrrd", line(1, 2, 3, 3))
+    write_labels(tmp_path / "ours" / "not_asked_for.nii.gz", line(1, 2, 3))
+    rows = scored(tmp_path)
+    assert [(row["case"], row["patient"], row["phase"], row["structure"]) for row in rows] == [
+        (f"patient001_{phase}", "patient001", phase, structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")
+    ]
+    assert [row["dice"] for row in rows] == pytest.approx([1, 1, 1, 1, 2 / 3, 2 / 3])
+    printed = capsys.readouterr().out
+    assert "| LV | ES | 1 | 0.667 (0.000)" in printed and "| LV | all | 2 | 0.833 (0.167)" in printed
+    assert evaluation.RULE in printed
+
+
+def test_acdc_names(tmp_path, capsys):
+    """`NAME_gt` answers to NAME, and the scan beside it is not a label map."""
+    folder = tmp_path / "theirs" / "patient001"
+    write_labels(folder / "patient001_frame01.nii.gz", line(90, 80, 70, 60))
+    write_labels(folder / "patient001_frame01_gt.nii.gz", line(1, 2, 3, 3))
+    write_labels(tmp_path / "ours" / "patient001_frame01.nii.gz", line(1, 2, 3, 0))
+    assert [(row["case"], row["dice"]) for row in scored(tmp_path)] == [
+        ("patient001_frame01", pytest.approx(dice)) for dice in (1, 1, 2 / 3)
+    ]
+
+
+def test_acdc_folder_with_its_cines(tmp_path, capsys):
+    """The challenge's own folders hold patientNNN_4d.nii.gz too, which has no reference."""
+    folder = tmp_path / "theirs" / "patient001"
+    write_labels(folder / "patient001_4d.nii.gz", np.ones((4, 1, 1, 3), np.uint8))
+    write_labels(folder / "patient001_frame01.nii.gz", line(90, 80, 70, 60))
+    write_labels(folder / "patient001_frame01_gt.nii.gz", line(1, 2, 3, 3))
+    write_labels(tmp_path / "ours" / "patient001_frame01.nii.gz", line(1, 2, 3, 3))
+    assert len(scored(tmp_path)) == 3
+
+
+def test_only_a_phase_is_cut_off_a_patients_name(tmp_path, capsys):
+    for side in ("ours", "theirs"):
+        for name in ("heart_a", "heart_b", "heart_b_ED"):
+            write_labels(tmp_path / side / f"{name}.nii.gz", line(1, 2, 3))
+    names = {(row["case"], row["patient"], row["phase"]) for row in scored(tmp_path)}
+    assert names == {("heart_a", "heart_a", ""), ("heart_b", "heart_b", ""), ("heart_b_ED", "heart_b", "ED")}
+
+
+def test_structures_by_value_and_name(tmp_path, capsys):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "x.nii.gz", line(0, 7, 255))
+    assert [row["structure"] for row in scored(tmp_path, "7=aorta, 255=left atrium")] == ["aorta", "left atrium"]
+    assert [row["volume_ml"] for row in scored(tmp_path, "lasc")] == [0.01]
+
+
+def test_reference_without_prediction(tmp_path, capsys):
+    for name in ("a", "b", "c"):
+        write_labels(tmp_path / "theirs" / f"{name}.nii.gz", line(1, 2, 3))
+    write_labels(tmp_path / "ours" / "b.nii.gz", line(1, 2, 3))
+    message = refusal(capsys, tmp_path)
+    assert "no prediction for 2 of 3 references" in message and "first a" in message and "ours" in message
+
+
+def test_two_files_of_one_name(tmp_path, capsys):
+    """LASC calls every reference laendo.nrrd: one prediction must not be scored against all of them."""
+    for case in ("case1", "case2"):
+        write_labels(tmp_path / "theirs" / case / "laendo.nrrd", line(0, 255, 255))
+    write_labels(tmp_path / "ours" / "laendo.nrrd", line(0, 255, 0))
+    assert "laendo" in refusal(capsys, tmp_path, "lasc")
+
+
+def test_two_predictions_of_one_name(tmp_path, capsys):
+    write_labels(tmp_path / "theirs" / "x.nii.gz", line(0, 255, 255))
+    for run in ("run1", "run2"):
+        write_labels(tmp_path / "ours" / run / "x.nii.gz", line(0, 255, 0))
+    assert "x.nii.gz" in refusal(capsys, tmp_path, "lasc")
+
+
+def test_grid_mismatch(tmp_path, capsys):
+    write_labels(tmp_path / "theirs" / "patient9.nii.gz", line(1, 2, 3))
+    write_labels(tmp_path / "ours" / "patient9.nii.gz", line(1, 2, 3, 0))
+    message = refusal(capsys, tmp_path)
+    assert "patient9" in message and "(4, 1, 1)" in message and "(3, 1, 1)" in message
+
+
+def test_probabilities_in_place_of_labels(tmp_path, capsys):
+    write_labels(tmp_path / "theirs" / "x.nii.gz", line(1, 2, 3))
+    write_labels(tmp_path / "ours" / "x.nii.gz", np.array([0.2, 0.9, 1], np.float32).reshape(3, 1, 1))
+    assert "x.nii.gz" in refusal(capsys, tmp_path)
+
+
+@pytest.mark.parametrize("structures", ["mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV"])
+def test_unknown_structures(tmp_path, capsys, structures):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
+    assert "acdc, lasc, or VALUE=NAME" in refusal(capsys, tmp_path, structures)
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs"])
+def test_no_folder_and_no_label_maps(tmp_path, capsys, side):
+    for other in {"ours", "theirs"} - {side}:
+        write_labels(tmp_path / other / "x.nii.gz", line(1, 2, 3))
+    assert f"{side}: no such folder" in refusal(capsys, tmp_path)
+    (tmp_path / side).mkdir()
+    (tmp_path / side / "notes.txt").write_text("nothing here")
+    assert f"{side}: no label maps (.nii, .nii.gz" in refusal(capsys, tmp_path)
+
+
+# Rows as a file -------------------------------------------------------------------------------------------------------------
+
+
+def test_rows_come_back_from_their_file(tmp_path):
+    rows = [
+        {"case": "001_ED", "patient": "001", "phase": "ED", "group": "", "structure": "LV", "dice": 0.123456789, "assd_mm": NAN},
+        {"case": "007_ED", "patient": "007", "phase": "ED", "group": "", "structure": "a, b", "dice": 1.0, "assd_mm": 2.5},
+    ]
+    files.write_csv(tmp_path / "cases.csv", rows)
+    text = (tmp_path / "cases.csv").read_text()
+    assert text.splitlines()[1] == "001_ED,001,ED,,LV,0.123456789,"
+    found = files.read_csv(tmp_path / "cases.csv")
+    assert math.isnan(found[0].pop("assd_mm")) and math.isnan(rows[0].pop("assd_mm"))
+    assert found == rows
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "er" / "table.csv"
+    files.write_text(path, "first")
+
+    def fail():
+        with files.written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
+    files.write_text(path, "second")
+    assert path.read_text() == "second" and list(path.parent.iterdir()) == [path]
+
+
+def test_fingerprint_is_of_contents_and_order(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"same")
+    two.write_bytes(b"same")
+    assert files.fingerprint(one) == files.fingerprint(two)
+    two.write_bytes(b"other")
+    different = [
+        files.fingerprint(*contents)
+        for contents in [(one,), (two,), (one, two), (two, one), (one, one), ("same",), (b"same",), (1, 23), (12, 3), ((1, 23),), ()]
+    ]
+    assert len(set(different)) == len(different)
+
+
+# Progress -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (45, "45 s"), (89, "89 s"), (90, "2 min"), (720, "12 min"), (5300, "88 min"), (5400, "1 h 30 min"), (12000, "3 h 20 min")],
+)
+def test_duration(seconds, text):
+    assert progress.duration(seconds) == text
+
+
+def test_progress_says_how_long_is_left(monkeypatch, capsys):
+    clock = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    shown = progress.Progress("case", 10, done=4)
+    for _ in range(6):
+        clock[0] += 20
+        shown.step("Dice 0.9")
+    lines = capsys.readouterr().out.splitlines()
+    assert [" ".join(text.split()) for text in lines] == [
+        *(f"case {n}/10 Dice 0.9 {left} left" for n, left in ((5, "2 min"), (6, "80 s"), (7, "60 s"), (8, "40 s"), (9, "20 s"))),
+        "case 10/10 Dice 0.9 2 min",  # took that long in all
+    ]
+
+
+def test_progress_is_silent_where_it_is_quick(capsys):
+    assert list(progress.Progress("case", 3).over("abc")) == ["a", "b", "c"]
+    assert capsys.readouterr().out == ""
+
+
+# Statistics -----------------------------------------------------------------------------------------------------------------
+
+
+def test_summary_by_hand():
+    found = statistics.summary([1, NAN, 2, 6, NAN])
+    assert (found.mean, found.median, found.n) == (3, 2, 3)
+    assert found.std == pytest.approx(math.sqrt((4 + 1 + 9) / 3))  # divided by n, not by n - 1
+    assert 1 <= found.low < 3 < found.high <= 6
+
+
+def test_summary_of_nothing():
+    for values in ([], [NAN, NAN], iter(())):
+        found = statistics.summary(values)
+        assert found.n == 0 and all(math.isnan(v) for v in (found.mean, found.std, found.median, found.low, found.high))
+
+
+def test_bootstrap_interval():
+    values = np.random.default_rng(3).normal(10, 2, 400)
+    found = statistics.summary(values)
+    error = values.std() / 20  # of the mean, so that the interval is -+ 1.96 of it
+    assert found.low == pytest.approx(found.mean - 1.96 * error, abs=0.15 * error)
+    assert found.high == pytest.approx(found.mean + 1.96 * error, abs=0.15 * error)
+    assert statistics.summary(values) == found
+    assert statistics.summary([4.0] * 5) == statistics.Summary(4, 0, 4, 4, 4, 5)
+
+
+def test_correlation_by_hand():
+    # deviations -1, 0, 1 and -4/3, -1/3, 5/3: r = 3 / sqrt(2 * 42 / 9)
+    assert statistics.correlation([1, 2, 3], [1, 2, 4]) == (pytest.approx(3 / math.sqrt(2 * 42 / 9)), 3)
+    assert statistics.correlation([1, 2, 3, NAN], [6, 4, 2, 5]) == (pytest.approx(-1), 3)
+    assert statistics.correlation([1, 2, NAN, 3], [1, NAN, 9, 4]) == (pytest.approx(1), 2)
+
+
+@pytest.mark.parametrize(("a", "b", "n"), [([], [], 0), ([1], [2], 1), ([1, NAN], [2, 3], 1), ([0.1] * 3, [1, 2, 3], 3), ([1, 2, 3], [7] * 3, 3)])
+def test_undefined_correlation(a, b, n):
+    r, count = statistics.correlation(a, b)
+    assert math.isnan(r) and count == n
+
+
+def test_agreement_by_hand():
+    # differences 1, 3, 5: mean 3, sample std 2
+    found, n = statistics.agreement([11, 23, 35, NAN], [10, 20, 30, 40])
+    assert found == pytest.approx((3, 3 - 1.96 * 2, 3 + 1.96 * 2)) and n == 3
+    found, n = statistics.agreement([1], [2])
+    assert all(map(math.isnan, found)) and n == 1
+
+
+def test_wilcoxon_by_hand():
+    # six differences of one sign: 2 of the 2^6 equally likely sign patterns are as extreme
+    a = [1, 2, 3, 4, 5, 6, NAN]
+    b = [0.9, 1.8, 2.7, 3.6, 4.5, 5.4, 1]
+    assert statistics.wilcoxon(a, b) == pytest.approx(2 / 64)
+    assert statistics.wilcoxon(b, a) == statistics.wilcoxon(a, b)
+
+
+def test_wilcoxon_of_equal_pairs():
+    assert statistics.wilcoxon([1, 2, 3], [1, 2, 3]) == 1
+    assert statistics.wilcoxon([1, NAN], [1, 2]) == 1
+    assert statistics.wilcoxon([], []) == 1
+
+
+def test_holm_by_hand():
+    # sorted 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1; the last two may not fall below the second's 0.06
+    assert statistics.holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert statistics.holm([0.5, 0.9, 0.001]) == pytest.approx([1, 1, 0.003])
+    assert statistics.holm([0.03]) == [0.03] and statistics.holm([]) == []
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@given(st.lists(st.floats(0, 1), max_size=8))
+def test_holm_keeps_order_and_never_gains(p_values):
+    found = statistics.holm(p_values)
+    assert all(p <= q <= 1 for p, q in zip(p_values, found, strict=True))
+    by_p = [q for _, q in sorted(zip(p_values, found, strict=True))]
+    assert by_p == sorted(found)
+    if p_values:
+        assert min(found) == pytest.approx(min(1, len(p_values) * min(p_values)))
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------------
+
+
+def row(patient, phase, structure, dice=0.9, assd_mm=1.0, ml=10.0, reference_ml=10.0):
+    return {"case": f"{patient}_{phase}", "patient": patient, "phase": phase, "group": "", "structure": structure, "dice": dice,
+            "jaccard": 0.5, "sensitivity": 0.5, "hausdorff_mm": 5.0, "assd_mm": assd_mm, "volume_ml": ml,
+            "reference_ml": reference_ml}  # fmt: skip
+
+
+TABLE = {
+    "title": "Some table",
+    "columns": [(None, "ED", "dice"), (None, "ED", "assd_mm"), (None, "", "hausdorff_mm")],
+    "rows": [
+        ("Net A", "net_a", "LV", [(0.95, 0.02), (0.40, 0.30), None]),
+        ("Net B", "net_b", "LV", [(0.90, 0.05), (0.60, 0.20), (6.0, 1.0)]),
+        ("Net A", "net_a", "RV", [(0.85, 0.01), (1.00, 0.20), (7.0, 1.5)]),
+    ],
+}
+ROWS = [row("p1", "ED", "LV", 0.9, 1.0), row("p1", "ES", "LV", 0.1), row("p2", "ED", "LV", 0.8, NAN), row("p2", "ED", "RV", 0.7, 2.0)]
+
+
+def test_compare():
+    cells = report.compare(TABLE, {"net_a": ROWS})
+    assert [(cell.row, cell.column) for cell in cells] == [
+        ("Net A, LV", "ED Dice"), ("Net A, LV", "ED ASSD (mm)"), ("Net B, LV", "ED Dice"), ("Net B, LV", "ED ASSD (mm)"),
+        ("Net B, LV", "HD (mm)"), ("Net A, RV", "ED Dice"), ("Net A, RV", "ED ASSD (mm)"), ("Net A, RV", "HD (mm)"),
+    ]  # fmt: skip
+    dice, assd = cells[0], cells[1]
+    assert dice.ours == pytest.approx((0.85, 0.05)) and dice.n == 2 and dice.difference == pytest.approx(-0.10)
+    assert assd.ours == (1.0, 0.0) and assd.n == 1  # the undefined one is left out
+    assert report.texts(dice) == ("Net A, LV", "ED Dice", "0.950 (0.020)", "0.850 (0.050)", "-0.100", "2")
+    assert report.texts(assd) == ("Net A, LV", "ED ASSD (mm)", "0.40 (0.30)", "1.00 (0.00)", "+0.60", "1")
+    for cell in cells[2:5]:
+        assert cell.ours is None and cell.difference is None and cell.n == 0
+        assert report.texts(cell)[3:] == ("not run", "", "")
+    assert report.texts(cells[7])[2:] == ("7.00 (1.50)", "5.00 (0.00)", "-2.00", "1")
+
+
+def test_compare_where_columns_name_the_structure():
+    table = {"columns": [("LV", "", "dice"), ("RV", "", "dice")], "rows": [("Net A", "net_a", None, [(0.5, 0.1), (0.6, 0.1)])]}
+    lv, rv = report.compare(table, {"net_a": ROWS})
+    assert (lv.row, lv.column, rv.column) == ("Net A", "LV Dice", "RV Dice")
+    assert lv.ours[0] == pytest.approx(0.6) and lv.n == 3  # both phases pooled
+    assert rv.ours[0] == 0.7 and rv.n == 1
+
+
+def test_ejection_fractions_come_from_pairs_of_cases():
+    rows = [
+        row("p1", "ED", "LV", ml=100, reference_ml=100), row("p1", "ES", "LV", ml=40, reference_ml=50),
+        row("p2", "ES", "LV", ml=80, reference_ml=60), row("p2", "ED", "LV", ml=100, reference_ml=80),
+        row("p3", "ED", "LV", ml=90, reference_ml=90),  # no ES
+        row("p4", "ED", "LV", ml=0, reference_ml=90), row("p4", "ES", "LV", ml=0, reference_ml=45),  # nothing found
+        row("p1", "ED", "RV", ml=1, reference_ml=1), row("p1", "ES", "RV", ml=1, reference_ml=1),
+    ]  # fmt: skip
+    ours, reference = report.ejection_fractions([r for r in rows if r["structure"] == "LV"])
+    assert ours[:2] == pytest.approx([60, 20]) and math.isnan(ours[2]) and reference == pytest.approx([50, 25, 50])
+    (bias, low, high), n = report.measured(rows, "LV", "", "ef_agreement")
+    std = math.sqrt(2) * 7.5  # of 10 and -5, sample
+    assert (bias, low, high, n) == pytest.approx((2.5, 2.5 - 1.96 * std, 2.5 + 1.96 * std, 2))
+    assert report.measured(rows, "LV", "", "ef_correlation") == (pytest.approx(1), 2)
+    # ES volumes differ by -10, 20 and -45: mean -35/3, squared deviations sum to 25/9 + 9025/9 + 10000/9
+    (bias, low, high), n = report.measured(rows, "LV", "ES", "volume_agreement")
+    std = math.sqrt(19050 / 9 / 2)
+    assert (bias, low, high, n) == pytest.approx((-35 / 3, -35 / 3 - 1.96 * std, -35 / 3 + 1.96 * std, 3))
+    assert report.measured(rows, "LV", "ED", "volume_correlation")[1] == 4
+
+
+def test_texts_of_every_kind():
+    assert report.value_text(0.97249, 3) == "0.972"
+    assert report.value_text((-0.45, -9.68, 8.78), 2) == "-0.45 [-9.68; 8.78]"
+    cell = report.Cell("LV", "corr EF", "ef_correlation", 0.972, 0.9, 20)
+    assert report.texts(cell) == ("LV", "corr EF", "0.972", "0.900", "-0.072", "20")
+
+
+def test_summarise():
+    lines = report.summarise(ROWS)
+    assert lines[2] == "| LV | all | 3 | 0.600 (0.356) | 0.800 | 0.100 to 0.900 | 1.00 (0.00) | 5.00 (0.00) |"
+    assert [text.split("|")[1:4] for text in lines[2:8]] == [
+        [" LV ", " all ", " 3 "], [" LV ", " ED ", " 2 "], [" LV ", " ES ", " 1 "],
+        [" RV ", " all ", " 1 "], [" RV ", " ED ", " 1 "], [" RV ", " ES ", " 0 "],
+    ]  # fmt: skip
+    assert lines[-1].startswith("Distances are undefined in 1 of 4 rows")
+    assert "undefined" not in "".join(report.summarise(ROWS[:2]))
+
+
+def test_tables_are_written(tmp_path):
+    cells = report.compare(TABLE, {"net_a": ROWS})
+    text = report.markdown("A title", "A caption.", cells)
+    report.write_tables(tmp_path / "tables", "table2", "A title", "A caption.", cells, text)
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["table2.csv", "table2.md", "table2.tex"]
+
+    markdown = (tmp_path / "tables" / "table2.md").read_text().splitlines()
+    assert markdown[0] == "# A title" and "A caption." in markdown
+    assert "| Net A, LV | ED Dice | 0.950 (0.020) | 0.850 (0.050) | -0.100 | 2 |" in markdown
+    assert "| Net B, LV | HD (mm) | 6.00 (1.00) | not run |  |  |" in markdown
+    table = [text for text in markdown if text.startswith("|")]
+    assert len(table) == 2 + 8 and {text.count("|") for text in table} == {7}
+
+    with open(tmp_path / "tables" / "table2.csv", newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [tuple(r.values()) for r in found] == [report.texts(cell) for cell in cells]
+    assert list(found[0]) == ["row", "measure", "paper", "ours", "difference", "n"]
+
+    latex = (tmp_path / "tables" / "table2.tex").read_text()
+    assert r"Net A, LV & ED Dice & 0.950 (0.020) & 0.850 (0.050) & -0.100 & 2 \\" in latex.splitlines()
+    assert latex.count(r"\begin") == latex.count(r"\end") == 2 and "A title" in latex and "A caption." in latex
+
+
+ESCAPED = {
+    "%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}", "<": "$<$", ">": "$>$",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("character", ESCAPED)
+def test_latex_escapes(character):
+    cells = [report.Cell(f"a{character}b", "c", "dice", 0.5, None, 0)]
+    latex = report.latex(f"d{character}e", f"f{character}g", cells)
+    for pair in ("ab", "de", "fg"):
+        assert ESCAPED[character].join(pair) in latex
+
+
+# Clinical: which scan goes where --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_jobs(folder):
+    a, b, dicom = folder / "a.nii.gz", folder / "b.NRRD", folder / "slices"
+    assert clinical.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
+    out = folder / "out"
+    assert clinical.jobs([a, b, dicom], [], [], out) == [
+        Job(a, out / "a.nii.gz"), Job(b, out / "b.nii.gz"), Job(dicom, out / "slices.nii.gz"),
+    ]  # fmt: skip
+    assert [job.scan for job in clinical.jobs([a], [b], [dicom], out)] == [a, b, dicom]
+    assert [job.scan for job in clinical.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
+
+
+@pytest.mark.parametrize(
+    ("scans", "ed", "es", "output", "message"),
+    [
+        ([], [], [], "out", "no scans given"),
+        (["a.nii"], ["b.nii"], [], "out", "--ed names 1 scans and --es 0"),
+        ([], ["b.nii"], ["c.nii", "d.nii"], "out", "--ed names 1 scans and --es 2"),
+        (["a.nii", "b.nii"], [], [], "out.nii.gz", "out.nii.gz: 2 label maps cannot go to one file"),
+        (["x/a.nii", "y/a.nii"], [], [], "out", "y/a.nii and x/a.nii would both be written to out/a.nii.gz"),
+        (["a.nii", "a.nii.gz"], [], [], "out", "both be written to out/a.nii.gz"),
+        (["a.nii.gz"], [], [], "a.nii.gz", "a.nii.gz: the label map would replace the scan"),
+        (["x/a.nii.gz"], [], [], "x/../x/a.nii.gz", "would replace the scan"),
+        (["b.nii", "x/a.nii.gz"], [], [], "x", "x/a.nii.gz: the label map would replace the scan"),
+        (["b.nii", "a.nii.gz"], [], [], ".", "would replace the scan"),
+    ],
+)
+def test_jobs_that_are_refused(folder, scans, ed, es, output, message):
+    paths = [[folder / name for name in names] for names in (scans, ed, es)]
+    with pytest.raises(InputError) as raised:
+        clinical.jobs(*paths, folder / output)
+    assert message in str(raised.value).replace(f"{folder}/", "") and "\n" not in str(raised.value)
+
+
+def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):
+    (job,) = clinical.jobs([Path(".")], [], [], folder / "out")
+    assert volume.stem(job.output)
+
+
+# Clinical: volumes and function ---------------------------------------------------------------------------------------------
+
+LV_VOXELS, RV_VOXELS, MYO_VOXELS = (30, 50, 40, 20), (36, 40, 30, 10), (60, 64, 68, 70)  # of the four frames; 0.5 ml a voxel
+
+
+def beating():
+    labels = np.zeros((10, 10, 2, 4), np.uint8)
+    for t, counts in enumerate(zip(RV_VOXELS, MYO_VOXELS, LV_VOXELS, strict=True)):
+        labels[..., t].reshape(-1)[: sum(counts)] = np.repeat([1, 2, 3], counts)
+    return labels
+
+
+@pytest.fixture
+def cine(tmp_path):
+    affine = np.diag([-5.0, 5.0, 20.0, 1.0])
+    image = nibabel.Nifti1Image(np.arange(800, dtype=np.int16).reshape(10, 10, 2, 4), affine)
+    nibabel.save(image, tmp_path / "cine.nii.gz")
+    return tmp_path / "cine.nii.gz"
+
+
+def test_cine(cine, tmp_path):
+    seen = []
+
+    def predict(scan):
+        seen.append(scan)
+        return scan.with_array(beating())
+
+    job = Job(cine, tmp_path / "out" / "cine.nii.gz")
+    volumes, functions = clinical.segment([job], predict, ACDC)
+    assert seen[0].array.shape == (10, 10, 2, 4)
+    written = nibabel.load(job.output)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), beating())
+    np.testing.assert_allclose(written.affine, nibabel.load(cine).affine)
+
+    assert [(v["scan"], v["frame"]) for v in volumes] == [(str(cine), t) for t in (1, 2, 3, 4)]
+    assert [v["LV_ml"] for v in volumes] == [15, 25, 20, 10]
+    assert volumes[0] == {"scan": str(cine), "frame": 1, "RV_ml": 18, "Myo_ml": 30, "LV_ml": 15}
+    assert functions == [
+        {
+            "ed_scan": str(cine), "ed_frame": 2, "es_scan": str(cine), "es_frame": 4,
+            "LV_edv_ml": 25, "LV_esv_ml": 10, "LV_ef_percent": pytest.approx(60),
+            "RV_edv_ml": 20, "RV_esv_ml": 5, "RV_ef_percent": pytest.approx(75),
+            "Myo_mass_g": pytest.approx(1.05 * 32),
+        }
+    ]  # fmt: skip
+
+
+def test_pairs_of_scans(tmp_path):
+    frames = {}
+    for name, t in (("a", 1), ("b", 3), ("c", 0), ("d", 2)):
+        frames[tmp_path / f"{name}.nii"] = beating()[..., t]
+        write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
+    a, b, c, d = frames
+    jobs = clinical.jobs([], [a, d], [b, c], tmp_path / "out")
+    volumes, functions = clinical.segment(jobs, lambda scan: scan, ACDC, [a, d], [b, c])
+    assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
+    assert [(f["ed_scan"], f["es_scan"], f["LV_ef_percent"]) for f in functions] == [
+        (str(a), str(b), pytest.approx(60)), (str(d), str(c), pytest.approx(25)),
+    ]  # fmt: skip
+    assert functions[1]["Myo_mass_g"] == pytest.approx(1.05 * 34)
+
+
+def test_only_what_the_structures_allow(tmp_path, cine):
+    job = Job(cine, tmp_path / "labels.nii.gz")
+    volumes, functions = clinical.segment([job], lambda scan: scan.with_array(beating()), {2: "LA"})
+    assert volumes[0] == {"scan": str(cine), "frame": 1, "LA_ml": 30} and functions == []
+    _, functions = clinical.segment([job], lambda scan: scan.with_array(beating()), {3: "LV"})
+    assert [key for key in functions[0] if key.startswith(("RV", "Myo"))] == []
+
+
+def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
+    _, (function,) = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda scan: scan.with_array(0 * beating()), ACDC)
+    assert function["LV_edv_ml"] == 0 and math.isnan(function["LV_ef_percent"]) and math.isnan(function["RV_ef_percent"])
+
+
+def test_tables_of_volumes_and_function(tmp_path, capsys):
+    volumes, functions = [{"scan": "a", "LV_ml": 1.5}], [{"ed_scan": "a", "LV_ef_percent": NAN}]
+    clinical.write_tables(volumes, functions, tmp_path / "out")
+    clinical.write_tables(volumes, [], tmp_path / "one.nii.gz")
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.csv"))
+    assert found == ["one_volumes.csv", "out/function.csv", "out/volumes.csv"]
+    assert (tmp_path / "out" / "volumes.csv").read_text() == "scan,LV_ml\na,1.5\n"
+    assert (tmp_path / "out" / "function.csv").read_text() == "ed_scan,LV_ef_percent\na,\n"
+    printed = capsys.readouterr().out
+    assert all(f"wrote {tmp_path / name}" in printed for name in found)

@@ -1,0 +1,231 @@
+"""Training that can be killed anywhere: the end is the same, byte for byte."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from shared import pipeline, sampling, training
+from shared.errors import InputError
+from shared.losses import CrossEntropy
+
+STEPS, EVERY = 24, 3
+
+# A process that imports everything once and then, for each line it reads, forks a child that trains in the folder named there.
+# "write:K" as second word: the child kills itself in the middle of its K-th write.
+TRAINER = textwrap.dedent(f"""
+    import contextlib, os, signal, sys
+    import keras, numpy as np
+    from shared import files, pipeline, sampling, training
+    from shared.losses import CrossEntropy
+
+    def fragile(kill_at):
+        whole, count = training.written_whole, [0]
+        @contextlib.contextmanager
+        def written_whole(path):
+            with whole(path) as temporary:
+                yield temporary
+                count[0] += 1
+                if count[0] == kill_at:
+                    with open(temporary, "r+b") as file:
+                        file.truncate(os.path.getsize(temporary) // 2)
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return written_whole
+
+    def train(data, folder):
+        training.seed_everything(3)
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+                                  keras.layers.BatchNormalization(), keras.layers.Dropout(0.2, seed=5), keras.layers.Conv2D(3, 1)])
+        examples = sampling.Slices([data], seed=1)
+        def validate(model):
+            return {{"val_dice": float(np.sin(7 * np.sum(model.layers[0].kernel.numpy())))}}
+        training.fit(model, pipeline.Batches(examples, 2), steps={STEPS}, loss=CrossEntropy(), monitor="val_dice",
+                     optimizer=keras.optimizers.Adam(0.01), validate=validate, validate_every={EVERY}, folder=folder)
+
+    for line in sys.stdin:
+        data, folder, *kill = line.split()
+        pid = os.fork()
+        if pid == 0:
+            if kill:
+                training.written_whole = fragile(int(kill[0].partition(":")[2]))
+            train(data, folder)
+            sys.stdout.flush()
+            os._exit(0)
+        print(f"child {{pid}}", flush=True)
+        print(f"ended {{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}}", flush=True)
+""")
+
+
+class Trainer:
+    def __init__(self, data):
+        self.data = data
+        self.process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", TRAINER], stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+
+    def expect(self, word):
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return int(line.split()[1])
+        raise AssertionError("the trainer died")
+
+    def run(self, folder, kill_after_s=None, kill_at_write=None):
+        """Exit code of one child: 0 when it came to its end, -9 when it was killed."""
+        self.process.stdin.write(f"{self.data} {folder}{f' write:{kill_at_write}' if kill_at_write else ''}\n")
+        self.process.stdin.flush()
+        child = self.expect("child")
+        if kill_after_s is not None:
+            time.sleep(kill_after_s)
+            try:
+                os.kill(child, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return self.expect("ended")
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    arrays = rng.normal(size=(8, 8, 11)).astype(np.float32), rng.integers(0, 3, (8, 8, 11)).astype(np.uint8)
+    return sampling.store(tmp_path_factory.mktemp("stored"), "case", lambda: arrays)
+
+
+@pytest.fixture(scope="module")
+def trainer(stored):
+    trainer = Trainer(stored)
+    yield trainer
+    trainer.process.stdin.close()
+    trainer.process.wait(10)
+    trainer.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def unbroken(trainer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    start = time.monotonic()
+    assert trainer.run(folder) == 0
+    return folder, time.monotonic() - start
+
+
+def result(folder):
+    return {name: (folder / name).read_bytes() for name in (training.BEST, training.HISTORY)} | {
+        "variables": variables(folder / training.CHECKPOINT)
+    }
+
+
+def variables(path):
+    with np.load(path) as file:
+        return {name: file[name].tobytes() for name in file.files if name != "state"}
+
+
+def test_two_runs_are_byte_equal(trainer, unbroken, tmp_path):
+    assert trainer.run(tmp_path) == 0
+    assert result(tmp_path) == result(unbroken[0])
+
+
+def test_killed_at_random_moments_and_resumed_it_ends_the_same(trainer, unbroken, tmp_path):
+    folder, took_s = unbroken
+    moments = random.Random(1)
+    killed = finished = 0
+    while killed < 20:
+        run = tmp_path / str(finished)
+        run.mkdir(exist_ok=True)
+        if trainer.run(run, kill_after_s=moments.uniform(0.2, 1) * took_s) == -signal.SIGKILL:
+            killed += 1
+        else:
+            assert result(run) == result(folder)
+            finished += 1
+    assert trainer.run(run) == 0
+    assert result(run) == result(folder)
+
+
+@pytest.mark.parametrize("write", [1, 2, 3, 5, 8, 12])
+def test_killed_inside_a_write_and_resumed_it_ends_the_same(trainer, unbroken, tmp_path, write):
+    assert trainer.run(tmp_path, kill_at_write=write) == -signal.SIGKILL
+    assert trainer.run(tmp_path) == 0
+    assert result(tmp_path) == result(unbroken[0])
+
+
+def small_model():
+    return keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 3, padding="same")])
+
+
+def fit(stored, folder, model=None, **changes):
+    options = {"steps": 4, "loss": CrossEntropy(), "optimizer": keras.optimizers.Adam(0.01), "validate": lambda model: {"val_dice": 0.5},
+               "validate_every": 2, "monitor": "val_dice", "folder": folder}  # fmt: skip
+    return training.fit(model or small_model(), pipeline.Batches(sampling.Slices([stored], seed=0), 2), **{**options, **changes})
+
+
+def test_best_weights_are_those_of_the_highest_score_and_the_first_of_equals(stored, tmp_path):
+    scores = iter([0.2, 0.9, 0.9, 0.1])
+    kernels = []
+
+    def validate(model):
+        kernels.append(keras.ops.convert_to_numpy(model.layers[0].kernel).copy())
+        return {"val_dice": next(scores)}
+
+    ended = fit(stored, tmp_path, steps=8, validate=validate)
+    assert (ended["best_step"], ended["best_score"]) == (4, 0.9)
+    best = small_model()
+    best.load_weights(tmp_path / training.BEST)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(best.layers[0].kernel), kernels[1])
+    assert not np.array_equal(kernels[1], kernels[2])
+
+
+def test_history_has_a_row_per_validation_and_the_mean_loss_since_the_last(stored, tmp_path):
+    class Constant(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean(y_pred, axis=(1, 2, 3)) * 0 + 2.0
+
+    fit(stored, tmp_path, steps=5, loss=Constant())
+    lines = (tmp_path / training.HISTORY).read_text().splitlines()
+    assert lines[0] == "step,epoch,learning_rate,loss,val_dice"
+    assert [line.split(",")[0] for line in lines[1:]] == ["2", "4", "5"]  # the last step validates too
+    assert all(float(line.split(",")[3]) == 2.0 for line in lines[1:])
+
+
+def test_a_finished_run_does_nothing_more(stored, tmp_path):
+    fit(stored, tmp_path)
+    before = result(tmp_path)
+    fit(stored, tmp_path, model=small_model())
+    assert result(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", ["another network", "truncated", "garbage"])
+def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
+    fit(stored, tmp_path)
+    path = tmp_path / training.CHECKPOINT
+    model = small_model()
+    if damage == "another network":
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 5, padding="same")])
+    else:
+        path.write_bytes(path.read_bytes()[:200] if damage == "truncated" else b"no checkpoint")
+    with pytest.raises(InputError, match="remove the run folder") as refused:
+        fit(stored, tmp_path, model=model, steps=6)
+    assert "\n" not in str(refused.value)
+
+
+def test_divergence_is_said_in_one_line(stored, tmp_path):
+    class Broken(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return keras.ops.mean(y_pred, axis=(1, 2, 3)) * float("nan")
+
+    with pytest.raises(InputError, match="diverged.*step 1"):
+        fit(stored, tmp_path, loss=Broken())
+    assert not (tmp_path / training.BEST).exists()
+
+
+def test_precision_is_set_for_the_block_only():
+    before = keras.config.dtype_policy().name
+    with training.precision("bfloat16") as name:
+        assert (name, keras.config.dtype_policy().name) == ("bfloat16", "mixed_bfloat16")
+        assert keras.layers.Dense(1).variable_dtype == "float32"
+    assert keras.config.dtype_policy().name == before
+    with pytest.raises(InputError, match="float16"), training.precision("float16"):
+        pass

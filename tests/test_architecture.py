@@ -1,0 +1,86 @@
+"""The import law, read from the source; and that importing a module does nothing."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAPERS = ("acdc_segmenter_tf", "dr_unet", "two_stage_unet", "dense_unet", "propagation")
+SOURCES = [path for folder in ("shared", *PAPERS, "scripts") for path in sorted((ROOT / folder).rglob("*.py"))]
+
+
+def imported(path):
+    """Top-level packages that a file imports, function bodies included."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_flow_down(path):
+    package = path.relative_to(ROOT).parts[0]
+    forbidden = {"tests", "benchmarks", "scripts"}
+    if package == "shared":
+        forbidden |= set(PAPERS)
+    if package in PAPERS:
+        forbidden |= set(PAPERS) - {package}
+    assert not imported(path) & forbidden
+
+
+def test_recipes_hold_numbers_only():
+    for package in PAPERS:
+        path = ROOT / package / "recipe.py"
+        if path.exists():
+            assert imported(path) == {"dataclasses"}
+
+
+def test_recipes_have_no_defaults_and_every_number_says_its_source():
+    for package in PAPERS:
+        path = ROOT / package / "recipe.py"
+        if not path.exists():
+            continue
+        tree = ast.parse(path.read_text())
+        recipe = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Recipe")
+        fields = [node for node in recipe.body if isinstance(node, ast.AnnAssign)]
+        assert fields and all(field.value is None for field in fields)
+        first = next(n for n in tree.body if isinstance(n, ast.Assign) and getattr(n.value, "func", None) is not None)
+        lines = path.read_text().splitlines()
+        for keyword in first.value.keywords:
+            if keyword.arg != "network":
+                comment = lines[keyword.lineno - 1].partition("#")[2]
+                assert any(source in comment for source in ("paper", "authors' code", "ours")), keyword.arg
+
+
+def test_importing_everything_touches_neither_disk_nor_random_state_nor_gpu(tmp_path):
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in SOURCES
+        if path.name not in ("__init__.py", "__main__.py") and "scripts" not in path.parts
+    ]
+    code = f"""
+import importlib, os, random, sys
+import numpy, matplotlib, keras
+sys.path.insert(0, {str(ROOT)!r})
+before = random.getstate(), numpy.random.get_state()[1].tolist()
+opened = []
+sys.addaudithook(lambda name, args: opened.append(args[0]) if name == "open" and isinstance(args[1], str)
+                 and set(args[1]) & set("wax+") else None)
+for name in {modules!r}:
+    importlib.import_module(name)
+assert (random.getstate(), numpy.random.get_state()[1].tolist()) == before
+written = [name for name in opened if not str(name).endswith(".pyc") and "__pycache__" not in str(name)]
+assert not written, written
+import tensorflow as tf
+from tensorflow.python.eager import context
+assert context.context()._context_handle is None, "an import started TensorFlow's runtime"
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
