@@ -13,7 +13,7 @@ import numpy as np
 
 from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
-from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, UNET3D_MODIFIED, Recipe
+from acdc_segmenter_tf.recipe import RECIPES, Recipe
 from shared import cli, clinical, inference, preprocess, training
 from shared.datasets import acdc
 from shared.errors import InputError
@@ -126,8 +126,8 @@ def load(weights):
     if weights.name.endswith(".h5"):
         raise InputError(f"{weights}: expected the run's run.json beside it, which says what network the weights are for")
     model = released.load_released(None, weights)
-    recipe = UNET3D_MODIFIED if len(model.input_shape) == 5 else UNET2D_MODIFIED
-    return Segmenter(model, Recipe(**{**vars(recipe), "image_shape": model.input_shape[1:-1]}), acdc.STRUCTURES)
+    recipe = next(recipe for recipe in RECIPES.values() if recipe.network == model.name)
+    return Segmenter(model, recipe, acdc.STRUCTURES)
 
 
 def load_run(folder):
@@ -139,15 +139,7 @@ def load_run(folder):
         raise InputError(f"{folder / 'run.json'}: not a run of this package ({error})") from error
     with training.precision(recipe.precision):
         model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
-    path = folder / training.BEST
-    if not path.is_file():
-        raise InputError(f"{path}: missing; the run has not come to its first validation yet")
-    try:
-        model.load_weights(path)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}: does not fit the network {recipe.network} of run.json ({str(error).splitlines()[0]})"
-        ) from error
+    training.load_weights(model, folder / training.BEST)
     return Segmenter(model, recipe, structures)
 
 

@@ -55,42 +55,59 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     loss, draw = loss_of(recipe), augmentation(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
-    values = datasets.values_of(cases[0].structures, recipe.structures)
     digests = runs.fingerprints(cases)
+    values = datasets.values_of(cases[0].structures, recipe.structures)
+    identity = {
+        "package": "acdc_segmenter_tf",
+        "experiment": experiment,
+        "preset": preset,
+        "dataset": dataset,
+        "fold": fold,
+        "seed": seed,
+        "recipe": vars(recipe),
+        "structures": {value: cases[0].structures[value] for value in values},
+        "split": vars(split),
+        "data": fingerprint(*digests),
+        "backend": keras.backend.backend(),
+    }
     folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
-    record = runs.open_run(folder, {
-        "package": "acdc_segmenter_tf", "experiment": experiment, "preset": preset, "dataset": dataset, "fold": fold,
-        "seed": seed, "recipe": vars(recipe), "structures": {str(value): cases[0].structures[value] for value in values},
-        "split": vars(split), "data": fingerprint(*digests), "backend": keras.backend.backend(),
-    }, command)  # fmt: skip
+    record = runs.open_run(folder, identity, command)
     if runs.is_done(folder):
         print(f"done: {folder / 'summary.md'}")
         return folder
 
     stored = store(recipe, cases, digests, Path(workdir) / "cache")
-    train_paths = [stored[case.name] for case in split.of(cases, "train")]
-    validation_paths = [stored[case.name] for case in split.of(cases, "validation")]
     record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
     examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
-    batches = Batches(examples(train_paths, seed), recipe.batch_size, draw)
-    validation = examples(validation_paths, seed)
+    batches = Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
+    validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
     print(
         f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
         f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
         flush=True,
     )
     result = training.fit(
-        model, batches, steps=recipe.steps, loss=loss, optimizer=optimizer(recipe), augment=augment.affine,
-        validate=lambda model: validate(model, validation, loss, recipe.batch_size), validate_every=recipe.validate_every,
-        monitor="val_dice", folder=folder,
-    )  # fmt: skip
+        model,
+        batches,
+        steps=recipe.steps,
+        loss=loss,
+        optimizer=optimizer(recipe),
+        augment=augment.affine,
+        validate=lambda model: validate(model, validation, loss, recipe.batch_size),
+        validate_every=recipe.validate_every,
+        monitor="val_dice",
+        folder=folder,
+    )
     record["seconds"]["train"] = round(result.pop("seconds"), 1)
     record["result"] = {**result, "precision": precision}
     write_json(folder / "run.json", record)
 
     segmenter = prediction.load(folder)
-    headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "",
-                f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}."]  # fmt: skip
+    headline = [
+        f"# {experiment} ({preset}) on {dataset}, fold {fold}",
+        "",
+        f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
+    ]
     runs.evaluate(folder, split.of(cases, "test"), lambda scan: prediction.predict(segmenter, scan), record, headline)
     print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
     return folder

@@ -14,11 +14,11 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import acdc_segmenter_tf  # noqa: F401  before TensorFlow, whose banner it silences
 import keras
 import numpy as np
 import tensorflow as tf
 
+import acdc_segmenter_tf  # noqa: F401  before TensorFlow, whose banner it silences
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
@@ -67,8 +67,11 @@ def authors_graph():
     """A training step and a forward pass of the authors' graph, as functions of numpy arrays."""
     rng = np.random.default_rng(0)
     weights = {
-        name: tf.Variable(rng.normal(0, 0.05, shape) if name.endswith("/W") else np.ones(shape), dtype=tf.float32,
-                          trainable="moving" not in name)  # fmt: skip
+        name: tf.Variable(
+            rng.normal(0, 0.05, shape) if name.endswith("/W") else np.ones(shape),
+            dtype=tf.float32,
+            trainable="moving" not in name,
+        )  # fmt: skip
         for name, shape in plain_tf.shapes(NAME).items()
     }
     trainable = [variable for variable in weights.values() if variable.trainable]
@@ -136,7 +139,7 @@ def data(cases, folder, rounds):
         model.train_on_batch(*batch)
         took = statistics.median(seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(3))
         need = recipe.batch_size / took
-        print(f"input pipeline alone: {supply:.0f} examples/s; the training step takes {need:.1f} examples/s ({took:.2f} s a step): "
+        print(f"input pipeline alone: {supply:.0f} examples/s; the training step ({took:.2f} s) takes {need:.1f} examples/s: "
               f"{supply / need:.0f} times what it needs\n")  # fmt: skip
 
 

@@ -7,6 +7,7 @@ whole after each validation; whatever happened after it is forgotten and compute
 import contextlib
 import json
 import time
+import warnings
 from pathlib import Path
 
 import keras
@@ -147,6 +148,23 @@ def restore(model, optimizer, path):
     for variable, array in zip(wanted, arrays, strict=True):
         variable.assign(array)
     return state
+
+
+def load_weights(model, path):
+    """Fill `model` from a weights file of Keras.
+
+    Raises:
+        InputError: no such file, or one that does not fit the model in every layer.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the run has not come to its first validation yet")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping")  # Keras leaves layers that it cannot fill as they are
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason})") from error
 
 
 def variables(model, optimizer):

@@ -8,5 +8,15 @@ from shared.phantom.heart import GROUPS, Patient, beat, draw_patient
 from shared.phantom.layouts import group_of, write_acdc, write_lasc, write_nnunet
 from shared.phantom.mri import render
 
-__all__ = ["GROUPS", "Patient", "beat", "draw_patient", "group_of", "render", "render_atrium", "write_acdc", "write_lasc",
-           "write_nnunet"]
+__all__ = [
+    "GROUPS",
+    "Patient",
+    "beat",
+    "draw_patient",
+    "group_of",
+    "render",
+    "render_atrium",
+    "write_acdc",
+    "write_lasc",
+    "write_nnunet",
+]

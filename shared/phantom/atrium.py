@@ -39,15 +39,20 @@ class _Atrium:
         self.half = np.array([uniform(21, 27), uniform(12.5, 16), uniform(15, 19)])
         # start and end (mm), radius at both: right and left, superior and inferior veins; the appendage in two pieces
         half_x, half_y, half_z = self.half
-        self.veins = [self._tube(random, start, end, uniform(5.5, 7.5), uniform(4, 5.5)) for start, end in (
-            ((-0.7 * half_x, 2, 0.5 * half_z), (-half_x - 14, 8, 0.6 * half_z + 6)),
-            ((-0.7 * half_x, 6, -0.3 * half_z), (-half_x - 9, 18, -0.4 * half_z - 3)),
-            ((0.7 * half_x, 3, 0.5 * half_z), (half_x + 8, 12, 0.6 * half_z + 9)),
-            ((0.65 * half_x, 6, -0.2 * half_z), (half_x + 5, 24, -0.2 * half_z - 4)),
-        )]
+        self.veins = [
+            self._tube(random, start, end, uniform(5.5, 7.5), uniform(4, 5.5))
+            for start, end in (
+                ((-0.7 * half_x, 2, 0.5 * half_z), (-half_x - 14, 8, 0.6 * half_z + 6)),
+                ((-0.7 * half_x, 6, -0.3 * half_z), (-half_x - 9, 18, -0.4 * half_z - 3)),
+                ((0.7 * half_x, 3, 0.5 * half_z), (half_x + 8, 12, 0.6 * half_z + 9)),
+                ((0.65 * half_x, 6, -0.2 * half_z), (half_x + 5, 24, -0.2 * half_z - 4)),
+            )
+        ]
         elbow = (0.95 * half_x, -0.9 * half_y - 6, 0.5 * half_z)
-        self.appendage = [self._tube(random, (0.6 * half_x, -0.3 * half_y, 0.2 * half_z), elbow, 7, uniform(6, 8)),
-                          self._tube(random, elbow, (0.95 * half_x + 6, -half_y - 16, 0.5 * half_z + 6), 6, uniform(3, 4))]
+        self.appendage = [
+            self._tube(random, (0.6 * half_x, -0.3 * half_y, 0.2 * half_z), elbow, 7, uniform(6, 8)),
+            self._tube(random, elbow, (0.95 * half_x + 6, -half_y - 16, 0.5 * half_z + 6), 6, uniform(3, 4)),
+        ]
         self.wave = uniform(0, 2 * np.pi, 3)
         self.scar = uniform(0.7, 1.6)  # threshold of the enhancement on unit noise
         self.shift = random.normal(0, 2, (8, 2))

@@ -34,6 +34,7 @@ def write_acdc(root, patients=20, seed=0, cine=False, progress=None):
         InputError: `root` exists and is neither empty nor this phantom, no patients, or a negative seed.
         OSError: the folder cannot be written.
     """
+
     def fill(folder):
         for number in range(1, patients + 1):
             patient = draw_patient(number, group_of(number), seed)
@@ -49,6 +50,7 @@ def write_lasc(root, cases=8, seed=0, size=(160, 160), progress=None):
 
     Args and Raises: as `write_acdc`.
     """
+
     def fill(folder):
         letters = np.random.default_rng((seed, 0)).choice(list(string.ascii_uppercase + string.digits), (cases, 20))
         for number in range(1, cases + 1):
@@ -73,6 +75,7 @@ def write_nnunet(root, patients=20, seed=0, progress=None):
 
     Args and Raises: as `write_acdc`.
     """
+
     def fill(folder):
         for part in ("imagesTr", "labelsTr"):
             (folder / part).mkdir()
@@ -102,7 +105,8 @@ def _write_acdc_patient(folder, name, patient, cine):
     folder.mkdir(parents=True)
     (folder / "Info.cfg").write_text(
         f"ED: 1\nES: {patient.es_frame}\nGroup: {patient.group}\nHeight: {patient.height_cm:.1f}\n"
-        f"NbFrame: {patient.frames}\nWeight: {patient.weight_kg:.1f}\n")
+        f"NbFrame: {patient.frames}\nWeight: {patient.weight_kg:.1f}\n"
+    )
     unit_sform = None
     if patient.number % 4 == 0:
         unit_sform = np.diag([-1.0, -1.0, 1.0, 1.0]) if patient.number % 8 == 0 else np.eye(4)

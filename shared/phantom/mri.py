@@ -111,8 +111,10 @@ def _picture_mm(patient, shift_mm):
     """Picture coordinates x, y (x, y) of the pixels of a slice shifted by `shift_mm`, in mm from the LV axis."""
     across, down = patient.position
     position = (1 - down, across) if abs(patient.rotation_deg) > 45 else (across, down)
-    x, y = ((np.arange(n, dtype=np.float32) - at * n) * patient.spacing_mm[0]
-            for n, at in zip(patient.shape[:2], position, strict=True))
+    x, y = (
+        (np.arange(n, dtype=np.float32) - at * n) * patient.spacing_mm[0]
+        for n, at in zip(patient.shape[:2], position, strict=True)
+    )
     turn = math.radians(patient.rotation_deg)
     x, y = x[:, None], y[None]
     x, y = math.cos(turn) * x + math.sin(turn) * y, math.cos(turn) * y - math.sin(turn) * x

@@ -30,8 +30,10 @@ class Thorax:
         pixel_mm = self.patient.spacing_mm[0]
         t = min(max(depth_mm / self.patient.length_mm, -0.2), 1.2)  # 0 base .. 1 apex
         a, b, c, d, e, f = self.wave
-        x, y = (x + 5 * np.sin(y / 31 + a) + 3 * np.sin(x / 19 + y / 23 + b + t),
-                y + 5 * np.sin(x / 37 + c) + 3 * np.sin(y / 17 - x / 29 + d + t))
+        x, y = (
+            x + 5 * np.sin(y / 31 + a) + 3 * np.sin(x / 19 + y / 23 + b + t),
+            y + 5 * np.sin(x / 37 + c) + 3 * np.sin(y / 17 - x / 29 + d + t),
+        )
         lean = x + self.lean * np.minimum(y - 10, 0)  # towards the shoulder the chest recedes
         canvas = np.zeros(x.shape, np.float32)
 

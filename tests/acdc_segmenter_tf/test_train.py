@@ -64,7 +64,12 @@ def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp
     assert killed.wait() == -signal.SIGKILL
     resumed = subprocess.run(command(phantom_root, tmp_path / "b"), check=True, capture_output=True, text=True)
     assert "going on from step" in resumed.stdout
-    compared = ["best.weights.h5", "history.csv", "cases.csv", *(f"predictions/patient005_{phase}.nii.gz" for phase in ("ED", "ES"))]
+    compared = [
+        "best.weights.h5",
+        "history.csv",
+        "cases.csv",
+        *(f"predictions/patient005_{phase}.nii.gz" for phase in ("ED", "ES")),
+    ]
     for name in compared:
         assert (tmp_path / "a" / folder / name).read_bytes() == (tmp_path / "b" / folder / name).read_bytes(), name
     again = subprocess.run(command(phantom_root, tmp_path / "b"), check=True, capture_output=True, text=True)

@@ -1,6 +1,7 @@
 """Label maps -> rows -> tables: scores, statistics and clinical numbers by hand, folders and files through the commands."""
 
 import csv
+import dataclasses
 import math
 from pathlib import Path
 
@@ -37,7 +38,18 @@ def test_score_by_hand():
     predicted = from_array(line(1, 1, 0, 0, 2, 0, 0), (2.0, 5.0, 10.0))  # 0.1 ml a voxel
     reference = from_array(line(1, 0, 0, 0, 2, 2, 2), (2.0, 5.0, 10.0))
     rows = evaluation.score(predicted, reference, ACDC, {"case": "a_ED", "phase": "ED"})
-    columns = ["case", "phase", "structure", "dice", "jaccard", "sensitivity", "hausdorff_mm", "assd_mm", "volume_ml", "reference_ml"]
+    columns = [
+        "case",
+        "phase",
+        "structure",
+        "dice",
+        "jaccard",
+        "sensitivity",
+        "hausdorff_mm",
+        "assd_mm",
+        "volume_ml",
+        "reference_ml",
+    ]
     assert [list(row) for row in rows] == [columns] * 3
     rv, myo, lv = ([row[c] for c in columns[2:]] for row in rows)
     assert rv == ["RV", *map(pytest.approx, (2 / 3, 1 / 2, 1, 2, (1 + 0) / 2, 0.2, 0.1))]
@@ -138,6 +150,18 @@ def test_structures_by_value_and_name(tmp_path, capsys):
     assert [row["volume_ml"] for row in scored(tmp_path, "lasc")] == [0.01]
 
 
+@pytest.mark.filterwarnings("default")
+def test_voxel_size_of_the_header_counts(tmp_path, capsys):
+    """Where the affine forgets the spacing, as in some of ACDC's own files: volumes stay right, and one line says so."""
+    for side in ("ours", "theirs"):
+        for name in ("a", "b"):
+            scan = from_array(line(1, 2, 3, 3), (1.5, 1.5, 10.0))
+            volume.write(dataclasses.replace(scan, affine=np.eye(4)), tmp_path / side / f"{name}.nii.gz")
+    assert [row["reference_ml"] for row in scored(tmp_path)] == pytest.approx([0.0225, 0.0225, 0.045] * 2)
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: ") and "a.nii.gz" in warning and "1.5 x 1.5 x 10 mm" in warning
+
+
 def test_reference_without_prediction(tmp_path, capsys):
     for name in ("a", "b", "c"):
         write_labels(tmp_path / "theirs" / f"{name}.nii.gz", line(1, 2, 3))
@@ -231,7 +255,19 @@ def test_fingerprint_is_of_contents_and_order(tmp_path):
     two.write_bytes(b"other")
     different = [
         files.fingerprint(*contents)
-        for contents in [(one,), (two,), (one, two), (two, one), (one, one), ("same",), (b"same",), (1, 23), (12, 3), ((1, 23),), ()]
+        for contents in [
+            (one,),
+            (two,),
+            (one, two),
+            (two, one),
+            (one, one),
+            ("same",),
+            (b"same",),
+            (1, 23),
+            (12, 3),
+            ((1, 23),),
+            (),
+        ]
     ]
     assert len(set(different)) == len(different)
 
@@ -241,7 +277,16 @@ def test_fingerprint_is_of_contents_and_order(tmp_path):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (45, "45 s"), (89, "89 s"), (90, "2 min"), (720, "12 min"), (5300, "88 min"), (5400, "1 h 30 min"), (12000, "3 h 20 min")],
+    [
+        (0, "0 s"),
+        (45, "45 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (720, "12 min"),
+        (5300, "88 min"),
+        (5400, "1 h 30 min"),
+        (12000, "3 h 20 min"),
+    ],
 )
 def test_duration(seconds, text):
     assert progress.duration(seconds) == text
@@ -299,7 +344,9 @@ def test_correlation_by_hand():
     assert statistics.correlation([1, 2, NAN, 3], [1, NAN, 9, 4]) == (pytest.approx(1), 2)
 
 
-@pytest.mark.parametrize(("a", "b", "n"), [([], [], 0), ([1], [2], 1), ([1, NAN], [2, 3], 1), ([0.1] * 3, [1, 2, 3], 3), ([1, 2, 3], [7] * 3, 3)])
+@pytest.mark.parametrize(
+    ("a", "b", "n"), [([], [], 0), ([1], [2], 1), ([1, NAN], [2, 3], 1), ([0.1] * 3, [1, 2, 3], 3), ([1, 2, 3], [7] * 3, 3)]
+)
 def test_undefined_correlation(a, b, n):
     r, count = statistics.correlation(a, b)
     assert math.isnan(r) and count == n
@@ -363,7 +410,12 @@ TABLE = {
         ("Net A", "net_a", "RV", [(0.85, 0.01), (1.00, 0.20), (7.0, 1.5)]),
     ],
 }
-ROWS = [row("p1", "ED", "LV", 0.9, 1.0), row("p1", "ES", "LV", 0.1), row("p2", "ED", "LV", 0.8, NAN), row("p2", "ED", "RV", 0.7, 2.0)]
+ROWS = [
+    row("p1", "ED", "LV", 0.9, 1.0),
+    row("p1", "ES", "LV", 0.1),
+    row("p2", "ED", "LV", 0.8, NAN),
+    row("p2", "ED", "RV", 0.7, 2.0),
+]
 
 
 def test_compare():
@@ -587,6 +639,15 @@ def test_only_what_the_structures_allow(tmp_path, cine):
 def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
     _, (function,) = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda scan: scan.with_array(0 * beating()), ACDC)
     assert function["LV_edv_ml"] == 0 and math.isnan(function["LV_ef_percent"]) and math.isnan(function["RV_ef_percent"])
+
+
+def test_a_scan_that_cannot_be_segmented_is_named(tmp_path, cine):
+    def refuse(scan):
+        raise InputError("constant image")
+
+    with pytest.raises(InputError, match="cine.nii.gz: constant image"):
+        clinical.segment([Job(cine, tmp_path / "out" / "cine.nii.gz")], refuse, ACDC)
+    assert not (tmp_path / "out").exists()
 
 
 def test_tables_of_volumes_and_function(tmp_path, capsys):

@@ -101,6 +101,21 @@ def test_same_in_a_compiled_model_of_open_size(shape):
     assert_close(models[0].predict_on_batch(larger), models[1].predict_on_batch(larger))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"axis": 1}, {"axis": -2}, {"scale": False}, {"center": False}, {"renorm": True}],
+    ids=lambda options: str(options),
+)
+def test_options_of_keras_are_honoured_or_refused(options):
+    inputs = noise((4, 5, 5, 5))
+    expected = array(keras.layers.BatchNormalization(**options)(inputs, training=True))
+    try:
+        found = array(BatchNormalization(**options)(inputs, training=True))
+    except (TypeError, ValueError):
+        return
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
 # By hand --------------------------------------------------------------------------------------------------------------------
 
 

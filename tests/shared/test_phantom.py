@@ -251,8 +251,12 @@ def test_nnunet_layout(tmp_path):
     for folder, end in (("imagesTr", "_0000.nii.gz"), ("labelsTr", ".nii.gz")):
         assert sorted(path.name for path in (root / folder).iterdir()) == [f"patient001_ED{end}", f"patient001_ES{end}"]
     content = json.loads((root / "dataset.json").read_text())
-    assert content == {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "RV": 1, "Myo": 2, "LV": 3},
-                       "numTraining": 2, "file_ending": ".nii.gz"}
+    assert content == {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "RV": 1, "Myo": 2, "LV": 3},
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+    }
     image, label, spacing_mm = render(draw_patient(1, "NOR"), 0)
     written = nibabel.load(root / "imagesTr" / "patient001_ED_0000.nii.gz")
     np.testing.assert_array_equal(written.dataobj, image)
@@ -294,8 +298,14 @@ def test_command(tmp_path, capsys):
     assert main(["nnunet", str(out), "--patients", "1", "--seed", "2"]) == 0
     assert "patient001 NOR (1 of 1)" in capsys.readouterr().out and (out / "dataset.json").exists()
     new = str(tmp_path / "new")
-    for arguments in (["nnunet", str(out)], ["elsewhere", new], ["lasc", new, "--cine"], ["acdc", new, "--patients", "x"],
-                      ["acdc", new, "--patients", "0"], ["acdc"]):
+    for arguments in (
+        ["nnunet", str(out)],
+        ["elsewhere", new],
+        ["lasc", new, "--cine"],
+        ["acdc", new, "--patients", "x"],
+        ["acdc", new, "--patients", "0"],
+        ["acdc"],
+    ):
         with pytest.raises(SystemExit) as end:
             main(arguments)
         printed = capsys.readouterr()

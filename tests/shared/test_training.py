@@ -41,8 +41,9 @@ TRAINER = textwrap.dedent(f"""
 
     def train(data, folder):
         training.seed_everything(3)
-        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
-                                  keras.layers.BatchNormalization(), keras.layers.Dropout(0.2, seed=5), keras.layers.Conv2D(3, 1)])
+        layers = keras.layers
+        model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3, padding="same", activation="relu"),
+                                  layers.BatchNormalization(), layers.Dropout(0.2, seed=5), layers.Conv2D(3, 1)])
         examples = sampling.Slices([data], seed=1)
         def validate(model):
             return {{"val_dice": float(np.sin(7 * np.sum(model.layers[0].kernel.numpy())))}}
@@ -64,6 +65,8 @@ TRAINER = textwrap.dedent(f"""
 
 
 class Trainer:
+    """The process above, and what becomes of its children."""
+
     def __init__(self, data):
         self.data = data
         self.process = subprocess.Popen([sys.executable, "-W", "ignore", "-c", TRAINER], stdin=subprocess.PIPE,
@@ -157,8 +160,15 @@ def small_model():
 
 
 def fit(stored, folder, model=None, **changes):
-    options = {"steps": 4, "loss": CrossEntropy(), "optimizer": keras.optimizers.Adam(0.01), "validate": lambda model: {"val_dice": 0.5},
-               "validate_every": 2, "monitor": "val_dice", "folder": folder}  # fmt: skip
+    options = {
+        "steps": 4,
+        "loss": CrossEntropy(),
+        "optimizer": keras.optimizers.Adam(0.01),
+        "validate": lambda model: {"val_dice": 0.5},
+        "validate_every": 2,
+        "monitor": "val_dice",
+        "folder": folder,
+    }
     return training.fit(model or small_model(), pipeline.Batches(sampling.Slices([stored], seed=0), 2), **{**options, **changes})
 
 
