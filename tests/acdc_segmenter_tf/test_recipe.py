@@ -48,4 +48,4 @@ def test_presets_change_no_number_of_the_method(experiment):
     paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
     assert paper is RECIPES[experiment]
     changed = {name for name, value in vars(paper).items() if getattr(quick, name) != value}
-    assert changed <= {"width", "image_shape", "steps", "final_learning_rate", "validate_every", "precision"}
+    assert changed <= {"width", "image_shape", "batch_size", "steps", "final_learning_rate", "validate_every", "precision"}

@@ -91,8 +91,7 @@ def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "structures=LA"], "no label for LA"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "5"], "expected 0 to 4"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "3", "--set", "batch_size=1000"], "fewer than one batch"),
-        (["--dataset", "acdc", "--data-root", "{root}", "--preset", "quick", "--experiment", "unet3d_wxent", "--set", "flip=true"],
-         "for the 2D networks"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--experiment", "unet3d_wxent", "--set", "flip=true"], "the 2D networks"),
     ],
 )  # fmt: skip
 def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_root, tmp_path, capsys):
