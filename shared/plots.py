@@ -24,7 +24,7 @@ def overlay(path, rows, structures, columns=4):
         for axis, z in zip(line, spread_slices(guide.array, columns), strict=True):
             outlines(axis, image.array[*box, z], labels.array[*box, z], structures, image.spacing_mm)
         line[0].set_ylabel(title, fontsize=8)
-    figure.legend(handles=handles(structures), loc="lower center", ncols=len(structures), frameon=False, fontsize=9)
+    figure.legend(handles=handles(structures), loc="outside lower center", ncols=len(structures), frameon=False, fontsize=9)
     save(figure, path)
 
 

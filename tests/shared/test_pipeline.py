@@ -265,8 +265,8 @@ def test_stream_takes_the_way_of_the_backend(paths, monkeypatch):
 class Counting:
     """Batches that note which were asked for."""
 
-    def __init__(self, delay_s=0.0):
-        self.asked, self.delay = [], delay_s
+    def __init__(self):
+        self.asked = []
 
     def __getitem__(self, step):
         self.asked.append(int(step))
@@ -279,6 +279,8 @@ def test_threads_read_a_few_batches_ahead():
     assert [next(stream)[0].item() for _ in range(4)] == [5, 6, 7, 8]
     stream.close()
     assert set(range(5, 9)) <= set(batches.asked) <= set(range(5, 9 + pipeline.READ_AHEAD))
+    batches = Counting()
+    assert [batch[0].item() for batch in pipeline._threads(batches, 5, 12)] == sorted(batches.asked) == list(range(5, 12))
 
 
 @pytest.mark.parametrize("stream", STREAMS)
