@@ -29,11 +29,15 @@ def jobs(scans, ed, es, output):
     if len(ed) != len(es):
         raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
     if output.name.lower().endswith(volume.SUFFIXES):
+        if not output.name.endswith(volume.WRITABLE):
+            raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
         if len(scans) > 1:
             raise InputError(f"{output}: {len(scans)} label maps cannot go to one file; give a folder")
         result = [Job(scans[0], output)]
+    elif output.is_file():
+        raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
     else:
-        result = [Job(scan, output / f"{volume.stem(scan)}.nii.gz") for scan in scans]
+        result = [Job(scan, output / f"{volume.stem(scan.resolve())}.nii.gz") for scan in scans]
     taken = {}
     for job in result:
         if job.output.resolve() == job.scan.resolve():

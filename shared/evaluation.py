@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from shared import cli, metrics, report, volume
-from shared.datasets import acdc, lasc
+from shared.datasets import acdc, lasc, nnunet
 from shared.errors import InputError
 from shared.files import write_csv
 from shared.progress import Progress
@@ -34,7 +34,11 @@ def score(predicted, reference, structures, about):
     Raises:
         InputError: the grids differ.
     """
-    volume.check_same_grid(reference, predicted, ("the reference", f"prediction of {' '.join(map(str, about.values()))}"))
+    case = " ".join(str(value) for value in about.values() if value)
+    if predicted.array.ndim != 3 or reference.array.ndim != 3:
+        shapes = f"{predicted.array.shape} against {reference.array.shape}"
+        raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
+    volume.check_same_grid(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
     rows = []
     for value, structure in structures.items():
         a, b = predicted.array == value, reference.array == value
@@ -54,28 +58,36 @@ def score(predicted, reference, structures, about):
 
 
 def score_folders(predictions, references, structures):
-    """Rows of every label map of `references` that `predictions` has too, matched by name without suffix.
+    """Rows of every label map of `references`, each against the one of the same name (without suffix) in `predictions`.
 
-    A reference `NAME_gt` (ACDC) answers to the prediction `NAME`.
+    Where references are called `NAME_gt`, as ACDC's, the others there are scans, and `NAME_gt` answers to the prediction `NAME`.
 
     Raises:
-        InputError: a reference without prediction, or no references.
+        InputError: no references, one without prediction, or several files of one name.
     """
-    found = {volume.stem(path): path for path in label_maps(predictions)}
-    pairs = []
-    for path in label_maps(references):
-        name = volume.stem(path).removesuffix("_gt")
-        if volume.stem(path).endswith("_gt") or not path.with_name(path.name.replace(name, f"{name}_gt")).exists():
-            pairs.append((name, path))
-    missing = [name for name, _ in pairs if name not in found]
+    found = by_name(label_maps(predictions))
+    paths = label_maps(references)
+    wanted = by_name([path for path in paths if volume.stem(path).endswith("_gt")] or paths)
+    missing = [name for name in wanted if name not in found]
     if missing:
-        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(pairs)} references, first {missing[0]}")
+        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}")
     rows = []
-    for name, path in Progress("scoring", len(pairs)).over(pairs):
-        patient, _, phase = name.rpartition("_")
-        about = {"case": name, "patient": patient or name, "phase": phase if phase in ("ED", "ES") else "", "group": ""}
-        rows += score(volume.read_labels(found[name]), volume.read_labels(path), structures, about)
+    for name in Progress("scoring", len(wanted)).over(wanted):
+        patient, phase = nnunet.patient_and_phase(name)
+        about = {"case": name, "patient": patient, "phase": phase, "group": ""}
+        rows += score(volume.read_labels(found[name]), volume.read_labels(wanted[name]), structures, about)
     return rows
+
+
+def by_name(paths):
+    """File name without suffix and `_gt` -> path."""
+    names = {}
+    for path in paths:
+        name = volume.stem(path).removesuffix("_gt")
+        if name in names:
+            raise InputError(f"{path}: has the same name as {names[name]}; label maps are matched by name")
+        names[name] = path
+    return names
 
 
 def label_maps(folder):

@@ -8,6 +8,8 @@ import os
 import tempfile
 from pathlib import Path
 
+NAMES = {"case", "patient", "phase", "group", "structure"}  # columns that hold text, though it may look like a number
+
 
 @contextlib.contextmanager
 def written_whole(path):
@@ -50,10 +52,10 @@ def write_csv(path, rows):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dictionaries; numbers become floats, empty cells NaN in columns that hold numbers."""
+    """The rows of a CSV file as dictionaries: names stay text, other numbers become floats, empty cells among them NaN."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    for column in rows[0] if rows else ():
+    for column in set(rows[0] if rows else ()) - NAMES:
         try:
             numbers = [float(row[column] or "nan") for row in rows]
         except ValueError:

@@ -16,6 +16,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def __init__(self, unbiased=False, **options):
         super().__init__(**options)
+        if self.axis != -1 or self.renorm or self.synchronized or not (self.center and self.scale):
+            raise ValueError("BatchNormalization: only the plain form over the last axis, with scale and offset")
         self.unbiased = unbiased
 
     def call(self, inputs, training=None, mask=None):

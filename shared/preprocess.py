@@ -110,6 +110,8 @@ def _moved(volume, array, step, offset):
 
 def _interpolate(array, axis, coordinates, order, edge):
     """`array` sampled at fractional `coordinates` (voxel centres at whole numbers) along one axis."""
+    if order and not np.issubdtype(array.dtype, np.floating):
+        array = array.astype(np.float32)
     last = array.shape[axis] - 1
     if np.array_equal(coordinates, np.arange(last + 1)):
         return array

@@ -82,7 +82,7 @@ def ejection_fractions(rows):
 
 
 def summarise(rows):
-    """Lines of a Markdown table: every structure and phase of one run, then the mean over structures."""
+    """Lines of a Markdown table: every structure and phase of one run."""
     phases = [""] + sorted({row["phase"] for row in rows} - {""})
     structures = list(dict.fromkeys(row["structure"] for row in rows))
     lines = [
@@ -110,7 +110,10 @@ def markdown(title, caption, cells):
 
 
 def latex(title, caption, cells):
-    escaped = str.maketrans({"%": r"\%", "&": r"\&", "_": r"\_", "#": r"\#", "<": r"$<$", ">": r"$>$"})
+    escaped = str.maketrans(
+        {character: rf"\{character}" for character in "%&_#${}"}
+        | {"<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    )
     lines = [r"\begin{table}", rf"\caption{{{title.translate(escaped)}. {caption.translate(escaped)}}}",
              r"\begin{tabular}{llrrrr}", r"row & measure & paper & ours & difference & $n$ \\ \hline"]  # fmt: skip
     lines += [" & ".join(text.translate(escaped) for text in texts(cell)) + r" \\" for cell in cells]

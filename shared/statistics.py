@@ -30,7 +30,7 @@ def summary(values, seed=0):
 def correlation(a, b):
     """Pearson's r and n; r is NaN with fewer than two pairs or a constant side."""
     a, b = pairs(a, b)
-    if len(a) < 2 or a.std() == 0 or b.std() == 0:
+    if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan"), len(a)
     return float(np.corrcoef(a, b)[0, 1]), len(a)
 

@@ -52,11 +52,13 @@ def load_labels(case, structures) -> Volume:
     """The reference of `case` as uint8 classes: i + 1 where `structures[i]` is, 0 elsewhere (other structures included).
 
     Raises:
-        InputError: no reference, a label value that the data set does not define, another grid than the scan's.
+        InputError: no reference, not 3D, or a label value that the data set does not define.
     """
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
+    if labels.array.ndim != 3:
+        raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
     unknown = sorted(set(np.unique(labels.array).tolist()) - {0, *case.structures})
     if unknown:
         known = ", ".join(f"{value} {name}" for value, name in case.structures.items())

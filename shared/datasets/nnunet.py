@@ -27,12 +27,16 @@ def find(root):
     description = root / "dataset.json"
     try:
         content = json.loads(description.read_text(encoding="utf-8"))
-        structures = {int(value): name for name, value in content["labels"].items() if int(value) != 0}
+        structures = {value: name for name, value in content["labels"].items() if value != 0}
         ending = content.get("file_ending", ".nii.gz")
     except FileNotFoundError:
         raise InputError(f"{description}: missing; expected the nnU-Net layout with dataset.json, imagesTr, labelsTr") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{description}: expected a 'labels' table of name: integer ({error})") from error
+    usable = all(type(value) is int and 0 < value < 2**16 for value in structures)
+    if not structures or not usable or len(structures) != sum(value != 0 for value in content["labels"].values()):
+        found = json.dumps(content["labels"])
+        raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
     images = sorted((root / "imagesTr").glob(f"*_0000{ending}"))
     if not images:
         raise InputError(f"{root / 'imagesTr'}: no images named <CASE>_0000{ending}")
@@ -44,7 +48,12 @@ def find(root):
 def one_case(image, labels, ending, structures):
     name = image.name.removesuffix(f"_0000{ending}")
     label = labels / f"{name}{ending}"
-    match = PHASE.fullmatch(name)
-    patient, phase = (match["patient"], match["phase"]) if match else (name, "")
+    patient, phase = patient_and_phase(name)
     return Case(patient=patient, phase=phase, image=image, label=label if label.is_file() else None, group="",
                 structures=structures)  # fmt: skip
+
+
+def patient_and_phase(name):
+    """("heart_a", "ED") of "heart_a_ED"; any name without a phase is a patient's own."""
+    match = PHASE.fullmatch(name)
+    return (match["patient"], match["phase"]) if match else (name, "")
