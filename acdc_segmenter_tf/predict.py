@@ -3,7 +3,6 @@
 python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
-import argparse
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +143,7 @@ def load_run(folder):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m acdc_segmenter_tf.predict", description=__doc__.splitlines()[0])
+    parser = cli.Parser(prog="python -m acdc_segmenter_tf.predict", description=__doc__.splitlines()[0])
     parser.add_argument("--weights", required=True, type=Path, help="run folder, its best.weights.h5, or a released checkpoint")
     parser.add_argument(
         "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"

@@ -3,7 +3,6 @@
 python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 """
 
-import argparse
 import concurrent.futures
 import shlex
 import sys
@@ -213,7 +212,7 @@ def selection_dice(labels, predicted, classes):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m acdc_segmenter_tf.train", description=__doc__.splitlines()[0])
+    parser = cli.Parser(prog="python -m acdc_segmenter_tf.train", description=__doc__.splitlines()[0])
     cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):

@@ -4,7 +4,6 @@ python scripts/reproduce_table.py baumgartner2017 {1,2,3} --data-root DIR [--pre
 python scripts/reproduce_table.py baumgartner2017 2 --report-only [--workdir runs]
 """
 
-import argparse
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,7 +90,7 @@ def picture(path, rows_of, folders, cases):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("table", type=int)
     cli.add_data(parser, required=False)

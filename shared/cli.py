@@ -1,5 +1,6 @@
 """What all commands share: their arguments, and errors as one line with exit status 2."""
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -10,6 +11,13 @@ from pathlib import Path
 
 from shared.datasets import DATASETS
 from shared.errors import InputError
+
+
+class Parser(argparse.ArgumentParser):
+    """Arguments of a command; what is wrong with them is one line too."""
+
+    def error(self, message):
+        self.exit(2, f"error: {message} (--help says more)\n")
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ scores any two folders of label maps whose file names match. The rules for surfa
 `shared.metrics`; `RULE` says them in one sentence for captions.
 """
 
-import argparse
 from pathlib import Path
 
 from shared import cli, metrics, report, volume
@@ -102,7 +101,7 @@ def label_maps(folder):
 
 
 def main(arguments=None):
-    parser = argparse.ArgumentParser(prog="python -m shared.evaluation", description=__doc__.splitlines()[0])
+    parser = cli.Parser(prog="python -m shared.evaluation", description=__doc__.splitlines()[0])
     parser.add_argument("predictions", type=Path, help="folder of predicted label maps")
     parser.add_argument("references", type=Path, help="folder of reference label maps")
     parser.add_argument("--structures", required=True, help="acdc, lasc, or VALUE=NAME,VALUE=NAME,...")

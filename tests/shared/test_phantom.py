@@ -295,7 +295,7 @@ def test_nothing_is_left_of_a_writing_that_failed(tmp_path, monkeypatch):
 
 def test_command(tmp_path, capsys):
     out = tmp_path / "nnunet"
-    assert main(["nnunet", str(out), "--patients", "1", "--seed", "2"]) == 0
+    main(["nnunet", str(out), "--patients", "1", "--seed", "2"])
     assert "patient001 NOR (1 of 1)" in capsys.readouterr().out and (out / "dataset.json").exists()
     new = str(tmp_path / "new")
     for arguments in (
