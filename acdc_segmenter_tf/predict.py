@@ -17,6 +17,7 @@ from shared import cli, clinical, inference, preprocess, training
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.postprocess import largest_components
+from shared.progress import Progress
 
 SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 
@@ -77,7 +78,7 @@ def predict(segmenter, scan):
     Raises:
         InputError: as `prepare`.
     """
-    frames = [predict_frame(segmenter, scan.frame(t)) for t in range(scan.frames)]
+    frames = [predict_frame(segmenter, scan.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
     classes = frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
     values = np.array([0, *segmenter.structures], np.uint8 if max(segmenter.structures) < 256 else np.uint16)
     return scan.with_array(values[classes])

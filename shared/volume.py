@@ -1,6 +1,7 @@
 """`Volume`: voxels with their place in the scanner, read from and written to the formats of the field.
 
 Arrays are (x, y, z) or, for a cine, (x, y, z, t), as nibabel gives them. Affines map voxel indices to RAS millimetres.
+SimpleITK is imported where a format needs it, so that NIfTI can be read on machines without it.
 """
 
 import dataclasses
@@ -13,9 +14,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import SimpleITK as sitk
 
-from shared import dicom
 from shared.errors import InputError
 from shared.files import written_whole
 
@@ -76,6 +75,8 @@ def read(path):
     if not path.exists():
         raise InputError(f"{path}: no such file")
     if path.is_dir():
+        from shared import dicom
+
         volume = Volume(*dicom.read_folder(path))
     elif path.name.lower().endswith(NIFTI):
         volume = _read_nifti(path)
@@ -163,6 +164,8 @@ def _write_nifti(volume, path):
 
 
 def _read_itk(path):
+    import SimpleITK as sitk
+
     try:
         image = sitk.ReadImage(str(path))
     except RuntimeError as error:
@@ -181,6 +184,8 @@ def _read_itk(path):
 
 
 def _write_itk(volume, path):
+    import SimpleITK as sitk
+
     array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T), isVector=False)
     direction = np.eye(array.ndim)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-import SimpleITK as sitk
 
 from shared.errors import InputError
 from shared.phantom.atrium import render_atrium
@@ -50,6 +49,8 @@ def write_lasc(root, cases=8, seed=0, size=(160, 160), progress=None):
 
     Args and Raises: as `write_acdc`.
     """
+
+    import SimpleITK as sitk
 
     def fill(folder):
         letters = np.random.default_rng((seed, 0)).choice(list(string.ascii_uppercase + string.digits), (cases, 20))
