@@ -16,8 +16,8 @@ class Progress:
     def step(self, detail=""):
         self.done += 1
         now = time.monotonic()
-        last = self.done >= self.total > 1
-        if now - self.shown >= self.every_s or (last and now - self.start > 2):
+        last = self.done >= self.total
+        if self.total > 1 and (now - self.shown >= self.every_s or (last and now - self.start > 2)):
             self.shown = now
             left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
             ending = duration(now - self.start) if last else f"{duration(left)} left"
