@@ -1,4 +1,4 @@
-"""Scan -> label map: on the scan's own grid whatever its axes, and exactly the sheet's steps."""
+"""Scan -> label map: on the scan's own grid whatever its axes, by the authors' steps."""
 
 import gzip
 from dataclasses import replace
@@ -73,7 +73,7 @@ def test_a_scan_of_the_networks_own_grid_passes_unchanged():
     np.testing.assert_array_equal(prediction.predict(segmenter(levels), scan).array, classes)
 
 
-def test_prepare_is_the_sheets_chain_in_its_order():
+def test_prepare_is_the_authors_chain_in_its_order():
     scan = from_array(np.random.default_rng(0).normal(100, 20, (256, 216, 9)).astype(np.int16), (1.25, 1.6, 10.0))
     prepared = prediction.prepare(scan, UNET2D_MODIFIED)
     assert prepared.array.shape == (212, 212, 9) and prepared.array.dtype == np.float32
@@ -115,13 +115,14 @@ def test_a_constant_scan_is_refused():
         prediction.predict(segmenter([0, 1, 2, 3]), from_array(np.full((20, 20, 3), 7)))
 
 
-@pytest.mark.parametrize("slices", [1, 70])
+@pytest.mark.parametrize("slices", [1, 2000])
 def test_one_slice_and_many(slices):
     scan, classes, levels = heart(shape=(40, 44, 2), spacing_mm=(2.0, 2.0, 10.0))
     repeated = from_array(np.repeat(scan.array[:, :, 1:], slices, axis=2), scan.spacing_mm)
     grey = repeated.array
     levels = (np.array([0, 400, 900, 1500]) - grey.mean()) / grey.std()
-    labels = prediction.predict(segmenter(levels), repeated)
+    small = replace(UNET2D_MODIFIED, image_shape=(84, 84))
+    labels = prediction.predict(segmenter(levels, small), repeated)
     assert dice(labels.array, np.repeat(classes[:, :, 1:], slices, axis=2)) > 0.9
 
 
@@ -241,6 +242,15 @@ def test_a_full_disk_leaves_nothing_half_written(run, phantom_cases, tmp_path, c
         prediction.main(["--weights", str(run), str(phantom_cases[0].image), "-o", str(tmp_path / "out" / "seg.nii.gz")])
     assert ended.value.code == 2 and "No space left" in capsys.readouterr().err
     assert files(tmp_path / "out") == []
+
+
+def test_an_output_that_cannot_be_written_is_said_in_one_line(run, phantom_cases, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for output in ("file/seg.nii.gz", "file", "seg.mhd"):
+        with pytest.raises(SystemExit) as ended:
+            prediction.main(["--weights", str(run), str(phantom_cases[0].image), "-o", str(tmp_path / output)])
+        assert ended.value.code == 2 and len(capsys.readouterr().err.splitlines()) == 1
+    assert files(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "another network"])

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -142,10 +143,26 @@ def test_weighted_loss_takes_the_papers_weights():
 def test_image_and_label_of_different_grids_are_refused(tiny, phantom_cases, tmp_path):
     scan = volume.read(phantom_cases[0].image)
     volume.write(scan.with_array(np.zeros(scan.array.shape, np.uint8)[:-1]), tmp_path / "label.nii.gz")
-    broken = [type(case)(**{**vars(case), "label": tmp_path / "label.nii.gz"}) if i == 0 else case
-              for i, case in enumerate(phantom_cases)]  # fmt: skip
+    broken = [replace(phantom_cases[0], label=tmp_path / "label.nii.gz"), *phantom_cases[1:]]
     with pytest.raises(InputError, match="label.nii.gz: shape"):
         training_command.train(tiny(), broken, tmp_path / "runs", dataset="acdc")
+
+
+def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_path):
+    cases = []
+    for case in phantom_cases:
+        label = case.label
+        if case.phase == "ES":
+            label = tmp_path / f"{case.name}.nii.gz"
+            reference = volume.read(case.label)
+            volume.write(reference.with_array(np.zeros_like(reference.array)), label)
+        cases.append(replace(case, label=label))
+    folder = training_command.train(tiny(steps=2), cases, tmp_path / "runs", dataset="acdc")
+    empty = [row for row in read_csv(folder / "cases.csv") if row["phase"] == "ES"]
+    for row in empty:  # nothing found where nothing is: Dice 1, distance 0; something found: Dice 0, distance undefined
+        assert (
+            (row["dice"], row["assd_mm"]) == (1, 0) if row["volume_ml"] == 0 else row["dice"] == 0 and math.isnan(row["assd_mm"])
+        )
 
 
 def test_loading_a_run_that_is_not_one(tmp_path):
