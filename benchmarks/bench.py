@@ -1,13 +1,14 @@
 """Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
-path by itself, and one patient from file to file.
+path by itself, one volume from file to file, and ten steps of the full recipe.
 
-    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict]
+    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe]
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam), MedPy's is `dc`, `hd` and `assd` as the authors called them.
 """
 
 import argparse
+import resource
 import statistics
 import tempfile
 import time
@@ -169,7 +170,25 @@ def predict(cases, folder, rounds):
     print("  " + ", ".join(f"{part} {took:.3f} s ({100 * took / total:.0f} %)" for part, took in medians.items()) + "\n")
 
 
-PARTS = {"networks": networks, "metrics": metrics_, "data": data, "predict": predict}
+def recipe(cases, folder, rounds):
+    """Ten steps of the paper's default recipe, from stored volumes on, with the memory they take."""
+    training.seed_everything(0)
+    paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
+    batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
+    with training.precision(UNET2D_MODIFIED.precision) as precision:
+        model = build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
+    optimizer = training_command.optimizer(UNET2D_MODIFIED)
+    model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
+    times, losses = [], []
+    for batch in pipeline.stream(batches, 0, 10):
+        times.append(seconds(lambda batch=batch: losses.append(float(model.train_on_batch(*batch)))))
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"ten steps of the paper's recipe ({UNET2D_MODIFIED.batch_size} slices of 212 x 212, {precision}): "
+          f"{statistics.median(times[1:]):.1f} s a step, running loss {losses[0]:.3f} -> {losses[-1]:.3f}, "
+          f"peak memory {peak_gib:.1f} GiB\n", flush=True)  # fmt: skip
+
+
+PARTS = {"networks": networks, "metrics": metrics_, "data": data, "predict": predict, "recipe": recipe}
 
 
 def report(title, rivals, rounds):

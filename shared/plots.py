@@ -28,10 +28,15 @@ def overlay(path, rows, structures, columns=4):
     save(figure, path)
 
 
-def learning_curve(path, history, quantities):
-    """Quantities (columns of history.csv) against the step, one panel each."""
-    figure = canvas(4 * len(quantities), 3)
-    for axis, names in zip(np.atleast_1d(figure.subplots(1, len(quantities))), quantities, strict=True):
+def learning_curve(path, history, panels):
+    """Columns of history.csv against the step.
+
+    Args:
+        panels: (columns, "linear" or "log") each.
+    """
+    figure = canvas(4 * len(panels), 3)
+    for axis, (names, scale) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        axis.set_yscale(scale)
         for name in names:
             axis.plot([row["step"] for row in history], [row[name] for row in history], label=name)
         axis.set_xlabel("step")

@@ -135,7 +135,9 @@ def draw(folder, cases, rows, structures):
         panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
     history = read_csv(folder / HISTORY)
-    plots.learning_curve(folder / "figures" / "learning_curve.png", history, [["loss", "val_loss"], ["val_dice"]])
+    plots.learning_curve(
+        folder / "figures" / "learning_curve.png", history, [(["loss", "val_loss"], "log"), (["val_dice"], "linear")]
+    )
     functions = []
     for cavity in ("LV", "RV"):
         ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])

@@ -44,8 +44,8 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     folder = Path(folder)
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
-    state = restore(model, optimizer, folder / CHECKPOINT) or {"step": 0, "best_step": 0, "best_score": None, "seconds": 0.0,
-                                                              "history": []}  # fmt: skip
+    fresh = {"step": 0, "best_step": 0, "best_score": None, "seconds": 0.0, "history": []}
+    state = restore(model, optimizer, folder / CHECKPOINT) or fresh
     if state["step"]:
         print(f"going on from step {state['step']} of {steps}", flush=True)
     progress = Progress("step", steps, done=state["step"])
