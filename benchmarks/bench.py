@@ -19,7 +19,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import acdc_segmenter_tf  # noqa: F401  before TensorFlow, whose banner it silences
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
