@@ -6,7 +6,7 @@ RUN := .venv/bin/python
 .PHONY: demo test lint format bench setup
 
 demo: setup  ## phantom -> train -> predict -> score -> pictures
-	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=600
+	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
 	@echo
 	@echo "That was a phantom and a few minutes. Next, on the 100 patients of ACDC (about 25 minutes on two cores):"
 	@echo "  $(RUN) -m acdc_segmenter_tf.train --dataset acdc --data-root DIR --preset quick"

@@ -8,6 +8,7 @@ import contextlib
 import json
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -137,11 +138,11 @@ def restore(model, optimizer, path):
         return None
     wanted = variables(model, optimizer)
     try:
-        with np.load(path, allow_pickle=False) as file:
-            state = json.loads(file["state"].tobytes())
-            arrays = [file[f"{i:04d}"] for i in range(len(wanted))]
-            complete = len(file.files) == len(wanted) + 1
-    except (OSError, KeyError, ValueError, EOFError) as error:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            state = json.loads(content["state"].tobytes())
+            arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
+            complete = len(content.files) == len(wanted) + 1
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a checkpoint of this network ({error}); remove the run folder to start again") from error
     if not complete or any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, wanted, strict=True)):
         raise InputError(f"{path}: checkpoint of another network; remove the run folder to start again")

@@ -29,7 +29,7 @@ def test_jax_trains_and_predicts_without_tensorflow(phantom_root, phantom_cases,
         return subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_TENSORFLOW, *arguments], check=True, text=True,
                               env={**os.environ, "KERAS_BACKEND": "jax"}, stdout=subprocess.PIPE).stdout  # fmt: skip
 
-    changes = {"steps": 40, "validate_every": 20, "width": 4, "image_shape": "52,52", "batch_size": 4, "warmup_steps": 0,
+    changes = {"steps": 80, "validate_every": 20, "width": 8, "image_shape": "52,52", "batch_size": 4, "warmup_steps": 0,
                "precision": "float32"}  # fmt: skip
     settings = [text for field, value in changes.items() for text in ("--set", f"{field}={value}")]
     data = ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--workdir", str(tmp_path)]

@@ -110,9 +110,11 @@ def trainer(stored):
 
 @pytest.fixture(scope="module")
 def unbroken(trainer, tmp_path_factory):
+    """A run that was left alone, and how long one takes (a second one: the first waits for the trainer's imports)."""
     folder = tmp_path_factory.mktemp("unbroken")
-    start = time.monotonic()
     assert trainer.run(folder) == 0
+    start = time.monotonic()
+    assert trainer.run(tmp_path_factory.mktemp("timed")) == 0
     return folder, time.monotonic() - start
 
 
@@ -139,7 +141,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(trainer, unbroken
     while killed < 20:
         run = tmp_path / str(finished)
         run.mkdir(exist_ok=True)
-        if trainer.run(run, kill_after_s=moments.uniform(0.2, 1) * took_s) == -signal.SIGKILL:
+        if trainer.run(run, kill_after_s=moments.uniform(0, 1) * took_s) == -signal.SIGKILL:
             killed += 1
         else:
             assert result(run) == result(folder)
@@ -148,7 +150,7 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(trainer, unbroken
     assert result(run) == result(folder)
 
 
-@pytest.mark.parametrize("write", [1, 2, 3, 5, 8, 12])
+@pytest.mark.parametrize("write", [1, 2, 3, 5, 7, 9])
 def test_killed_inside_a_write_and_resumed_it_ends_the_same(trainer, unbroken, tmp_path, write):
     assert trainer.run(tmp_path, kill_at_write=write) == -signal.SIGKILL
     assert trainer.run(tmp_path) == 0
