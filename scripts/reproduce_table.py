@@ -45,8 +45,9 @@ def reproduce(paper, number, options):
         missing = [e for e in experiments if not runs.is_done(folders[e])]
         print(f"table {number} needs {len(experiments)} runs, {len(missing)} of them missing: {', '.join(missing) or 'none'}")
         for experiment in missing:
-            print(f"\npython -m {paper.package}.train {shlex.join(commands[experiment])}", flush=True)
-            paper.train.main([*commands[experiment], "--data-root", str(root)])
+            command = [*commands[experiment], "--data-root", str(root), "--workdir", str(options.workdir)]
+            print(f"\npython -m {paper.package}.train {shlex.join(command)}", flush=True)
+            paper.train.main(command)
     rows_of = {e: read_csv(folders[e] / "cases.csv") for e in experiments if runs.is_done(folders[e])}
 
     cells = report.compare(table, rows_of)
@@ -66,7 +67,7 @@ def reproduce(paper, number, options):
 
 def command_of(experiment, dataset, options):
     preset = [] if options.preset == "paper" else ["--preset", options.preset]
-    return ["--dataset", dataset, "--experiment", experiment, *preset, "--workdir", str(options.workdir)]
+    return ["--dataset", dataset, "--experiment", experiment, *preset]
 
 
 def picture(path, rows_of, folders, cases):
