@@ -17,7 +17,7 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.predict import prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, cli, datasets, losses, preprocess, runs, sampling, splits, training, volume
+from shared import augment, cli, datasets, inference, losses, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -187,8 +187,7 @@ def validate(model, examples, loss, batch_size):
     for start in range(0, len(examples), batch_size):
         images, labels = zip(*map(examples.one, range(start, min(start + batch_size, len(examples)))), strict=True)
         images, labels = np.stack(images), np.stack(labels)
-        filled = np.concatenate([images, np.repeat(images[-1:], batch_size - len(images), axis=0)])
-        logits = np.asarray(model.predict_on_batch(filled))[: len(images)]
+        logits = inference.logits(model, images, batch_size)
         loss_sum += float(loss(labels, logits)) * len(images)
         dice_sum += selection_dice(labels, logits.argmax(axis=-1), logits.shape[-1]).sum()
     return {"val_loss": loss_sum / len(examples), "val_dice": float(dice_sum / len(examples))}

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import acdc_segmenter_tf.recipe
 import acdc_segmenter_tf.train
-from shared import cli, datasets, evaluation, plots, report, runs, statistics, volume
+from shared import cli, datasets, evaluation, plots, report, runs, volume
 from shared.errors import InputError
 from shared.files import read_csv
 
@@ -73,11 +73,7 @@ def command_of(experiment, dataset, options):
 def picture(path, rows_of, folders, cases):
     """Every run's label map of one patient at ED and ES under the reference: the patient of median Dice in the first run."""
     by_name = {case.name: case for case in cases}
-    first = next(iter(rows_of.values()))
-    dice = {
-        name: statistics.summary(row["dice"] for row in first if row["case"] == name).mean
-        for name in {row["case"] for row in first}
-    }
+    dice = report.dice_by_case(next(iter(rows_of.values())))
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
     rows = []
     for case in (case for case in cases if case.patient == patient):

@@ -17,14 +17,18 @@ def probabilities(model, images, batch_size):
     batch_size = min(batch_size, len(images))
     parts = []
     for start in range(0, len(images), batch_size):
-        batch = images[start : start + batch_size]
-        filled = np.concatenate([batch, np.repeat(batch[-1:], batch_size - len(batch), axis=0)])
-        parts.append(softmax(np.asarray(model.predict_on_batch(filled))[: len(batch)]))
+        parts.append(softmax(logits(model, images[start : start + batch_size], batch_size)))
     return np.concatenate(parts)
 
 
-def softmax(logits):
-    """Over the last axis, in float32."""
-    logits = np.asarray(logits, np.float32)
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+def logits(model, images, batch_size):
+    """The model's output for at most `batch_size` images, which are filled up to that many with copies of the last."""
+    filled = np.concatenate([images, np.repeat(images[-1:], batch_size - len(images), axis=0)])
+    return np.asarray(model.predict_on_batch(filled))[: len(images)]
+
+
+def softmax(values):
+    """Of logits, over the last axis, in float32."""
+    values = np.asarray(values, np.float32)
+    exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from shared import metrics, statistics
 from shared.files import write_csv, write_text
 
@@ -79,6 +81,12 @@ def ejection_fractions(rows):
     return tuple(
         [metrics.ejection_fraction(ed[volume], es[volume]) for ed, es in pairs] for volume in ("volume_ml", "reference_ml")
     )
+
+
+def dice_by_case(rows):
+    """Case -> mean Dice over its structures."""
+    cases = dict.fromkeys(row["case"] for row in rows)
+    return {case: float(np.mean([row["dice"] for row in rows if row["case"] == case])) for case in cases}
 
 
 def summarise(rows):

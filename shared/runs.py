@@ -116,16 +116,17 @@ def evaluate(folder, cases, predict, record, headline):
         f"- commit {record['commit']}; {record['hardware']}; {took}",
         f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
     ]
-    lines = [*headline, "", *facts, "", *report.summarise(rows), "", evaluation.RULE, ""]
+    table = report.summarise(rows)
+    lines = [*headline, "", *facts, "", *table, "", evaluation.RULE, ""]
     write_text(folder / "summary.md", "\n".join(lines))
-    print("\n".join(["", *report.summarise(rows), ""]))
+    print("\n".join(["", *table, ""]))
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")
 
 
 def draw(folder, cases, rows, structures):
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
-    dice = {case.name: statistics.summary(row["dice"] for row in rows if row["case"] == case.name).mean for case in cases}
+    dice = report.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
     for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
@@ -180,10 +181,8 @@ def hardware():
         names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
     else:
         names = []
-    return (
-        ", ".join(names)
-        or f"{processor()}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    )
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join(names) or f"{processor()}, {cores} cores"
 
 
 def processor():

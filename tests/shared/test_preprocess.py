@@ -12,19 +12,10 @@ from scipy import ndimage
 from shared import postprocess, preprocess
 from shared.errors import InputError
 from shared.volume import Volume, from_array
+from tests.geometry import rotation
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 SCIPY_MODE = {"zero": "constant", "blend": "grid-constant"}
-
-
-def rotation(x_deg, y_deg, z_deg):
-    """Rotations about x, then y, then z."""
-    result = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad([x_deg, y_deg, z_deg])):
-        turn, (i, j) = np.eye(3), [k for k in range(3) if k != axis]
-        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        result = turn @ result
-    return result
 
 
 def placed(array, spacing_mm, axes=None, origin_mm=(-31.5, 20.25, 60.75), unit_affine=False):

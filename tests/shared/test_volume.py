@@ -16,21 +16,12 @@ from hypothesis import strategies as st
 from shared import dicom, volume
 from shared.errors import InputError
 from shared.volume import Volume, from_array
+from tests.geometry import rotation
 
 WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha")
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
 # where a NIfTI-1 header keeps its fields
 DIM, DATATYPE, PIXDIM, UNITS, SFORM_CODE, SFORM = 40, 70, 76, 123, 254, 280
-
-
-def rotation(x_deg, y_deg, z_deg):
-    """Rotations about x, then y, then z."""
-    result = np.eye(3)
-    for axis, angle in enumerate(np.deg2rad([x_deg, y_deg, z_deg])):
-        turn, (i, j) = np.eye(3), [k for k in range(3) if k != axis]
-        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        result = turn @ result
-    return result
 
 
 def placed(array, spacing_mm, axes, origin_mm, frame_s=0.0):
