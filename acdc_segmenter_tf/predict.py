@@ -3,7 +3,6 @@
 python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +12,10 @@ import numpy as np
 from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, Recipe
-from shared import cli, clinical, inference, preprocess, training
+from shared import clinical, inference, preprocess, runs, training
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.postprocess import largest_components
-from shared.progress import Progress
 
 SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 
@@ -78,10 +76,7 @@ def predict(segmenter, scan):
     Raises:
         InputError: as `prepare`.
     """
-    frames = [predict_frame(segmenter, scan.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
-    classes = frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
-    values = np.array([0, *segmenter.structures], np.uint8 if max(segmenter.structures) < 256 else np.uint16)
-    return scan.with_array(values[classes])
+    return clinical.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter, scan):
@@ -131,12 +126,7 @@ def load(weights):
 
 
 def load_run(folder):
-    try:
-        record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in record["recipe"].items()})
-        structures = {int(value): name for value, name in record["structures"].items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'run.json'}: not a run of this package ({error})") from error
+    recipe, structures = runs.load_recipe(folder, Recipe)
     with training.precision(recipe.precision):
         model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
     training.load_weights(model, folder / training.BEST)
@@ -144,24 +134,14 @@ def load_run(folder):
 
 
 def main(arguments=None):
-    parser = cli.Parser(prog="python -m acdc_segmenter_tf.predict", description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", required=True, type=Path, help="run folder, its best.weights.h5, or a released checkpoint")
-    parser.add_argument(
-        "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"
+    clinical.command(
+        arguments,
+        prog="python -m acdc_segmenter_tf.predict",
+        description=__doc__.splitlines()[0],
+        weights_help="run folder, its best.weights.h5, or a released checkpoint",
+        load=load,
+        predict=predict,
     )
-    parser.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
-    parser.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
-    parser.add_argument(
-        "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
-    )
-    cli.add_debug(parser)
-    options = parser.parse_args(arguments)
-    with cli.one_line_errors(options.debug):
-        jobs = clinical.jobs(options.scans, options.ed, options.es, options.output)
-        segmenter = load(options.weights)
-        tables = clinical.segment(jobs, lambda scan: predict(segmenter, scan), segmenter.structures, options.ed, options.es)
-        clinical.write_tables(*tables, options.output)
-        print(f"next: open {jobs[0].output} over {jobs[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
 
 
 if __name__ == "__main__":

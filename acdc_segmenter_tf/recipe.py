@@ -99,12 +99,17 @@ def quick(recipe):
 
 PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
 
-# The paper's tables (its section 4), over the 20 validation patients. A column is (structure, phase, measure), a row (label,
-# experiment, structure, cells); a structure that the column leaves open is the row's. Phase "" pools ED and ES. A cell is
-# (mean, std), a correlation, or (bias, lower limit, upper limit) of agreement.
+# The paper's tables (its section 4), over the 20 validation patients: fold 0. "folds" are those that the paper's numbers pool,
+# "scores" the ways of scoring: (suffix of the table's name, file of the run, words for the caption). A column is (structure,
+# phase, measure), a row (label, experiment, structure, cells); a structure that the column leaves open is the row's, "mean" is
+# every case's mean over its structures. Phase "" pools ED and ES. A cell is (mean, std), a correlation, or (bias, lower limit,
+# upper limit) of agreement. A row whose experiment is None is only quoted from the paper.
 PUBLISHED = {
     1: {
         "title": "Losses, 2D U-Net (mod.), ED and ES pooled (40 volumes)",
+        "dataset": "acdc",
+        "folds": (0,),
+        "scores": (("", "cases.csv", "at native resolution"),),
         "columns": [(structure, "", measure) for structure in ("LV", "RV", "Myo") for measure in ("dice", "assd_mm")],
         "rows": [
             ("Cross entropy", "unet2d_modified_xent", None,
@@ -117,6 +122,9 @@ PUBLISHED = {
     },
     2: {
         "title": "Architectures (20 volumes per phase)",
+        "dataset": "acdc",
+        "folds": (0,),
+        "scores": (("", "cases.csv", "at native resolution"),),
         "columns": [(None, phase, measure) for phase in ("ED", "ES") for measure in ("dice", "assd_mm", "hausdorff_mm")],
         "rows": [
             ("FCN-8", "fcn8_wxent", "LV",
@@ -147,6 +155,9 @@ PUBLISHED = {
     },
     3: {
         "title": "Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml)",
+        "dataset": "acdc",
+        "folds": (0,),
+        "scores": (("", "cases.csv", "at native resolution"),),
         "columns": [(None, "", "ef_correlation"), (None, "ED", "volume_correlation"), (None, "ES", "volume_correlation"),
                     (None, "", "ef_agreement"), (None, "ED", "volume_agreement"), (None, "ES", "volume_agreement")],
         "rows": [

@@ -3,7 +3,6 @@
 python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 """
 
-import concurrent.futures
 import shlex
 import sys
 import time
@@ -11,17 +10,16 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import ops
 
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.predict import prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, cli, datasets, inference, losses, preprocess, runs, sampling, splits, training, volume
+from shared import augment, cli, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
-from shared.progress import Progress, duration
+from shared.progress import duration
 
 LOSSES = {
     "cross_entropy": lambda recipe: losses.CrossEntropy(),
@@ -107,30 +105,22 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         "",
         f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
     ]
-    runs.evaluate(folder, split.of(cases, "test"), lambda scan: prediction.predict(segmenter, scan), record, headline)
+    held_out.evaluate(folder, split.of(cases, "test"), lambda scan: prediction.predict(segmenter, scan), record, headline)
     print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
     return folder
 
 
 def store(recipe, cases, digests, cache):
-    """Prepared cases on disk, name -> path; the key is the content of the scan, the geometry of the recipe and this code."""
+    """Prepared cases on disk, name -> path; the key is content and labels of the case, geometry of the recipe, this code."""
     code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
     settings = fingerprint(recipe.structures, recipe.spacing_mm, recipe.image_shape, *code)
 
-    def one(case, digest):
-        def make():
-            image, labels = datasets.load_image(case), datasets.load_labels(case, recipe.structures)
-            volume.check_same_grid(image, labels, (case.image, case.label))
-            try:
-                return prepare(image, recipe).array, prepare_labels(labels, recipe).array
-            except InputError as error:
-                raise InputError(f"{case.image}: {error}") from error
+    def make(case):
+        image, labels = datasets.load_pair(case, recipe.structures)
+        return prepare(image, recipe).array, prepare_labels(labels, recipe).array
 
-        return sampling.store(cache, fingerprint(digest, settings), make)
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        paths = Progress("preparing", len(cases)).over(pool.map(one, cases, digests))
-        return {case.name: path for case, path in zip(cases, paths, strict=True)}
+    keys = [fingerprint(digest, dict(case.structures), settings) for case, digest in zip(cases, digests, strict=True)]
+    return sampling.store_all(cache, cases, keys, make)
 
 
 def loss_of(recipe):
@@ -146,24 +136,10 @@ def loss_of(recipe):
 
 def optimizer(recipe):
     """Adam with the recipe's schedule."""
-    return keras.optimizers.Adam(Schedule(recipe), beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
-
-
-class Schedule(keras.optimizers.schedules.LearningRateSchedule):
-    """The warm-up rate for the first steps, then half a cosine from the rate to the final one: constant where they are equal."""
-
-    def __init__(self, recipe):
-        self.recipe = recipe
-
-    def __call__(self, step):
-        recipe = self.recipe
-        step = ops.cast(step, "float32")
-        done = ops.minimum(step / recipe.steps, 1)
-        rate = recipe.final_learning_rate + (recipe.learning_rate - recipe.final_learning_rate) * (1 + ops.cos(np.pi * done)) / 2
-        return ops.where(step < recipe.warmup_steps, recipe.warmup_learning_rate, rate)
-
-    def get_config(self):
-        return {"recipe": self.recipe}
+    schedule = training.Schedule(
+        recipe.steps, recipe.learning_rate, recipe.final_learning_rate, recipe.warmup_learning_rate, recipe.warmup_steps
+    )
+    return keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
 
 
 def augmentation(recipe):
@@ -218,8 +194,13 @@ def main(arguments=None):
         recipe = cli.override(PRESETS[options.preset](RECIPES[options.experiment]), options.set)
         cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
         command = shlex.join(["python", "-m", "acdc_segmenter_tf.train", *(sys.argv[1:] if arguments is None else arguments)])
-        train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
-              fold=options.fold, seed=options.seed, command=command)  # fmt: skip
+        folders = [
+            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
+                  fold=fold, seed=options.seed, command=command)
+            for fold in cli.folds(options.fold, recipe.validation_modulus)
+        ]  # fmt: skip
+        if options.fold == "all":
+            held_out.pool(folders, folders[0].parent)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared import metrics, volume
+import numpy as np
+
+from shared import cli, metrics, volume
 from shared.errors import InputError
 from shared.files import write_csv
 from shared.progress import Progress
@@ -77,6 +79,20 @@ def segment(scans, predict, structures, ed=(), es=()):
     return [row for rows in table.values() for row in rows], functions
 
 
+def predict_frames(scan, predict_frame, structures):
+    """Label map on the grid of `scan`; every frame of a cine by itself.
+
+    Args:
+        scan: `Volume` (x, y, z) or (x, y, z, t).
+        predict_frame: `predict_frame(frame Volume (x, y, z)) -> class indices (x, y, z)`, 0 = background.
+        structures: label value on disk -> name, in the order of the classes.
+    """
+    frames = [predict_frame(scan.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
+    classes = frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
+    values = np.array([0, *structures], np.uint8 if max(structures) < 256 else np.uint16)
+    return scan.with_array(values[classes])
+
+
 def volumes_ml(scan, labels, structures):
     """One row a frame: the volume of every structure in ml."""
     return [
@@ -110,3 +126,32 @@ def write_tables(volumes, functions, output):
         if rows:
             write_csv(path, rows)
             print(f"wrote {path}")
+
+
+def command(arguments, prog, description, weights_help, load, predict):
+    """A paper's whole prediction command.
+
+    Args:
+        arguments: of the command line; None takes the process's own.
+        prog, description, weights_help: texts of its help.
+        load: `load(weights path) -> segmenter`, whose `structures` are label value -> name.
+        predict: `predict(segmenter, scan Volume) -> label map Volume`.
+    """
+    parser = cli.Parser(prog=prog, description=description)
+    parser.add_argument("--weights", required=True, type=Path, help=weights_help)
+    parser.add_argument(
+        "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"
+    )
+    parser.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
+    parser.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
+    parser.add_argument(
+        "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
+    )
+    cli.add_debug(parser)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        todo = jobs(options.scans, options.ed, options.es, options.output)
+        segmenter = load(options.weights)
+        tables = segment(todo, lambda scan: predict(segmenter, scan), segmenter.structures, options.ed, options.es)
+        write_tables(*tables, options.output)
+        print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

@@ -1,9 +1,9 @@
-"""Predicted against reference label maps -> one row per case and structure (`cases.csv`), at the scan's native resolution.
+"""Predicted against reference label maps on one grid -> one row per case and structure (`cases.csv`).
 
     python -m shared.evaluation PREDICTIONS REFERENCES --structures acdc [-o cases.csv]
 
-scores any two folders of label maps whose file names match. The rules for surfaces and empty masks are those of
-`shared.metrics`; `RULE` says them in one sentence for captions.
+scores any two folders of label maps whose file names match. The measures are those of `shared.metrics`; `RULE` says them in
+few words for captions.
 """
 
 from pathlib import Path
@@ -16,9 +16,10 @@ from shared.progress import Progress
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
 RULE = (
-    "Per volume at native resolution, in mm: surface = mask voxels with a 6-neighbour outside the mask, exact Euclidean "
-    "distances; HD = maximum of both directions, ASSD = mean of the two directed means. Both masks empty: Dice 1, distances 0; "
-    "one empty: Dice 0, distances undefined and left out of n."
+    "Per volume, in mm: surface = mask voxels with a 6-neighbour outside the mask, exact Euclidean distances; HD = maximum of "
+    "both directions (in voxels: every voxel side counts 1; slice-wise: mean of the slices' own HD, over slices with both "
+    "masks), ASSD = mean of the two directed means, ASD = mean over the surface voxels of both masks. Both masks empty: Dice 1, "
+    "distances 0; one empty: Dice 0, distances undefined and left out of n, as is a slice-wise HD where no slice has both."
 )
 
 
@@ -38,20 +39,26 @@ def score(predicted, reference, structures, about):
         shapes = f"{predicted.array.shape} against {reference.array.shape}"
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
     volume.check_same_grid(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
+    spacing_mm = reference.spacing_mm
     rows = []
     for value, structure in structures.items():
         a, b = predicted.array == value, reference.array == value
-        distances_mm = metrics.surface_distances_mm(a, b, reference.spacing_mm)
+        distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
+        hausdorff_mm = metrics.hausdorff_of(*distances_mm)
+        cubes = len(set(spacing_mm)) == 1  # where voxels are cubes, mm and voxels differ by a factor only
         rows.append({
             **about,
             "structure": structure,
             "dice": float(metrics.dice(a, b)),
             "jaccard": float(metrics.jaccard(a, b)),
             "sensitivity": float(metrics.sensitivity(a, b)),
-            "hausdorff_mm": metrics.hausdorff_of(*distances_mm),
+            "hausdorff_mm": hausdorff_mm,
             "assd_mm": metrics.assd_of(*distances_mm),
-            "volume_ml": metrics.volume_ml(a, reference.spacing_mm),
-            "reference_ml": metrics.volume_ml(b, reference.spacing_mm),
+            "asd_mm": metrics.asd_of(*distances_mm),
+            "hausdorff_voxels": hausdorff_mm / spacing_mm[0] if cubes else metrics.hausdorff_mm(a, b, (1, 1, 1)),
+            "hausdorff_slice_mm": metrics.hausdorff_slices_mm(a, b, spacing_mm),
+            "volume_ml": metrics.volume_ml(a, spacing_mm),
+            "reference_ml": metrics.volume_ml(b, spacing_mm),
         })  # fmt: skip
     return rows
 

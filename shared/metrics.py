@@ -42,15 +42,29 @@ def assd_mm(a, b, spacing_mm):
     return assd_of(*surface_distances_mm(a, b, spacing_mm))
 
 
+def hausdorff_slices_mm(a, b, spacing_mm):
+    """Mean of the Hausdorff distances within the slices (last axis) that both masks reach, each slice a 2D mask of its own.
+
+    NaN where no slice holds both masks, 0 where both are empty everywhere. Slices that one mask alone reaches do not count.
+
+    Raises:
+        ValueError: masks of different shape, or not as many spacings as axes.
+    """
+    a, b = _masks(a, b, spacing_mm)
+    slices = list(zip(np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0), strict=True))
+    distances_mm = [hausdorff_mm(x, y, spacing_mm[:-1]) for x, y in slices if x.any() and y.any()]
+    if distances_mm:
+        return float(np.mean(distances_mm))
+    return float("nan") if a.any() or b.any() else 0.0
+
+
 def surface_distances_mm(a, b, spacing_mm):
     """Distance of every surface voxel of `a` to the surface of `b`, and the other way round: two flat arrays.
 
     Raises:
         ValueError: masks of different shape, or not as many spacings as axes.
     """
-    a, b = _masks(a, b)
-    if len(spacing_mm) != a.ndim:
-        raise ValueError(f"spacing_mm: expected {a.ndim} numbers, found {spacing_mm}")
+    a, b = _masks(a, b, spacing_mm)
     box = ndimage.find_objects((a | b).astype(np.uint8))  # nothing outside both masks can matter
     if not box:
         return np.zeros(0), np.zeros(0)
@@ -75,6 +89,15 @@ def assd_of(to_b, to_a):
     return float(np.mean([np.mean(d) for d in (to_b, to_a) if len(d)]))
 
 
+def asd_of(to_b, to_a):
+    """Average surface distance: the sum of both arrays of `surface_distances_mm` over the number of surface voxels of both masks.
+
+    Every surface voxel weighs alike, where ASSD weighs the two directions alike.
+    """
+    distances_mm = np.concatenate([to_b, to_a])
+    return float(np.mean(distances_mm)) if len(distances_mm) else 0.0
+
+
 def volume_ml(mask, spacing_mm):
     """Voxels times voxel size, in millilitres."""
     return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)
@@ -90,10 +113,12 @@ def mass_g(myocardium_ml):
     return MYOCARDIUM_G_PER_ML * myocardium_ml
 
 
-def _masks(a, b):
+def _masks(a, b, spacing_mm=None):
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     if a.shape != b.shape:
         raise ValueError(f"masks of different shape: {a.shape} and {b.shape}")
+    if spacing_mm is not None and len(spacing_mm) != a.ndim:
+        raise ValueError(f"spacing_mm: expected {a.ndim} numbers, found {spacing_mm}")
     return a, b
 
 

@@ -1,12 +1,24 @@
-"""Pictures: label maps over scans, learning curves, Bland-Altman. Written as PNG, whole or not at all."""
+"""Pictures: label maps over scans and as surfaces, learning curves, Bland-Altman. Written as PNG, whole or not at all.
+
+scikit-image is imported where a surface needs it, so that all other pictures can be drawn without it.
+"""
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LightSource, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from scipy import ndimage
 
+from shared.errors import InputError
 from shared.files import written_whole
 
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
+BOX = "#ffd92f"
+VIEW_DEG = {"elev": 20, "azim": -60}
+LIGHT = LightSource(azdeg=205, altdeg=35)
 
 
 def overlay(path, rows, structures, columns=4):
@@ -22,10 +34,76 @@ def overlay(path, rows, structures, columns=4):
     for line, (title, image, labels, guide) in zip(axes, rows, strict=True):
         box = around(guide.array, image.spacing_mm)
         for axis, z in zip(line, spread_slices(guide.array, columns), strict=True):
-            outlines(axis, image.array[*box, z], labels.array[*box, z], structures, image.spacing_mm)
+            grey(axis, image.array[*box, z], image.spacing_mm)
+            outlines(axis, labels.array[*box, z], structures)
         line[0].set_ylabel(title, fontsize=8)
-    figure.legend(handles=handles(structures), loc="outside lower center", ncols=len(structures), frameon=False, fontsize=9)
+    legend(figure, handles(structures))
     save(figure, path)
+
+
+def localisation(path, rows, structures, columns=4):
+    """Two lines of slices per scan: the heat map with the box found in it, below them the outlines with the same box.
+
+    Args:
+        path: of the PNG.
+        rows: (title, image Volume, heat, (starts, shape), predicted Volume, reference Volume) each; heat is (x, y, z) in [0, 1],
+            the box is in voxels, both on the image's grid. The reference's labels decide which slices are shown.
+        structures: label value -> name.
+    """
+    width = 1.9
+    heights = [width * image.array.shape[1] / image.array.shape[0] * aspect(image.spacing_mm) for _, image, *_ in rows]
+    figure = canvas(width * columns + 0.2, 2 * sum(heights) + 0.4)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    axes = figure.subplots(2 * len(rows), columns, squeeze=False, height_ratios=np.repeat(heights, 2))
+    for above, below, (title, image, heat, box, predicted, reference) in zip(axes[::2], axes[1::2], rows, strict=True):
+        for hot, found, z in zip(above, below, spread_slices(reference.array, columns), strict=True):
+            for axis in (hot, found):
+                grey(axis, image.array[..., z], image.spacing_mm)
+                rectangle(axis, box, image.array.shape, z)
+            warm = heat[..., z].T
+            hot.imshow(warm, cmap="turbo", vmin=0, vmax=1, alpha=0.6 * np.clip(3 * warm, 0, 1), aspect=aspect(image.spacing_mm))
+            outlines(found, predicted.array[..., z], structures)
+            outlines(found, reference.array[..., z], structures, ["white"] * len(structures), linewidths=0.7, linestyles="dashed")
+        above[0].set_ylabel(title, fontsize=8)
+    dashed, solid = Line2D([], [], color="0.6", linestyle="--", label="reference"), Line2D([], [], color=BOX, label="box")
+    legend(figure, [*handles(structures), dashed, solid])
+    save(figure, path)
+
+
+def surfaces(path, rows, structures):
+    """Label maps as shaded surfaces; where there are other structures the myocardium is half transparent.
+
+    Args:
+        path: of the PNG.
+        rows: panels (title, labels Volume) each, as many in every row, such as a reference and predictions on its grid. The
+            panels of a row share their limits.
+        structures: label value -> name.
+
+    Raises:
+        InputError: scikit-image is missing.
+    """
+    solid = [name != "Myo" or len(structures) == 1 for name in structures.values()]
+    faces = [to_rgba(colour, 1 if opaque else 0.4) for colour, opaque in zip(COLOURS, solid, strict=False)]
+    edges = [to_rgba(colour, 1 if opaque else 0) for colour, opaque in zip(COLOURS, solid, strict=False)]  # close the seams
+    figure = canvas(3 * len(rows[0]), 2.7 * len(rows) + 0.3)
+    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, subplot_kw={"projection": "3d", "proj_type": "ortho"})
+    for line, panels in zip(axes, rows, strict=True):
+        meshes = [[surface(labels.array == value, labels.spacing_mm) for value in structures] for _, labels in panels]
+        corners = np.concatenate(sum(meshes, [])).reshape(-1, 3)
+        low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (np.zeros(3), np.ones(3))
+        for axis, (title, _), parts in zip(line, panels, meshes, strict=True):
+            parts = [facing(part, **VIEW_DEG) for part in parts]
+            triangles, counts = np.concatenate(parts), [len(part) for part in parts]
+            if len(triangles):  # one collection, so that the triangles of all structures are sorted by depth together
+                paint = {"facecolors": np.repeat(faces, counts, axis=0), "edgecolors": np.repeat(edges, counts, axis=0)}
+                axis.add_collection3d(Poly3DCollection(triangles, **paint, linewidths=0.2, shade=True, lightsource=LIGHT))
+            axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
+            axis.set_box_aspect(high - low, zoom=1.05)
+            axis.view_init(**VIEW_DEG)
+            axis.set_axis_off()
+            axis.set_title(title, fontsize=9)
+    legend(figure, handles(structures))
+    save(figure, path, dpi=220)
 
 
 def learning_curve(path, history, panels):
@@ -44,21 +122,57 @@ def learning_curve(path, history, panels):
     save(figure, path)
 
 
-def bland_altman(path, panels):
-    """Difference against mean with bias and limits of agreement.
+def bland_altman(path, panels, difference="predicted - reference"):
+    """Difference a - b against mean with bias and limits of agreement.
 
     Args:
-        panels: (title, unit, ours, reference, (bias, low, high)) each.
+        panels: (title, unit, a, b, (bias, low, high)) each.
+        difference: what a - b is, for the axis.
     """
     figure = canvas(4 * len(panels), 3.2)
-    for axis, (title, unit, ours, reference, limits) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        ours, reference = np.array(ours), np.array(reference)
-        axis.scatter((ours + reference) / 2, ours - reference, s=12, color=COLOURS[2])
+    for axis, (title, unit, a, b, limits) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        a, b = np.array(a), np.array(b)
+        axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
         for value, style in zip(limits, ("-", "--", "--"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
             axis.annotate(f"{value:.1f}", (1, value), xycoords=("axes fraction", "data"), fontsize=7)
-        axis.set(title=title, xlabel=f"mean ({unit})", ylabel=f"predicted - reference ({unit})")
+        axis.set(title=title, xlabel=f"mean ({unit})", ylabel=f"{difference} ({unit})")
     save(figure, path)
+
+
+def surface(mask, spacing_mm, detail=100):
+    """Closed surface of a mask, smoothed by its finest step: (triangles, 3 corners, 3), outwards anticlockwise, mm from voxel 0.
+
+    Steps are whole voxels, of which `detail` at most fit into the mask's longest side. A mask too small to survive the smoothing
+    has no triangles.
+
+    Raises:
+        InputError: scikit-image is missing.
+    """
+    try:
+        from skimage.measure import marching_cubes
+    except ImportError as error:
+        raise InputError("surfaces need scikit-image: pip install -e '.[mesh]'") from error
+    if not mask.any():
+        return np.zeros((0, 3, 3))
+    spacing_mm = np.array(spacing_mm)
+    (box,) = ndimage.find_objects(mask.astype(np.uint8))
+    steps = np.ceil(np.max(mask[box].shape * spacing_mm) / detail / spacing_mm).astype(int)
+    margin = steps + 1  # so that the last sample, too, lies outside
+    inside = np.pad(mask[box].astype(np.float32), np.stack([margin, margin], axis=1))
+    inside = ndimage.gaussian_filter(inside, np.min(steps * spacing_mm) / spacing_mm, mode="constant")
+    inside = inside[tuple(slice(None, None, step) for step in steps)]
+    if inside.max() <= 0.5:
+        return np.zeros((0, 3, 3))
+    outwards = {"gradient_direction": "ascent", "allow_degenerate": False}
+    corners, faces, *_ = marching_cubes(inside, 0.5, spacing=steps * spacing_mm, **outwards)
+    return (corners + ([part.start for part in box] - margin) * spacing_mm)[faces]
+
+
+def facing(triangles, elev, azim):
+    """Those of the triangles (n, 3 corners, 3), outwards anticlockwise, whose outside is seen from this direction."""
+    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
+    return triangles[normals @ LightSource(azdeg=90 - azim, altdeg=elev).direction > 0]
 
 
 def spread_slices(labels, count):
@@ -80,21 +194,36 @@ def around(labels, spacing_mm, margin_mm=25.0):
     return tuple(box)
 
 
-def outlines(axis, image, labels, structures, spacing_mm):
+def aspect(spacing_mm):
+    return spacing_mm[1] / spacing_mm[0]
+
+
+def grey(axis, image, spacing_mm):
     low, high = np.percentile(image, [1, 99.5])
-    aspect = spacing_mm[1] / spacing_mm[0]
-    axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect, interpolation="bilinear")
-    for value, colour in zip(structures, COLOURS, strict=False):
-        if (labels == value).any():
-            axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=1.2)
+    axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect(spacing_mm), interpolation="bilinear")
     axis.set_xticks([])
     axis.set_yticks([])
 
 
-def handles(structures):
-    from matplotlib.lines import Line2D
+def outlines(axis, labels, structures, colours=COLOURS, linewidths=1.2, **style):
+    for value, colour in zip(structures, colours, strict=False):
+        if (labels == value).any():
+            axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=linewidths, **style)
 
+
+def rectangle(axis, box, shape, z):
+    """The part of `box` (starts, shape) that lies in slice `z` of an image of `shape`."""
+    low, high = np.clip([box[0], np.add(*box)], 0, shape)
+    if low[2] <= z < high[2]:
+        axis.add_patch(Rectangle(low[:2] - 0.5, *(high - low)[:2], fill=False, edgecolor=BOX, linewidth=1.5))
+
+
+def handles(structures):
     return [Line2D([], [], color=colour, label=name) for name, colour in zip(structures.values(), COLOURS, strict=False)]
+
+
+def legend(figure, lines):
+    figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9)
 
 
 def canvas(width, height):
@@ -103,6 +232,6 @@ def canvas(width, height):
     return figure
 
 
-def save(figure, path):
+def save(figure, path, dpi=110):
     with written_whole(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})

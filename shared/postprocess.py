@@ -4,6 +4,13 @@ import numpy as np
 from scipy import ndimage
 
 
+def classes_of(probabilities):
+    """Class indices (x, y, z) uint8 of probabilities (x, y, z, classes): the likeliest; of a single one, 1 from 0.5 on."""
+    if probabilities.shape[-1] == 1:
+        return (probabilities[..., 0] >= 0.5).astype(np.uint8)
+    return probabilities.argmax(axis=-1).astype(np.uint8)
+
+
 def largest_components(labels):
     """Keep the largest connected component of every label, set the rest to 0.
 

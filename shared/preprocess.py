@@ -4,6 +4,7 @@ Every function maps a `Volume` to a new `Volume` whose affine says where its vox
 them. Arrays are (x, y, z), or (x, y, z, channels) where a function says so.
 """
 
+import nibabel
 import numpy as np
 from scipy import ndimage
 
@@ -22,6 +23,54 @@ def zscore(volume):
     if std == 0:
         raise InputError(f"constant image: every voxel is {array.flat[0]:g}, there is nothing to segment")
     return volume.with_array(((array - array.mean(dtype=np.float64)) / std).astype(np.float32))
+
+
+def clahe(volume, clip_limit, tiles):
+    """Contrast-limited adaptive histogram equalisation, slice by slice (OpenCV).
+
+    Every slice is first stretched to 8 bit, from its minimum to its maximum: OpenCV's result depends on the type.
+
+    Args:
+        volume: (x, y, z).
+        clip_limit: OpenCV's, in multiples of a flat histogram.
+        tiles: tiles along x and y.
+
+    Returns:
+        (x, y, z) uint8; a constant slice is 0.
+    """
+    import cv2
+
+    equaliser = cv2.createCLAHE(clip_limit, (tiles, tiles))
+    result = np.zeros(volume.array.shape, np.uint8)
+    for z in range(result.shape[2]):
+        grey = volume.array[:, :, z].astype(np.float64)
+        low, high = grey.min(), grey.max()
+        if high > low:
+            result[:, :, z] = equaliser.apply(np.round((grey - low) * (255 / (high - low))).astype(np.uint8))
+    return volume.with_array(result)
+
+
+def slices_last(volume):
+    """The axes of an (x, y, z) volume in the order that brings its slices to the end.
+
+    Slices are stacked along the axis whose voxels are at least twice as long as the others'; where there is none, axes are put in
+    the order right-left, front-back, foot-head as far as the affine allows.
+
+    Returns:
+        Permutation for `transpose`, (0, 1, 2) for a scan that is in order.
+    """
+    spacing_mm = np.array(volume.spacing_mm)
+    longest = int(spacing_mm.argmax())
+    if spacing_mm[longest] >= 2 * np.delete(spacing_mm, longest).max():
+        return (*(axis for axis in range(3) if axis != longest), longest)
+    nearest = nibabel.io_orientation(volume.affine)[:, 0]
+    return tuple(int(axis) for axis in np.argsort(nearest))
+
+
+def transpose(volume, axes):
+    """Axes in another order, each voxel where it was; channels stay last."""
+    array = volume.array.transpose(*axes, *range(3, volume.array.ndim))
+    return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
 
 
 def resample(volume, spacing_mm, order, edge="blend", anti_alias=False):
@@ -58,15 +107,55 @@ def crop_or_pad(volume, shape):
         volume: (x, y, z) or (x, y, z, channels).
         shape: wanted extent along x, y, z.
     """
+    sizes = zip(volume.array.shape[:3], shape, strict=True)
+    return window(volume, [(n - wanted) // 2 if n >= wanted else -((wanted - n) // 2) for n, wanted in sizes], shape)
+
+
+def window(volume, starts, shape):
+    """The box of `shape` voxels from voxel `starts` on; zeros where it reaches outside.
+
+    Args:
+        volume: (x, y, z) or (x, y, z, channels).
+        starts, shape: along x, y, z; a start may be negative.
+    """
     array = volume.array
-    starts = [
-        (n - wanted) // 2 if n >= wanted else -((wanted - n) // 2) for n, wanted in zip(array.shape[:3], shape, strict=True)
-    ]
     result = np.zeros((*shape, *array.shape[3:]), array.dtype)
-    source = tuple(slice(max(s, 0), min(s + n, size)) for s, n, size in zip(starts, shape, array.shape[:3], strict=True))
-    target = tuple(slice(part.start - s, part.stop - s) for part, s in zip(source, starts, strict=True))
-    result[target] = array[source]
+    parts = [(max(s, 0), max(min(s + n, size), 0)) for s, n, size in zip(starts, shape, array.shape[:3], strict=True)]
+    if all(first < stop for first, stop in parts):
+        target = tuple(slice(first - s, stop - s) for (first, stop), s in zip(parts, starts, strict=True))
+        result[target] = array[tuple(slice(first, stop) for first, stop in parts)]
     return _moved(volume, result, np.ones(3), np.array(starts, float))
+
+
+def shrink(volume, factors):
+    """Means of blocks of `factors` voxels.
+
+    Args:
+        volume: (x, y, z), each extent a multiple of its factor.
+
+    Returns:
+        float32.
+    """
+    factors = np.array(factors)
+    return _moved(volume, _blocks(volume.array.astype(np.float32), factors).mean(axis=(1, 3, 5)), factors, (factors - 1) / 2)
+
+
+def shrink_labels(volume, factors):
+    """The commonest class of each block of `factors` voxels.
+
+    Where background and foreground are as common, blocks take turns like the squares of a chessboard: always deciding for one
+    would shrink or grow every structure.
+
+    Args:
+        volume: (x, y, z) class indices, each extent a multiple of its factor.
+    """
+    factors = np.array(factors)
+    counts = np.stack([
+        _blocks(volume.array == value, factors).sum(axis=(1, 3, 5), dtype=np.float32)
+        for value in range(int(volume.array.max()) + 1)
+    ], axis=-1)  # fmt: skip
+    counts[..., 0] += np.where(np.indices(counts.shape[:3]).sum(axis=0) % 2, 0.5, -0.5)
+    return _moved(volume, counts.argmax(axis=-1).astype(volume.array.dtype), factors, (factors - 1) / 2)
 
 
 def slab(volume, start, stop):
@@ -98,6 +187,11 @@ def onto_grid(volume, like, order, edge="blend", anti_alias=False):
         coordinates = np.round(np.arange(size) * step[axis] + offset[axis], 6)  # the affines carry rounding of about 1e-12
         array = _interpolate(array, axis, coordinates, order, edge)
     return Volume(array, like.spacing_mm, like.affine)
+
+
+def _blocks(array, factors):
+    (nx, ny, nz), (fx, fy, fz) = array.shape // factors, factors
+    return array.reshape(nx, fx, ny, fy, nz, fz)
 
 
 def _moved(volume, array, step, offset):

@@ -10,14 +10,18 @@ from shared.files import write_csv, write_text
 MEASURES = {
     "dice": "Dice",
     "assd_mm": "ASSD (mm)",
+    "asd_mm": "ASD (mm)",
     "hausdorff_mm": "HD (mm)",
+    "hausdorff_voxels": "HD (voxels)",
+    "hausdorff_slice_mm": "HD slice-wise (mm)",
     "ef_correlation": "corr EF",
     "volume_correlation": "corr volume",
     "ef_agreement": "EF bias [LoA] (%)",
     "volume_agreement": "volume bias [LoA] (ml)",
 }
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
-NOT_RUN = "not run"
+STATISTICS = {"correlation": statistics.correlation, "agreement": statistics.agreement}
+NOT_RUN, QUOTED = "not run", "only quoted"
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class Cell:
     column: str
     measure: str
     paper: tuple | float
-    ours: tuple | float | None  # None: not run
+    ours: tuple | float | None  # None: no run
     n: int
+    without_run: str = NOT_RUN  # what stands in its place then
 
     @property
     def difference(self):
@@ -40,8 +45,11 @@ def compare(table, rows_of):
     """The cells of a published table (see a paper's `PUBLISHED`), row by row.
 
     Args:
-        table: {"title", "columns", "rows"}.
-        rows_of: experiment -> the rows of its cases.csv; an experiment that is missing was not run.
+        table: its "columns" (structure, phase, measure) and "rows" (label, experiment, structure, values). Phase "" pools all; a
+            structure that the column leaves open is the row's, and "mean" is every case's mean over its structures. A row whose
+            experiment is None is only quoted from the paper.
+        rows_of: experiment -> the rows of its cases.csv, those of several folds told apart by a column "fold"; an experiment
+            that is missing was not run.
     """
     cells = []
     for label, experiment, row_structure, published in table["rows"]:
@@ -52,19 +60,27 @@ def compare(table, rows_of):
             ours, n = (None, 0) if experiment not in rows_of else measured(rows_of[experiment], structure, phase, measure)
             row = label if label == row_structure or not row_structure else f"{label}, {row_structure}"
             column = " ".join(filter(None, (column_structure, phase, MEASURES[measure])))
-            cells.append(Cell(row, column, measure, paper, ours, n))
+            cells.append(Cell(row, column, measure, paper, ours, n, NOT_RUN if experiment else QUOTED))
     return cells
 
 
 def measured(rows, structure, phase, measure):
     """Our value of a measure, as (mean, std), correlation or (bias, low, high); and its n."""
-    rows = [row for row in rows if row["structure"] == structure]
-    if measure in SUMMARY_MEASURES:
-        summary = statistics.summary(row[measure] for row in rows if phase in ("", row["phase"]))
-        return (summary.mean, summary.std), summary.n
+    rows = [row for row in rows if structure in ("mean", row["structure"])]
     quantity, _, statistic = measure.partition("_")
+    if statistic not in STATISTICS:
+        summary = statistics.summary(by_case([row for row in rows if phase in ("", row["phase"])], measure).values())
+        return (summary.mean, summary.std), summary.n
     ours, reference = ejection_fractions(rows) if quantity == "ef" else volumes(rows, phase)
-    return {"correlation": statistics.correlation, "agreement": statistics.agreement}[statistic](ours, reference)
+    return STATISTICS[statistic](ours, reference)
+
+
+def by_case(rows, measure):
+    """(fold, case) -> mean of a measure over the rows of that case, undefined where one of them is."""
+    values = {}
+    for row in rows:
+        values.setdefault((row.get("fold"), row["case"]), []).append(row[measure])
+    return {case: float(np.mean(found)) for case, found in values.items()}
 
 
 def volumes(rows, phase):
@@ -74,8 +90,10 @@ def volumes(rows, phase):
 
 
 def ejection_fractions(rows):
-    """Predicted and reference EF (%) of every patient with an ED and an ES row, of the rows of one structure."""
-    by_phase = {phase: {row["patient"]: row for row in rows if row["phase"] == phase} for phase in ("ED", "ES")}
+    """Predicted and reference EF (%) of every patient (of every fold) with an ED and an ES row, of the rows of one structure."""
+    by_phase = {
+        phase: {(row.get("fold"), row["patient"]): row for row in rows if row["phase"] == phase} for phase in ("ED", "ES")
+    }
     patients = sorted(by_phase["ED"].keys() & by_phase["ES"].keys())
     pairs = [(by_phase["ED"][patient], by_phase["ES"][patient]) for patient in patients]
     return tuple(
@@ -85,8 +103,7 @@ def ejection_fractions(rows):
 
 def dice_by_case(rows):
     """Case -> mean Dice over its structures."""
-    cases = dict.fromkeys(row["case"] for row in rows)
-    return {case: float(np.mean([row["dice"] for row in rows if row["case"] == case])) for case in cases}
+    return {case: dice for (_, case), dice in by_case(rows, "dice").items()}
 
 
 def summarise(rows):
@@ -138,9 +155,10 @@ def write_tables(folder, name, title, caption, cells, text):
 
 def texts(cell):
     """The cell as text: row, column, paper, ours, difference, n."""
-    digits = 3 if cell.measure == "dice" or cell.measure.endswith("correlation") else 2
+    usual = 3 if cell.measure == "dice" or cell.measure.endswith("correlation") else 2
+    digits = max(usual, decimals(cell.paper))
     if cell.ours is None:
-        return cell.row, cell.column, value_text(cell.paper, digits), NOT_RUN, "", ""
+        return cell.row, cell.column, value_text(cell.paper, digits), cell.without_run, "", ""
     return (cell.row, cell.column, value_text(cell.paper, digits), value_text(cell.ours, digits),
             f"{cell.difference:+.{digits}f}", str(cell.n))  # fmt: skip
 
@@ -151,6 +169,11 @@ def value_text(value, digits):
     if len(value) == 2:
         return f"{value[0]:.{digits}f} ({value[1]:.{digits}f})"
     return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}; {value[2]:.{digits}f}]"
+
+
+def decimals(value):
+    """How many decimals a paper's number has, so that none is lost."""
+    return max(len(str(part).partition(".")[2]) for part in (value if isinstance(value, tuple) else (value,)))
 
 
 def first(value):

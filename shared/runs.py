@@ -12,17 +12,10 @@ import json
 import os
 import platform
 import subprocess
-import time
 from pathlib import Path
 
-import keras
-
-from shared import evaluation, plots, report, statistics, volume
-from shared.datasets import load_image
 from shared.errors import InputError
-from shared.files import fingerprint, read_csv, write_csv, write_json, write_text
-from shared.progress import Progress, duration
-from shared.training import HISTORY
+from shared.files import fingerprint, write_json
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "nibabel", "SimpleITK")
 
@@ -71,6 +64,21 @@ def read_record(folder):
         raise InputError(f"{folder / 'run.json'}: unreadable ({error}); remove the folder to start again") from error
 
 
+def load_recipe(folder, Recipe):
+    """The `Recipe` (a dataclass) of a run folder, and label value on disk -> structure name.
+
+    Raises:
+        InputError: no run.json, or one that says something else.
+    """
+    path = folder / "run.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in record["recipe"].items()})
+        return recipe, {int(value): name for value, name in record["structures"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a run of this package ({error})") from error
+
+
 def is_done(folder):
     return (folder / "summary.md").is_file()
 
@@ -88,67 +96,9 @@ def contents(path):
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
-def evaluate(folder, cases, predict, record, headline):
-    """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
-
-    Args:
-        folder: the run's.
-        cases: labelled test cases.
-        predict: `predict(scan Volume) -> label map Volume`, values as on disk.
-        record: of `open_run`; its durations receive "evaluate".
-        headline: first lines of summary.md.
-    """
-    start = time.monotonic()
-    structures = {int(value): name for value, name in record["structures"].items()}
-    rows = []
-    for case in Progress("predicting and scoring", len(cases)).over(cases):
-        predicted = predict(load_image(case))
-        volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        about = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
-        rows += evaluation.score(predicted, volume.read_labels(case.label), structures, about)
-    write_csv(folder / "cases.csv", rows)
-    draw(folder, cases, rows, structures)
-    record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
-    write_json(folder / "run.json", record)
-    took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
-    facts = [
-        f"- command: `{record['command']}`",
-        f"- commit {record['commit']}; {record['hardware']}; {took}",
-        f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
-    ]
-    table = report.summarise(rows)
-    lines = [*headline, "", *facts, "", *table, "", evaluation.RULE, ""]
-    write_text(folder / "summary.md", "\n".join(lines))
-    print("\n".join(["", *table, ""]))
-    for picture in sorted((folder / "figures").glob("*.png")):
-        print(f"picture: {picture}")
-
-
-def draw(folder, cases, rows, structures):
-    """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
-    dice = report.dice_by_case(rows)
-    ranked = sorted(cases, key=lambda case: dice[case.name])
-    panels = []
-    for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        image, reference = load_image(case), volume.read_labels(case.label)
-        predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
-        panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
-        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
-    plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
-    history = read_csv(folder / HISTORY)
-    plots.learning_curve(
-        folder / "figures" / "learning_curve.png", history, [(["loss", "val_loss"], "log"), (["val_dice"], "linear")]
-    )
-    functions = []
-    for cavity in ("LV", "RV"):
-        ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])
-        if len(ours) > 1:
-            functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))
-    if functions:
-        plots.bland_altman(folder / "figures" / "ejection_fraction.png", functions)
-
-
 def versions():
+    import keras  # here: reading a run loads no framework, and none of the matplotlib that Keras brings
+
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
     for name in PACKAGES:
         try:
@@ -170,6 +120,8 @@ def commit():
 
 def hardware():
     """The accelerators, or else the processor and how many of its cores are ours."""
+    import keras
+
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

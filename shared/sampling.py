@@ -4,12 +4,15 @@ Prepared cases lie on disk as arrays of (image, label) voxels and are memory-map
 one batch.
 """
 
+import concurrent.futures
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from shared.errors import InputError
 from shared.files import written_whole
+from shared.progress import Progress
 
 VOXEL = np.dtype([("image", np.float32), ("label", np.uint8)])
 
@@ -27,6 +30,35 @@ def store(folder, key, make):
         with written_whole(path) as temporary:
             np.save(temporary, voxels)
     return path
+
+
+def store_all(folder, cases, keys, make):
+    """Prepared cases in `folder`, made in parallel where they are missing.
+
+    Args:
+        folder: as of `store`.
+        cases: of `datasets`.
+        keys: one of each case; whatever decides what `make` gives belongs into it.
+        make: `make(case) -> (image, label)`, both (x, y, z).
+
+    Returns:
+        Case name -> path.
+
+    Raises:
+        InputError: whatever `make` refuses, with the case's file in front unless the message names it already.
+    """
+
+    def one(case, key):
+        try:
+            return store(folder, key, lambda: make(case))
+        except InputError as error:
+            if any(str(path) in str(error) for path in (case.image, case.label)):
+                raise
+            raise InputError(f"{case.image}: {error}") from error
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        paths = Progress("preparing", len(cases)).over(pool.map(one, cases, keys))
+        return {case.name: path for case, path in zip(cases, paths, strict=True)}
 
 
 class Examples:

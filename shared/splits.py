@@ -51,15 +51,34 @@ def by_number(cases, modulus, fold):
 def k_fold(cases, folds, fold, seed):
     """Patients dealt into `folds` random parts of equal size, each group evenly; part `fold` validates and tests."""
     check_fold(fold, folds)
-    group_of = {case.patient: case.group for case in cases}
-    rng = np.random.default_rng(seed)
-    dealt = [
+    held_out, others = deal(groups(cases), folds, fold, np.random.default_rng(seed))
+    return Split(others, held_out, held_out)
+
+
+def hold_out(cases, parts, folds, fold, seed):
+    """One of `parts` equal random parts of the patients tests, the same in every fold; the others are dealt into `folds`
+    random parts, of which part `fold` validates and the rest train. Each group is dealt evenly, both times."""
+    check_fold(fold, folds)
+    group_of, rng = groups(cases), np.random.default_rng(seed)
+    test, others = deal(group_of, parts, 0, rng)
+    validation, train = deal({patient: group_of[patient] for patient in others}, folds, fold, rng)
+    return Split(train, validation, test)
+
+
+def groups(cases):
+    """Patient -> group."""
+    return {case.patient: case.group for case in cases}
+
+
+def deal(group_of, parts, part, rng):
+    """The patients of `part`, where all are shuffled and dealt like cards, one group after the other; and those of the others."""
+    shuffled = [
         patient
         for group in sorted(set(group_of.values()))
         for patient in rng.permutation(sorted(p for p in group_of if group_of[p] == group)).tolist()
     ]
-    held_out = tuple(sorted(dealt[fold::folds]))
-    return Split(tuple(sorted(set(dealt) - set(held_out))), held_out, held_out)
+    dealt = shuffled[part::parts]
+    return tuple(sorted(dealt)), tuple(sorted(set(shuffled) - set(dealt)))
 
 
 def check_fold(fold, folds):

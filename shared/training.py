@@ -5,6 +5,7 @@ whole after each validation; whatever happened after it is forgotten and compute
 """
 
 import contextlib
+import dataclasses
 import json
 import time
 import warnings
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from keras import ops
 
 from shared import pipeline
 from shared.errors import InputError
@@ -22,7 +24,7 @@ from shared.progress import Progress, duration
 BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
 
 
-def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None):
+def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None, patience=None):
     """Train `model` until global step `steps` and leave the best weights in `folder`; go on from its checkpoint if it has one.
 
     Args:
@@ -35,18 +37,21 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         monitor: the number of `validate` that selects the weights that are kept; higher is better.
         folder: run folder; receives best.weights.h5, checkpoint.npz, history.csv and TensorBoard's files.
         augment: `augment(images, labels, parameters)` for batches of three parts.
+        patience: validations in a row without a new best after which training stops; None: never.
 
     Returns:
-        {"best_step", "best_score", "seconds"}, the seconds of all sessions added up.
+        {"steps", "best_step", "best_score", "seconds"}: the last step done, and the seconds of all sessions added up.
 
     Raises:
-        InputError: a checkpoint of another network, or a loss that is not finite.
+        InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
     """
+    if patience is not None and patience < 1:
+        raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
     folder = Path(folder)
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
-    fresh = {"step": 0, "best_step": 0, "best_score": None, "seconds": 0.0, "history": []}
-    state = restore(model, optimizer, folder / CHECKPOINT) or fresh
+    fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "seconds": 0.0, "history": []}
+    state = fresh | (restore(model, optimizer, folder / CHECKPOINT) or {})
     if state["step"]:
         print(f"going on from step {state['step']} of {steps}", flush=True)
     progress = Progress("step", steps, done=state["step"])
@@ -54,6 +59,9 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     start, earlier_s = time.monotonic(), state["seconds"]
     model.reset_metrics()
     for step, (images, labels, *parameters) in enumerate(pipeline.stream(batches, state["step"], steps), start=state["step"] + 1):
+        if patience is not None and state["validations_since"] >= patience:
+            print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
+            break
         if parameters:
             images, labels = augment(images, labels, *parameters)
         mean_loss = float(model.train_on_batch(images, labels))
@@ -62,14 +70,15 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
             raise InputError(f"training diverged: the loss is {mean_loss} at step {step}; try a smaller learning rate")
         if step % validate_every and step < steps:
             continue
-        rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+        rate = float(ops.convert_to_numpy(optimizer.learning_rate))
         row = {"step": step, "epoch": step // len(batches), "learning_rate": rate, "loss": mean_loss, **validate(model)}
         model.reset_metrics()
         state["step"] = step
+        state["validations_since"] += 1
         state["history"].append(row)
         state["seconds"] = earlier_s + time.monotonic() - start
         if state["best_score"] is None or row[monitor] > state["best_score"]:
-            state["best_step"], state["best_score"] = step, row[monitor]
+            state["best_step"], state["best_score"], state["validations_since"] = step, row[monitor], 0
             with written_whole(folder / BEST) as temporary:
                 model.save_weights(temporary)
         save(model, optimizer, state, folder / CHECKPOINT)
@@ -78,7 +87,28 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
         print(f"step {step}/{steps}  {numbers}  best {state['best_score']:.4f} at {state['best_step']}  "
               f"{duration(state['seconds'])} so far", flush=True)  # fmt: skip
-    return {key: state[key] for key in ("best_step", "best_score", "seconds")}
+    return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """`warmup_rate` for the first `warmup_steps`, then half a cosine over all `steps`, from `rate` at step 0 to `final_rate` at
+    the last: constant where they are equal."""
+
+    steps: int
+    rate: float
+    final_rate: float
+    warmup_rate: float
+    warmup_steps: int
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        done = ops.minimum(step / self.steps, 1)
+        rate = self.final_rate + (self.rate - self.final_rate) * (1 + ops.cos(np.pi * done)) / 2
+        return ops.where(step < self.warmup_steps, self.warmup_rate, rate)
+
+    def get_config(self):
+        return dataclasses.asdict(self)
 
 
 def seed_everything(seed):
@@ -127,7 +157,7 @@ def has_bfloat16():
 
 def save(model, optimizer, state, path):
     """Write every variable and `state` (JSON) into one .npz file."""
-    arrays = {f"{i:04d}": keras.ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
+    arrays = {f"{i:04d}": ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
     with written_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 

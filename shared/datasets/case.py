@@ -69,6 +69,17 @@ def load_labels(case, structures) -> Volume:
     return labels.with_array(table[labels.array])
 
 
+def load_pair(case, structures) -> tuple[Volume, Volume]:
+    """The scan of `case` and its reference as classes, on one grid.
+
+    Raises:
+        InputError: as `load_image` and `load_labels`, and where shape or voxel size of the two differ.
+    """
+    image, labels = load_image(case), load_labels(case, structures)
+    volume.check_same_grid(image, labels, (case.image, case.label))
+    return image, labels
+
+
 def values_of(on_disk, structures):
     """Label value on disk -> class index, for the wanted `structures` (names compare without case).
 

@@ -20,6 +20,12 @@ def test_every_table_is_complete_and_of_known_experiments():
     assert {key[1] for number in PUBLISHED for key, _ in cells(number)} <= set(RECIPES)
 
 
+def test_every_table_is_scored_natively_on_the_one_validation_set():
+    for table in PUBLISHED.values():
+        assert (table["dataset"], table["folds"]) == ("acdc", (0,))
+        assert table["scores"] == (("", "cases.csv", "at native resolution"),)
+
+
 def test_table_2_is_the_weighted_row_of_table_1():
     """Which is why the architectures are trained with the weighted loss: ED and ES of 20 patients average to the pooled 40."""
     table_1, table_2 = dict(cells(1)), dict(cells(2))

@@ -79,6 +79,20 @@ def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp
     assert other.returncode == 2 and "another seed" in other.stderr and len(other.stderr.splitlines()) == 1
 
 
+def test_all_folds_are_run_and_pooled(phantom_root, tmp_path, capsys):
+    shorter = ["--set", "steps=1", "--set", "validation_modulus=2", "--fold", "all"]
+    arguments = command(phantom_root, tmp_path, *shorter)
+    training_command.main(arguments[arguments.index("--dataset") :])
+    target = tmp_path / "acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc"
+    assert capsys.readouterr().out.splitlines()[-1] == f"pooled 2 folds: {target / 'summary.md'}"
+    rows = read_csv(target / "cases.csv")
+    assert list(rows[0])[:2] == ["fold", "case"]
+    assert [(row["fold"], row["patient"]) for row in rows[::6]] == [
+        (0, "patient002"), (0, "patient004"), (1, "patient001"), (1, "patient003"), (1, "patient005"),
+    ]  # fmt: skip
+    assert [{**row} for row in rows[:12]] == [{"fold": 0, **row} for row in read_csv(target / "fold0" / "cases.csv")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -91,6 +105,8 @@ def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "loss=hinge"], "hinge"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "structures=LA"], "no label for LA"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "5"], "expected 0 to 4"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "x"], "--fold: expected a whole number or all, found 'x'"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "1.5"], "expected a whole number or all, found '1.5'"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "3", "--set", "batch_size=1000"], "fewer than one batch"),
         (["--dataset", "acdc", "--data-root", "{root}", "--experiment", "unet3d_wxent", "--set", "flip=true"], "the 2D networks"),
     ],
@@ -104,17 +120,22 @@ def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_ro
     assert words in captured.err and len(captured.err.splitlines()) == 1
 
 
+def rates(recipe, steps):
+    optimizer, found = training_command.optimizer(recipe), []
+    for step in steps:
+        optimizer.iterations.assign(step)
+        found.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
+    return found
+
+
 def test_schedule_is_the_authors():
-    schedule = training_command.Schedule(UNET2D_MODIFIED)
-    rates = [float(schedule(step)) for step in (0, 49, 50, 1000, UNET2D_MODIFIED.steps)]
-    np.testing.assert_allclose(rates, [0.001, 0.001, 0.01, 0.01, 0.01], rtol=1e-6)
+    found = rates(UNET2D_MODIFIED, (0, 49, 50, 1000, UNET2D_MODIFIED.steps))
+    np.testing.assert_allclose(found, [0.001, 0.001, 0.01, 0.01, 0.01], rtol=1e-6)
 
 
 def test_quick_schedule_falls_to_its_end(tiny):
-    recipe = tiny(steps=100)
-    schedule = training_command.Schedule(recipe)
-    assert float(schedule(100)) == pytest.approx(recipe.final_learning_rate)
-    assert float(schedule(75)) == pytest.approx(1e-4 + (0.01 - 1e-4) * (1 + math.cos(math.pi * 0.75)) / 2, rel=1e-4)
+    falling = 1e-4 + (0.01 - 1e-4) * (1 + math.cos(math.pi * 0.75)) / 2
+    np.testing.assert_allclose(rates(tiny(steps=100), (75, 100)), [falling, 1e-4], rtol=1e-4)
 
 
 def test_optimizer_is_the_recipes():
@@ -148,6 +169,17 @@ def test_image_and_label_of_different_grids_are_refused(tiny, phantom_cases, tmp
         training_command.train(tiny(), broken, tmp_path / "runs", dataset="acdc")
 
 
+def test_labels_of_another_meaning_are_prepared_again(tiny, phantom_cases, tmp_path):
+    """The files are the same and what their values are called has changed, as in a corrected dataset.json."""
+    case, recipe = phantom_cases[0], tiny()
+    renamed = replace(case, structures={1: "LV", 2: "Myo", 3: "RV"})
+    first, second = (
+        np.load(training_command.store(recipe, [case], ["digest"], tmp_path)[case.name])["label"] for case in (case, renamed)
+    )
+    np.testing.assert_array_equal(second, np.array([0, 3, 2, 1])[first])
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_path):
     cases = []
     for case in phantom_cases:
@@ -168,6 +200,7 @@ def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_pa
 def test_loading_a_run_that_is_not_one(tmp_path):
     with pytest.raises(InputError, match="no checkpoint there|expected a folder with one checkpoint"):
         prediction.load(tmp_path)
-    (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(InputError, match="not a run of this package"):
-        prediction.load(tmp_path)
+    for content in ("{}", "[]", "no run", '{"recipe": []}', '{"recipe": {"width": 3}, "structures": {}}'):
+        (tmp_path / "run.json").write_text(content)
+        with pytest.raises(InputError, match="run.json: not a run of this package"):
+            prediction.load(tmp_path)

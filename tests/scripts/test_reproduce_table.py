@@ -92,6 +92,98 @@ def test_clinical_measures_come_from_the_rows(script, workdir):
     assert ours["RV", "ES volume bias [LoA] (ml)"] == "0.00 [0.00; 0.00]"
 
 
+# Folds, ways of scoring and quoted rows -------------------------------------------------------------------------------------
+
+
+MADE_UP = {
+    "title": "Made up",
+    "dataset": "acdc",
+    "folds": (0, 1, 2),
+    "scores": (("", "cases_resampled.csv", "on a coarse grid"), ("_native", "cases.csv", "at native resolution")),
+    "columns": [("LV", "", "dice"), ("mean", "", "dice")],
+    "rows": [
+        ("Net A", "net_a", None, [(0.9, 0.1), (0.8, 0.1)]),
+        ("Net B", "net_b", None, [(0.9, 0.1), (0.8, 0.1)]),
+        ("Theirs", None, None, [(0.9, 0.1), (0.8, 0.1)]),
+    ],
+}
+
+
+@pytest.fixture
+def made_up(script, monkeypatch):
+    """A paper with one table of three folds; the commands that it was asked to train."""
+    asked = []
+    recipe, train = SimpleNamespace(PUBLISHED={1: MADE_UP}), SimpleNamespace(main=asked.append)
+    monkeypatch.setitem(script.PAPERS, "made_up", script.Paper("made_up_net", recipe, train))
+    return asked
+
+
+def finish(workdir, fold, lv, rv, experiment="net_a"):
+    """A finished run with one patient; on the coarse grid Dice is half as large."""
+    folder = runs.folder_of(workdir, "made_up_net", experiment, "paper", "acdc", fold)
+    for file, factor in (("cases.csv", 1), ("cases_resampled.csv", 0.5)):
+        rows = [
+            {"case": "A", "patient": "A", "phase": "", "structure": s, "dice": d * factor} for s, d in (("LV", lv), ("RV", rv))
+        ]
+        write_csv(folder / file, rows)
+    write_text(folder / "summary.md", "")
+
+
+def made_up_tables(script, workdir, *arguments):
+    """Suffix -> (the rows by row and measure, the caption and all else of the Markdown)."""
+    script.main(["made_up", "1", "--report-only", "--workdir", str(workdir), *arguments])
+    found = {}
+    for suffix in ("", "_native"):
+        path = workdir / f"tables/made_up_table1{suffix}"
+        rows = {(row["row"], row["measure"]): (row["ours"], row["n"]) for row in read_csv(path.with_suffix(".csv"))}
+        found[suffix] = rows, path.with_suffix(".md").read_text()
+    return found
+
+
+def test_finished_folds_are_pooled_and_named(script, made_up, tmp_path):
+    finish(tmp_path, 0, lv=0.9, rv=0.5)
+    finish(tmp_path, 2, lv=0.7, rv=0.3)
+    tables = made_up_tables(script, tmp_path)
+    native, text = tables["_native"]
+    # LV 0.9 and 0.7; the case means are 0.7 and 0.5
+    assert (native["Net A", "LV Dice"], native["Net A", "mean Dice"]) == (("0.800 (0.100)", 2), ("0.600 (0.100)", 2))
+    assert native["Net B", "LV Dice"][0] == "not run" and native["Theirs", "LV Dice"][0] == "only quoted"
+    assert "counted are net_a: folds 0, 2 of 3." in text and "Scored at native resolution." in text
+    coarse, text = tables[""]
+    assert (coarse["Net A", "LV Dice"], coarse["Net A", "mean Dice"]) == (("0.400 (0.050)", 2), ("0.300 (0.050)", 2))
+    assert "Scored on a coarse grid." in text and "counted are net_a: folds 0, 2 of 3." in text
+    assert "--experiment net_b --fold all --data-root DIR" in text and "None" not in text
+    finish(tmp_path, 1, lv=0.8, rv=0.4)
+    assert "counted" not in made_up_tables(script, tmp_path)[""][1]
+
+
+def test_one_fold_is_chosen(script, made_up, tmp_path):
+    finish(tmp_path, 0, lv=0.9, rv=0.5)
+    finish(tmp_path, 2, lv=0.7, rv=0.3)
+    rows, text = made_up_tables(script, tmp_path, "--fold", "2")["_native"]
+    assert rows["Net A", "LV Dice"] == ("0.700 (0.000)", 1)
+    assert "preset on acdc, fold 2" in text and "counted" not in text
+    assert "--experiment net_a --fold 2 --data-root DIR" in text
+    assert made_up_tables(script, tmp_path, "--fold", "all")[""][1] == made_up_tables(script, tmp_path)[""][1]
+    with pytest.raises(SystemExit) as raised:
+        made_up_tables(script, tmp_path, "--fold", "first")
+    assert raised.value.code == 2
+
+
+def test_missing_folds_are_run(script, made_up, tmp_path, capsys):
+    finish(tmp_path, 0, lv=0.9, rv=0.5)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script.datasets, "find", lambda dataset, root: [])
+        patch.setattr(script, "picture", lambda path, done, cases: made_up.append(done))
+        script.main(["made_up", "1", "--data-root", "DIR", "--workdir", str(tmp_path)])
+    *commands, drawn = made_up
+    assert [(c[c.index("--experiment") + 1], c[c.index("--fold") + 1]) for c in commands] == [
+        ("net_a", "1"), ("net_a", "2"), ("net_b", "0"), ("net_b", "1"), ("net_b", "2"),
+    ]  # fmt: skip
+    assert all(c[c.index("--dataset") + 1] == "acdc" for c in commands) and list(drawn) == [("net_a", 0)]
+    assert "needs 6 runs, 5 of them missing: net_a fold 1, net_a fold 2, net_b fold 0" in capsys.readouterr().out
+
+
 def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkeypatch):
     asked = []
 

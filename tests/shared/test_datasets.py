@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 
 from shared import datasets, splits
-from shared.datasets import Case, load_image, load_labels, values_of
+from shared.datasets import Case, load_image, load_labels, load_pair, values_of
 from shared.errors import InputError
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
@@ -311,6 +311,18 @@ def test_a_cine_is_neither_a_case_nor_a_reference(tmp_path):
     write_nifti(case.label, np.ones((4, 3, 2, 5), np.uint8))
     with pytest.raises(InputError, match="labels.nii"):
         load_labels(case, ("RV",))
+
+
+def test_scan_and_reference_of_one_grid(tmp_path):
+    case = one_case(tmp_path, labels(1, 2, 3))
+    image, found = load_pair(case, ("LV",))
+    assert (image.array == 1).all() and found.array.reshape(-1)[:4].tolist() == [0, 0, 1, 0]
+    write_nifti(case.label, labels(1, 2, 3)[:, :2])
+    with pytest.raises(InputError, match=r"labels.nii: shape \(4, 2, 2\) differs from \(4, 3, 2\) of .*scan.nii"):
+        load_pair(case, ("LV",))
+    nibabel.save(nibabel.Nifti1Image(labels(1, 2, 3), np.diag([1.5, 1.5, 9.0, 1.0])), case.label)
+    with pytest.raises(InputError, match="labels.nii: voxel size .* differs"):
+        load_pair(case, ("LV",))
 
 
 # The challenges' own files, where somebody has them -------------------------------------------------------------------------

@@ -47,20 +47,33 @@ def test_score_by_hand():
         "sensitivity",
         "hausdorff_mm",
         "assd_mm",
+        "asd_mm",
+        "hausdorff_voxels",
+        "hausdorff_slice_mm",
         "volume_ml",
         "reference_ml",
     ]
     assert [list(row) for row in rows] == [columns] * 3
     rv, myo, lv = ([row[c] for c in columns[2:]] for row in rows)
-    assert rv == ["RV", *map(pytest.approx, (2 / 3, 1 / 2, 1, 2, (1 + 0) / 2, 0.2, 0.1))]
-    assert myo == ["Myo", *map(pytest.approx, (2 / 4, 1 / 3, 1 / 3, 4, (0 + 2) / 2, 0.1, 0.3))]
-    assert lv[:3] == ["LV", 1, 1] and math.isnan(lv[3]) and lv[4:] == [0, 0, 0, 0]  # in neither: perfect agreement
+    assert rv == ["RV", *map(pytest.approx, (2 / 3, 1 / 2, 1, 2, (1 + 0) / 2, 2 / 3, 1, 2, 0.2, 0.1))]
+    assert myo == ["Myo", *map(pytest.approx, (2 / 4, 1 / 3, 1 / 3, 4, (0 + 2) / 2, 6 / 4, 2, 4, 0.1, 0.3))]
+    assert lv[:3] == ["LV", 1, 1] and math.isnan(lv[3]) and lv[4:] == [0] * 7  # in neither: perfect agreement
     assert all(row["case"] == "a_ED" and row["phase"] == "ED" for row in rows)
+
+
+@pytest.mark.parametrize(("spacing_mm", "hd_mm", "slicewise_mm"), [((2, 2, 2), 6, 2), ((0.5, 4, 2), 6, 4)])
+def test_hausdorff_in_three_ways(spacing_mm, hd_mm, slicewise_mm):
+    """One voxel against itself moved by one along y, and one three slices above, where the reference has nothing."""
+    predicted, reference = np.zeros((3, 3, 5), np.uint8), np.zeros((3, 3, 5), np.uint8)
+    reference[1, 1, 0] = predicted[1, 2, 0] = predicted[1, 1, 3] = 1
+    (row,) = evaluation.score(from_array(predicted, spacing_mm), from_array(reference, spacing_mm), {1: "LA"}, {"case": "a"})
+    assert (row["hausdorff_mm"], row["hausdorff_voxels"], row["hausdorff_slice_mm"]) == (hd_mm, 3, slicewise_mm)
 
 
 def test_one_empty_mask_is_undefined_not_zero():
     rows = evaluation.score(from_array(line(1, 0)), from_array(line(1, 3)), {1: "RV", 3: "LV"}, {"case": "a"})
-    assert rows[1]["dice"] == 0 and math.isnan(rows[1]["hausdorff_mm"]) and math.isnan(rows[1]["assd_mm"])
+    distances = ("hausdorff_mm", "assd_mm", "asd_mm", "hausdorff_voxels", "hausdorff_slice_mm")
+    assert rows[1]["dice"] == 0 and all(math.isnan(rows[1][measure]) for measure in distances)
     assert statistics.summary(row["assd_mm"] for row in rows) == statistics.Summary(0, 0, 0, 0, 0, 1)
 
 
@@ -441,6 +454,41 @@ def test_compare_where_columns_name_the_structure():
     assert (lv.row, lv.column, rv.column) == ("Net A", "LV Dice", "RV Dice")
     assert lv.ours[0] == pytest.approx(0.6) and lv.n == 3  # both phases pooled
     assert rv.ours[0] == 0.7 and rv.n == 1
+
+
+def test_mean_is_of_a_cases_structures_and_undefined_where_one_of_them_is():
+    rows = [row("p1", "ED", "LV", 0.9, 1.0), row("p1", "ED", "RV", 0.6, 2.0), row("p2", "ED", "LV", 0.8, NAN),
+            row("p2", "ED", "RV", 0.2, 3.0), row("p2", "ES", "LV", 0.1, 5.0)]  # fmt: skip
+    (mean, std), n = report.measured(rows, "mean", "ED", "dice")
+    assert (mean, std, n) == pytest.approx(((0.75 + 0.5) / 2, 0.125, 2))
+    assert report.measured(rows, "mean", "ED", "assd_mm") == ((1.5, 0.0), 1)
+    assert report.measured(rows, "mean", "", "assd_mm") == ((pytest.approx(3.25), pytest.approx(1.75)), 2)
+
+
+def test_folds_that_score_the_same_cases_count_each():
+    rows = [{"fold": fold, **row("p1", phase, "LV", dice, ml=ml, reference_ml=100 if phase == "ED" else 50)}
+            for fold, dice, ml in ((0, 0.9, 80), (2, 0.7, 60)) for phase in ("ED", "ES")]  # fmt: skip
+    assert report.measured(rows, "mean", "ED", "dice") == ((pytest.approx(0.8), pytest.approx(0.1)), 2)
+    assert report.measured(rows, "LV", "", "dice")[1] == 4
+    assert report.ejection_fractions(rows) == ([0, 0], [50, 50])
+    assert report.measured(rows, "LV", "ES", "volume_agreement")[0][0] == (30 + 10) / 2
+
+
+def test_a_row_without_experiment_is_quoted():
+    table = {
+        "columns": [("mean", "", "asd_mm")],
+        "rows": [("Theirs", None, None, [(0.505, 0.821)]), ("B", "net_b", None, [(1, 1)])],
+    }
+    quoted, not_run = report.compare(table, {"net_a": ROWS})
+    assert report.texts(quoted) == ("Theirs", "mean ASD (mm)", "0.505 (0.821)", "only quoted", "", "")
+    assert report.texts(not_run)[3] == "not run"
+
+
+def test_the_papers_digits_are_kept():
+    assert report.texts(report.Cell("a", "b", "hausdorff_mm", (25.569, 21.1), (1, 2), 3))[2:5] == (
+        "25.569 (21.100)", "1.000 (2.000)", "-24.569"
+    )  # fmt: skip
+    assert report.texts(report.Cell("a", "b", "hausdorff_mm", (5.7, 3.05), (1, 2), 3))[2] == "5.70 (3.05)"
 
 
 def test_ejection_fractions_come_from_pairs_of_cases():

@@ -24,6 +24,10 @@ def mask(shape, *boxes):
     return result
 
 
+def asd_mm(a, b, spacing_mm):
+    return metrics.asd_of(*metrics.surface_distances_mm(a, b, spacing_mm))
+
+
 def scores(a, b, spacing_mm):
     """Dice, Jaccard, sensitivity, Hausdorff, ASSD."""
     distances_mm = metrics.hausdorff_mm(a, b, spacing_mm), metrics.assd_mm(a, b, spacing_mm)
@@ -93,6 +97,49 @@ def test_border_of_the_array_is_surface_and_directions_weigh_alike():
     assert (len(to_b), len(to_a)) == (26, 1)
 
 
+def test_every_surface_voxel_weighs_alike_in_asd():
+    """Parallel squares 4 mm apart, the small one under the middle of the large one, 5 x 5 and 1 x 1, voxels of 3 mm by 3 mm.
+
+    Each is one slice thick, so all its voxels are surface. From the large one 1 voxel is 4 mm away, 4 are 5 mm (3-4-5), the 4
+    next to these diagonally sqrt(34), 4 in line two away sqrt(52), 8 a knight's move away sqrt(61), the 4 corners sqrt(88); from
+    the small one its one voxel 4 mm.
+    """
+    large, small = mask((5, 5, 2), np.s_[:, :, 0]), mask((5, 5, 2), (2, 2, 1))
+    directed = 4 + 4 * 5 + 4 * math.sqrt(34) + 4 * math.sqrt(52) + 8 * math.sqrt(61) + 4 * math.sqrt(88)
+    assert asd_mm(large, small, (3, 3, 4)) == pytest.approx((directed + 4) / 26)
+    assert metrics.assd_mm(large, small, (3, 3, 4)) == pytest.approx((directed / 25 + 4) / 2)
+
+
+def test_asd_of_empty_masks():
+    assert asd_mm(EMPTY, EMPTY, UNIT) == 0 and asd_mm(CUBE, CUBE, UNIT) == 0
+    assert math.isnan(asd_mm(EMPTY, CUBE, UNIT)) and math.isnan(asd_mm(CUBE, EMPTY, UNIT))
+
+
+def test_slicewise_hausdorff():
+    """Slice 0: a voxel and one 2 along x, 4 mm. Slice 1: 1 along y, 3 mm. Slice 2 holds one mask alone and does not count."""
+    a = mask((4, 4, 3), (0, 0, 0), (1, 1, 1), (3, 3, 2))
+    b = mask((4, 4, 3), (2, 0, 0), (1, 2, 1))
+    assert metrics.hausdorff_slices_mm(a, b, (2, 3, 10)) == (4 + 3) / 2
+    assert metrics.hausdorff_slices_mm(b, a, (2, 3, 10)) == (4 + 3) / 2
+    assert metrics.hausdorff_mm(a, b, (2, 3, 10)) == pytest.approx(
+        math.sqrt(4**2 + 3**2 + 10**2)
+    )  # 3D: slice 2 reaches to slice 1
+
+
+def test_slicewise_surface_is_that_of_the_slice():
+    """A full 5 x 5 square against its ring: in the slice the middle is no surface, though in 3D it is."""
+    full = mask((5, 5, 1), np.s_[:, :, 0])
+    ring = full.copy()
+    ring[1:4, 1:4] = False
+    assert metrics.hausdorff_slices_mm(full, ring, UNIT) == 0 and metrics.hausdorff_mm(full, ring, UNIT) == 2
+
+
+def test_slicewise_hausdorff_without_a_common_slice():
+    assert metrics.hausdorff_slices_mm(EMPTY, EMPTY, UNIT) == 0
+    assert math.isnan(metrics.hausdorff_slices_mm(EMPTY, CUBE, UNIT))
+    assert math.isnan(metrics.hausdorff_slices_mm(mask((2, 2, 2), (0, 0, 0)), mask((2, 2, 2), (0, 0, 1)), UNIT))
+
+
 def test_sensitivity_is_the_share_of_the_reference():
     predicted, reference = mask((4, 1, 1), np.s_[:3]), mask((4, 1, 1), np.s_[2:])
     assert metrics.sensitivity(predicted, reference) == 1 / 2
@@ -159,6 +206,7 @@ def test_distances_agree_with_all_pairs(pair, spacing_mm):
         assert metrics.hausdorff_mm(a, b, spacing_mm) == pytest.approx(max(expected_a + expected_b))
         mean_b, mean_a = sum(expected_b) / len(expected_b), sum(expected_a) / len(expected_a)
         assert metrics.assd_mm(a, b, spacing_mm) == pytest.approx((mean_b + mean_a) / 2)
+        assert asd_mm(a, b, spacing_mm) == pytest.approx(sum(expected_a + expected_b) / len(expected_a + expected_b))
 
 
 @PROPERTY
@@ -184,6 +232,17 @@ def test_surroundings_do_not_matter(pair, spacing_mm, before, after):
 
 
 @PROPERTY
+@given(pair=mask_pairs(), spacing_mm=SPACINGS_MM, before=st.integers(0, 3), after=st.integers(0, 3))
+@pytest.mark.parametrize("measure", [asd_mm, metrics.hausdorff_slices_mm])
+def test_pooled_and_slicewise_distances_are_symmetric_and_stay_with_a_shift(measure, pair, spacing_mm, before, after):
+    distance_mm = measure(*pair, spacing_mm)
+    np.testing.assert_allclose(measure(*pair[::-1], spacing_mm), distance_mm)
+    np.testing.assert_allclose(measure(*[np.pad(m, (before, after)) for m in pair], spacing_mm), distance_mm)
+    if not math.isnan(distance_mm) and measure is asd_mm:
+        assert 0 <= distance_mm <= metrics.hausdorff_mm(*pair, spacing_mm)
+
+
+@PROPERTY
 @given(arrays(np.uint8, (3, 4, 2), elements=st.integers(0, 3)), arrays(np.uint8, (3, 4, 2), elements=st.integers(0, 3)))
 def test_numbers_count_as_masks_and_stay_as_they_are(a, b):
     before = a.copy(), b.copy()
@@ -201,7 +260,7 @@ def test_masks_of_different_shape(measure):
         measure(np.ones((3, 4, 5), bool), np.ones((3, 4, 1), bool))
 
 
-@pytest.mark.parametrize("measure", [metrics.hausdorff_mm, metrics.assd_mm])
+@pytest.mark.parametrize("measure", [metrics.hausdorff_mm, metrics.assd_mm, metrics.hausdorff_slices_mm])
 def test_distances_of_different_shape_or_spacing(measure):
     with pytest.raises(ValueError, match=r"\(3, 4, 5\) and \(3, 4, 1\)"):
         measure(np.ones((3, 4, 5), bool), np.ones((3, 4, 1), bool), UNIT)

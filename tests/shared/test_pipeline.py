@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -20,7 +21,7 @@ from shared.datasets import Case
 from shared.errors import InputError
 from shared.pipeline import Batches
 from shared.sampling import Slices, Volumes
-from shared.splits import Split, by_number, k_fold
+from shared.splits import Split, by_number, hold_out, k_fold
 
 ROOT = Path(__file__).parents[2]
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
@@ -132,6 +133,36 @@ def test_processes_that_make_the_same_cases_at_once(tmp_path):
             process.kill()
             process.communicate()
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == sorted(f"{key}.npy" for key in range(40))
+
+
+def test_all_cases_are_stored_under_their_names(tmp_path):
+    cases, made = [case("b", phase="ED"), case("a"), case("c")], []
+
+    def make(case):
+        made.append(case.name)
+        return case_voxels(cases.index(case), 2)
+
+    for _ in range(2):
+        stored = sampling.store_all(tmp_path, cases, ["kb", "ka", "kc"], make)
+    assert stored == {"b_ED": tmp_path / "kb.npy", "a": tmp_path / "ka.npy", "c": tmp_path / "kc.npy"}
+    assert sorted(made) == ["a", "b_ED", "c"]
+    assert [np.load(path)["image"][0, 0, 0] for path in stored.values()] == [0, 10, 20]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "message"),
+    [("constant", "b.nii: constant"), ("b.nii: a cine", "b.nii: a cine"), ("b_gt.nii: no labels", "b_gt.nii: no labels")],
+)
+def test_what_cannot_be_stored_is_named_once(tmp_path, refusal, message):
+    def make(of):
+        if of.patient == "b":
+            raise InputError(refusal)
+        return case_voxels(1, 2)
+
+    cases = [replace(case(patient), label=Path(f"{patient}_gt.nii")) for patient in "abc"]
+    with pytest.raises(InputError) as raised:
+        sampling.store_all(tmp_path, cases, ["ka", "kb", "kc"], make)
+    assert str(raised.value) == message
 
 
 # Examples -------------------------------------------------------------------------------------------------------------------
@@ -460,6 +491,56 @@ def test_k_fold(cases, folds, seed):
 def test_k_fold_is_random_by_seed():
     drawn = {k_fold(acdc_cases(), 5, 0, seed).validation for seed in range(20)}
     assert len(drawn) == 20
+
+
+def test_hold_out_of_acdc():
+    cases = acdc_cases()
+    splits = [hold_out(cases, 5, 5, fold, 0) for fold in range(5)]
+    groups = {c.patient: c.group for c in cases}
+
+    def in_groups(patients):
+        return sorted(sum(groups[patient] == group for patient in patients) for group in set(groups.values()))
+
+    assert {split.test for split in splits} == {splits[0].test} and in_groups(splits[0].test) == [4] * 5
+    for split in splits:
+        assert len(split.validation) == 16 and in_groups(split.validation) == [3, 3, 3, 3, 4]
+        assert len(split.train) == 64 and set(split.train) | set(split.validation) | set(split.test) == set(groups)
+
+
+def test_hold_out_without_groups():
+    splits = [hold_out([case(f"p{i}") for i in range(40)], 5, 5, fold, 1) for fold in range(5)]
+    assert {len(split.test) for split in splits} == {8}
+    assert sorted(len(split.validation) for split in splits) == [6, 6, 6, 7, 7]
+
+
+@PROPERTY
+@given(cases=patients(), parts=st.integers(2, 5), folds=st.integers(2, 5), seed=st.integers(0, 999), data=st.data())
+def test_hold_out(cases, parts, folds, seed, data):
+    names = {c.patient for c in cases}
+    tested = -(-len(names) // parts)
+    if len(names) - tested < folds:
+        with pytest.raises(InputError, match="more patients are needed"):
+            for fold in range(folds):
+                hold_out(cases, parts, folds, fold, seed)
+        return
+    splits = [hold_out(cases, parts, folds, fold, seed) for fold in range(folds)]
+    test = set(splits[0].test)
+    assert len(test) == tested and {split.test for split in splits} == {splits[0].test}
+    assert sorted(itertools.chain.from_iterable(split.validation for split in splits)) == sorted(names - test)
+    assert all(set(split.train) == names - test - set(split.validation) for split in splits)
+    for group in {"", *(c.group for c in cases)}:
+        members = {c.patient for c in cases if group in ("", c.group)}
+        assert abs(len(members & test) - len(members) / parts) < 1
+        held = [len(members & set(split.validation)) for split in splits]
+        assert max(held) - min(held) <= 1
+    assert [hold_out(data.draw(st.permutations(cases)), parts, folds, fold, seed) for fold in range(folds)] == splits
+
+
+def test_hold_out_is_random_by_seed():
+    drawn = [hold_out(acdc_cases(), 5, 5, 0, seed) for seed in range(20)]
+    assert len({split.test for split in drawn}) == len({split.validation for split in drawn}) == 20
+    with pytest.raises(InputError, match="--fold 5: expected 0 to 4"):
+        hold_out(acdc_cases(), 5, 5, 5, 0)
 
 
 # Through the network --------------------------------------------------------------------------------------------------------

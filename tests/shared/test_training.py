@@ -209,6 +209,76 @@ def test_a_finished_run_does_nothing_more(stored, tmp_path):
     assert result(tmp_path) == before
 
 
+class Scores:
+    """Validates with given scores, one after the other; gives up (as a kill would) where there are none left."""
+
+    def __init__(self, *scores):
+        self.scores = list(scores)
+
+    def __call__(self, model):
+        if not self.scores:
+            raise KeyboardInterrupt
+        return {"val_dice": self.scores.pop(0)}
+
+
+# the best comes at validation 3 (step 6), equals of it and the low ones after it count: two of them at step 10, three at step 12
+PATIENT = (0.2, 0.1, 0.5, 0.5, 0.4, 0.3, 0.9, 0.8)
+
+
+@pytest.mark.parametrize(("patience", "steps", "best"), [(1, 4, 2), (2, 10, 6), (3, 12, 6), (4, 16, 14), (None, 16, 14)])
+def test_patience(stored, tmp_path, patience, steps, best):
+    ended = fit(stored, tmp_path, steps=16, patience=patience, validate=Scores(*PATIENT))
+    assert (ended["steps"], ended["best_step"]) == (steps, best)
+    rows = (tmp_path / training.HISTORY).read_text().splitlines()
+    assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(2, steps + 1, 2))
+
+
+@pytest.mark.parametrize("done", range(7))
+def test_patience_goes_on_where_it_was_left(stored, tmp_path, done):
+    """Killed after `done` validations and resumed, a run stops at the same step with the same bytes."""
+
+    def run(folder, scores):
+        keras.utils.clear_session()  # layers are named by a count, and best.weights.h5 holds their names
+        training.seed_everything(0)
+        return fit(stored, folder, steps=16, patience=3, validate=Scores(*scores))
+
+    unbroken = run(tmp_path / "unbroken", PATIENT)
+    if done < 6:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "killed", PATIENT[:done])
+    else:
+        run(tmp_path / "killed", PATIENT)
+    resumed = run(tmp_path / "killed", PATIENT[done:6])  # a seventh validation would raise
+    assert {**resumed, "seconds": 0} == {**unbroken, "seconds": 0}
+    assert result(tmp_path / "killed") == result(tmp_path / "unbroken")
+    again = run(tmp_path / "killed", [])
+    assert again == resumed
+    assert result(tmp_path / "killed") == result(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("patience", [0, -1])
+def test_patience_below_one_is_refused(stored, tmp_path, patience):
+    with pytest.raises(InputError, match=f"patience {patience}: expected at least 1"):
+        fit(stored, tmp_path, patience=patience)
+
+
+def test_schedule():
+    schedule = training.Schedule(1000, 0.01, 0.002, 0.5, 50)
+    # 0.002 + 0.008 (1 + cos(pi step / 1000)) / 2: the cosine of 60, 90, 120 and 180 degrees, and nothing beyond the end
+    steps, rates = (0, 49, 1000 / 3, 500, 2000 / 3, 1000, 5000), (0.5, 0.5, 0.008, 0.006, 0.004, 0.002, 0.002)
+    np.testing.assert_allclose([float(schedule(step)) for step in steps], rates, rtol=1e-5)
+    assert float(schedule(50)) == pytest.approx(0.002 + 0.004 * (1 + np.cos(np.pi / 20)), rel=1e-5)
+
+
+def test_schedule_survives_its_config():
+    config = training.Schedule(100, 0.1, 0.01, 0.001, 5).get_config()
+    assert config == {"steps": 100, "rate": 0.1, "final_rate": 0.01, "warmup_rate": 0.001, "warmup_steps": 5}
+    again = keras.optimizers.Adam(training.Schedule.from_config(config))
+    again.iterations.assign(60)
+    expected = 0.01 + 0.09 * (1 + np.cos(0.6 * np.pi)) / 2
+    assert float(keras.ops.convert_to_numpy(again.learning_rate)) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("damage", ["another network", "truncated", "garbage"])
 def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     fit(stored, tmp_path)

@@ -1,0 +1,6 @@
+"""Vesal et al. 2020: 3D DR-UNet with localisation, multi-stage and end-to-end. `README.md` beside this file says what holds."""
+
+from shared.quiet import without_banner
+
+with without_banner():
+    import keras  # noqa: F401

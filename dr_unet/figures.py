@@ -1,0 +1,106 @@
+"""The paper's pictures for one run: volumes in the manner of its Figures 7 and 8, localisation of 4 and 5, surfaces of 6.
+
+    python -m dr_unet.figures RUN --dataset {lasc,acdc} --data-root DIR
+
+draws all of them; training draws them without the surfaces, which need the extra `[mesh]`.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from dr_unet import predict as prediction
+from shared import cli, datasets, plots, preprocess, report, runs, statistics, volume
+from shared.errors import InputError
+from shared.files import read_csv
+
+
+def draw(folder, segmenter, cases):
+    """figures/volumes.png and, for the multi-stage method, figures/localisation.png of a finished run.
+
+    Args:
+        folder: the run's.
+        segmenter: its `predict.Segmenter`.
+        cases: the held-out cases.
+    """
+    rows = read_csv(folder / "cases.csv")
+    agreement(folder / "figures" / "volumes.png", rows)
+    if segmenter.localiser:
+        localisation(folder / "figures" / "localisation.png", segmenter, ranked(cases, rows), folder)
+
+
+def agreement(path, rows):
+    """Bland-Altman of every structure's volume: manual - automatic, bias and limits of agreement (Figures 7 and 8)."""
+    panels = []
+    for structure in dict.fromkeys(row["structure"] for row in rows):
+        chosen = [row for row in rows if row["structure"] == structure]
+        manual, automatic = ([row[column] for row in chosen] for column in ("reference_ml", "volume_ml"))
+        panels.append((f"{structure} volume", "ml", manual, automatic, statistics.agreement(manual, automatic)[0]))
+    plots.bland_altman(path, panels, difference="manual - automatic")
+
+
+def localisation(path, segmenter, cases, folder):
+    """Activation map, region of interest and result of the best, the median and the worst case (Figures 4 and 5)."""
+    rows = []
+    for name, case in cases.items():
+        recipe = segmenter.recipe
+        prepared = prediction.prepare(datasets.load_image(case), recipe)
+        heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
+        heat = preprocess.onto_grid(heat, prepared, 1).array
+        labels = [datasets.load_labels(case, recipe.structures), predicted_labels(folder, case, recipe)]
+        reference, predicted = (prediction.prepare_labels(part, recipe) for part in labels)
+        heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
+        rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
+    plots.localisation(path, rows, dict(enumerate(segmenter.recipe.structures, start=1)))
+
+
+def surfaces(path, segmenter, cases, folder):
+    """Reference and predicted surface of the best, the median and the worst case (Figure 6)."""
+    rows = [
+        [(f"{name}: {case.name}, manual", volume.read_labels(case.label)), ("automatic", predicted(folder, case))]
+        for name, case in cases.items()
+    ]
+    plots.surfaces(path, rows, segmenter.structures)
+
+
+def predicted(folder, case):
+    return volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
+
+
+def predicted_labels(folder, case, recipe):
+    """The run's label map of a case as class indices."""
+    labels = predicted(folder, case)
+    classes = np.zeros(labels.array.shape, np.uint8)
+    for value, index in datasets.values_of(case.structures, recipe.structures).items():
+        classes[labels.array == value] = index
+    return labels.with_array(classes)
+
+
+def ranked(cases, rows):
+    """{"best": case, "median": case, "worst": case} by mean Dice."""
+    dice = report.dice_by_case(rows)
+    order = sorted(cases, key=lambda case: -dice[case.name])
+    return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+
+
+def main(arguments=None):
+    parser = cli.Parser(prog="python -m dr_unet.figures", description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    cli.add_data(parser)
+    cli.add_debug(parser)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        if not runs.is_done(options.run):
+            raise InputError(f"{options.run}: not a finished run")
+        segmenter = prediction.load(options.run)
+        found = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.run.parents[4]))
+        rows = read_csv(options.run / "cases.csv")
+        cases = [case for case in found if case.name in {row["case"] for row in rows}]
+        draw(options.run, segmenter, cases)
+        surfaces(options.run / "figures" / "surfaces.png", segmenter, ranked(cases, rows), options.run)
+        for picture in sorted((options.run / "figures").glob("*.png")):
+            print(f"picture: {picture}")
+
+
+if __name__ == "__main__":
+    main()

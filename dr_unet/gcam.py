@@ -1,0 +1,131 @@
+"""Gradient-weighted class activation maps (Vesal 2020, section 3.2), and the region of interest that they point at.
+
+    GCAM_c = ReLU(sum over channels k of x_k * dS_c / dx_k),    S_c = sum over voxels of the logit of class c
+
+x is the output of any layer; product and sum are voxel by voxel: unlike Grad-CAM's, the gradients are not averaged over space.
+For the last layer before a linear 1x1x1 head the map is therefore ReLU(logit_c - bias_c).
+"""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from dr_unet.model import FEATURES
+from shared.errors import InputError
+from shared.postprocess import largest_components
+
+SCORES = {
+    "logits": lambda logits, c: logits[..., c],
+    "predicted": lambda logits, c: ops.where(chosen(logits, c), logits[..., c], 0.0),  # logits of the voxels predicted as c
+    "probabilities": lambda logits, c: probability(logits)[..., c],  # wipes out confident voxels: dp/dlogit = p (1 - p)
+}
+
+
+def activation_map(model, image, output, layer=FEATURES, score="logits"):
+    """GCAM of one output of a network.
+
+    Args:
+        model: from images (B, x, y, z, channels) to logits (B, x, y, z, outputs).
+        image: (x, y, z, channels) float32.
+        output: index of the class among the outputs; 0 is the foreground of a binary network.
+        layer: name of the layer whose output is x.
+        score: what S_c sums, a key of `SCORES`.
+
+    Returns:
+        (x', y', z') float32, at the resolution of the layer.
+
+    Raises:
+        InputError: no such layer, output or score.
+    """
+    if not 0 <= output < model.output.shape[-1]:
+        raise InputError(f"class {output} asked of the network {model.name}, which has {model.output.shape[-1]} outputs")
+    if layer not in [known.name for known in model.layers]:
+        raise InputError(f"the network {model.name} has no layer {layer!r}")
+    if score not in SCORES:
+        raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
+    at = model.get_layer(layer).output
+    below = keras.Model(model.input, at)
+    above = keras.Model([model.input, at], model.output)
+    image = ops.convert_to_tensor(image[None])
+    features = below(image, training=False)
+    slope = gradient(lambda x: ops.sum(SCORES[score](above([image, x], training=False), output)), features)
+    product = ops.cast(features, "float32") * ops.cast(slope, "float32")
+    return ops.convert_to_numpy(ops.relu(ops.sum(product, axis=-1)))[0]
+
+
+def foreground_map(model, image, layer=FEATURES, score="logits"):
+    """Voxel-wise maximum of the maps of all foreground classes; arguments as `activation_map`."""
+    outputs = model.output.shape[-1]
+    classes = range(1, outputs) if outputs > 1 else [0]
+    return np.maximum.reduce([activation_map(model, image, c, layer, score) for c in classes])
+
+
+def gradient(function, at):
+    """d function(x) / dx at the tensor `at`, by the backend's own means."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.GradientTape() as tape:
+            tape.watch(at)
+            value = function(at)
+        return tape.gradient(value, at)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.grad(function)(at)
+    at = at.detach().requires_grad_(True)
+    function(at).backward()
+    return at.grad
+
+
+def chosen(logits, c):
+    return logits[..., c] > 0 if logits.shape[-1] == 1 else ops.argmax(logits, axis=-1) == c
+
+
+def probability(logits):
+    return ops.sigmoid(logits) if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of the working grid, and whether a map pointed at it."""
+
+    starts: tuple[int, int, int]  # first voxel; negative where the box is wider than the grid
+    shape: tuple[int, int, int]
+    found: bool  # False: the map was empty, the box is at the grid's centre
+
+
+def region(heat, grid, shape, threshold):
+    """The box of a fixed shape around the hot spot of a map (our rules; the paper says only that the crop's size is fixed).
+
+    Normalise to [0, 1], threshold, keep the largest component, centre the box on its intensity-weighted centre of mass, and
+    shift it back inside the grid.
+
+    Args:
+        heat: activation map, `Volume` (x, y, z) of any resolution.
+        grid: `Volume` in whose voxels the region is given.
+        shape: of the box, in voxels of `grid`.
+        threshold: of the normalised map.
+    """
+    low, high = heat.array.min(), heat.array.max()
+    sizes = np.array(grid.array.shape[:3])
+    found = bool(np.isfinite(high) and high > low)
+    centre = (sizes - 1) / 2
+    if found:
+        normal = (heat.array - low) / (high - low)
+        hot = np.where(largest_components((normal >= threshold).astype(np.uint8)) > 0, normal, 0)
+        place = [np.sum(np.arange(n) * hot.sum(axis=tuple({0, 1, 2} - {a}))) / hot.sum() for a, n in enumerate(hot.shape)]
+        centre = (np.linalg.inv(grid.affine) @ heat.affine @ [*place, 1])[:3]
+    wanted = np.floor(centre - (np.array(shape) - 1) / 2 + 0.5).astype(int)
+    inside = np.clip(wanted, 0, np.maximum(sizes - shape, 0))
+    starts = np.where(sizes >= shape, inside, -((shape - sizes) // 2))
+    return Region(tuple(map(int, starts)), tuple(shape), found)
+
+
+def share_inside(mask, box):
+    """Share of the voxels of `mask` (x, y, z) that lie inside the region; NaN for an empty mask."""
+    inside = mask[tuple(slice(max(s, 0), max(s + n, 0)) for s, n in zip(box.starts, box.shape, strict=True))]
+    total = np.count_nonzero(mask)
+    return np.count_nonzero(inside) / total if total else float("nan")

@@ -1,0 +1,159 @@
+"""Scan -> label map on the scan's own grid, by a trained run.
+
+python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE...]
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from dr_unet import gcam
+from dr_unet.model import build, build_end_to_end
+from dr_unet.recipe import Recipe
+from shared import clinical, inference, preprocess, runs, training
+from shared.errors import InputError
+from shared.postprocess import classes_of
+
+LOCALISER = "localiser"  # folder of the first stage inside a run
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Networks with their weights, how their input is prepared, and what the classes are called on disk."""
+
+    model: keras.Model
+    localiser: keras.Model | None  # of the multi-stage method
+    recipe: Recipe
+    structures: dict[int, str]  # label value on disk -> name
+
+
+def network(recipe):
+    """The untrained network that segments."""
+    options = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
+    shape = recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe)
+    if recipe.method == "end_to_end":
+        return build_end_to_end(
+            shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, keep_z=recipe.keep_z, **options
+        )
+    if recipe.method not in ("single", "multi_stage"):
+        raise InputError(f"unknown method {recipe.method!r}: expected single, multi_stage or end_to_end")
+    more = {"dr_unet": options, "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
+    return build(recipe.network, shape, outputs(recipe), recipe.width, keep_z=recipe.keep_z, **more)
+
+
+def localiser_network(recipe):
+    """The untrained first stage of the multi-stage method: one output, any foreground."""
+    options = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
+    return build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, keep_z=recipe.keep_z, **options)
+
+
+def outputs(recipe):
+    return len(recipe.structures) + 1 if len(recipe.structures) > 1 else 1
+
+
+def input_shape(recipe):
+    return tuple(n // factor for n, factor in zip(recipe.image_shape, recipe.input_factors, strict=True))
+
+
+def prepare(scan, recipe):
+    """Scan (x, y, z) -> the working grid: slices last, CLAHE, resampled linearly, z-scored, cropped or padded (paper 4.1).
+
+    Raises:
+        InputError: a constant scan.
+    """
+    scan = preprocess.transpose(scan, preprocess.slices_last(scan))
+    equalised = preprocess.clahe(scan, recipe.clahe_clip, recipe.clahe_tiles)
+    return preprocess.crop_or_pad(preprocess.zscore(preprocess.resample(equalised, recipe.spacing_mm, 1)), recipe.image_shape)
+
+
+def prepare_labels(labels, recipe):
+    """Class indices (x, y, z) -> the same on the working grid, by nearest neighbour."""
+    labels = preprocess.transpose(labels, preprocess.slices_last(labels))
+    return preprocess.crop_or_pad(preprocess.resample(labels, recipe.spacing_mm, 0), recipe.image_shape)
+
+
+def localiser_input(prepared, recipe, shrink=preprocess.shrink):
+    """Working grid -> the localiser's; labels with `preprocess.shrink_labels`."""
+    return preprocess.crop_or_pad(shrink(prepared, recipe.localiser_factors), recipe.localiser_shape)
+
+
+def locate(localiser, prepared, recipe):
+    """The activation map (`Volume` on the localiser's grid) of a prepared scan, and the `gcam.Region` to segment."""
+    seen = localiser_input(prepared, recipe)
+    heat = gcam.foreground_map(localiser, seen.array[..., None], recipe.gcam_layer, recipe.gcam_score)
+    step = [n // m for n, m in zip(seen.array.shape, heat.shape, strict=True)]  # 1 but for deeper layers
+    heat = preprocess.shrink(seen, step).with_array(heat)
+    return heat, gcam.region(heat, prepared, recipe.crop_shape, recipe.gcam_threshold)
+
+
+def predict(segmenter, scan):
+    """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
+
+    Args:
+        segmenter: a `Segmenter`.
+        scan: `Volume` (x, y, z) or (x, y, z, t).
+
+    Raises:
+        InputError: as `prepare`.
+    """
+    return clinical.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+
+
+def predict_frame(segmenter, scan):
+    """Class indices (x, y, z) of one frame: probabilities of the network's grid interpolated at the scan's voxels."""
+    axes = preprocess.slices_last(scan)
+    classes = classes_on(preprocess.transpose(scan, axes), probabilities(segmenter, prepare(scan, segmenter.recipe)))
+    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)]).array
+
+
+def predict_resampled(segmenter, scan):
+    """Class indices on the working grid, where the paper scores, as a `Volume`."""
+    prepared = prepare(scan, segmenter.recipe)
+    return classes_on(prepared, probabilities(segmenter, prepared))
+
+
+def probabilities(segmenter, prepared):
+    """Prepared scan -> class probabilities, a `Volume` (x, y, z, outputs) on the grid that the network sees."""
+    recipe = segmenter.recipe
+    if recipe.method == "multi_stage":
+        box = locate(segmenter.localiser, prepared, recipe)[1]
+        seen = preprocess.window(prepared, box.starts, box.shape)
+    else:
+        seen = preprocess.shrink(prepared, recipe.input_factors)
+    logits = inference.logits(segmenter.model, seen.array[None, ..., None], 1)[0]
+    return seen.with_array(inference.activated(logits[..., : outputs(recipe)]))  # end-to-end appends its localiser's
+
+
+def classes_on(grid, probabilities):
+    """Class indices on the voxels of `grid`; background where the network saw nothing."""
+    pasted = preprocess.onto_grid(probabilities, grid, 1)
+    return pasted.with_array(classes_of(pasted.array))
+
+
+def load(weights):
+    """The `Segmenter` of a run folder, or of the best.weights.h5 in one.
+
+    Raises:
+        InputError: not a run of this package, or weights that do not fit.
+    """
+    weights = Path(weights)
+    folder = weights if weights.is_dir() else weights.parent
+    recipe, structures = runs.load_recipe(folder, Recipe)
+    with training.precision(recipe.precision):
+        model = network(recipe)
+        localiser = localiser_network(recipe) if recipe.method == "multi_stage" else None
+    training.load_weights(model, folder / training.BEST)
+    if localiser:
+        training.load_weights(localiser, folder / LOCALISER / training.BEST)
+    return Segmenter(model, localiser, recipe, structures)
+
+
+def main(arguments=None):
+    clinical.command(
+        arguments, "python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5", load, predict
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""Vesal, Maier, Ravikumar 2020, "Fully Automated 3D Cardiac MRI Localisation and Segmentation Using Deep Neural Networks",
+Journal of Imaging 6(7):65.
+
+    python -m dr_unet.train --dataset {lasc,acdc} --data-root DIR [--experiment NAME] [--fold all] [--preset quick]
+
+should reach a mean Dice of 0.912 on LASC (multi-stage, 16 filters) and 0.884 on ACDC (multi-stage, Keep Z) on the held-out fifth
+of the patients, averaged over five folds. No code of the authors is known. What each number comes from: "paper", or "ours" where
+the paper is silent or contradicts itself.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: str
+    network: str
+    width: int
+    localiser_width: int
+    keep_z: bool
+    projection: bool
+    bottleneck_norm: bool
+    vnet_kernel: int
+    join: str
+    structures: tuple[str, ...]
+    clahe_clip: float
+    clahe_tiles: int
+    spacing_mm: tuple[float, ...]
+    image_shape: tuple[int, ...]
+    input_factors: tuple[int, ...]
+    localiser_factors: tuple[int, ...]
+    localiser_shape: tuple[int, ...]
+    crop_shape: tuple[int, ...]
+    gcam_score: str
+    gcam_layer: str
+    gcam_threshold: float
+    loss: str
+    localiser_loss: str
+    localiser_weight: float
+    smoothing: float
+    batch_size: int
+    localiser_batch_size: int
+    epochs: int
+    localiser_epochs: int
+    patience: int
+    learning_rate: float
+    final_learning_rate: float
+    beta_1: float
+    beta_2: float
+    epsilon: float
+    test_parts: int
+    folds: int
+    split_seed: int
+    precision: str
+
+
+LASC = Recipe(
+    method="multi_stage",  # paper 3.2: "single", "multi_stage" or "end_to_end"
+    network="dr_unet",  # paper 3.1
+    width=16,  # paper, table 2: the best row
+    localiser_width=8,  # ours: the paper's "below one million parameters" leaves only 8
+    keep_z=False,  # paper 3.1: pooling in x, y and z
+    projection=False,  # paper 3.1: plain concatenation; the first author's later 2D code projects
+    bottleneck_norm=False,  # ours: as the first author's later 2D code
+    vnet_kernel=3,  # ours: comparable size; the original V-Net has 5
+    join="multiply",  # paper, its equation; its text also says dot product, addition and concatenation
+    structures=("LA",),  # paper 4.1
+    clahe_clip=2.0,  # ours
+    clahe_tiles=8,  # ours
+    spacing_mm=(0.625, 0.625, 0.625),  # paper 4.1: the data's own
+    image_shape=(576, 576, 88),  # ours: the smaller of the two sizes in the data
+    input_factors=(2, 2, 1),  # ours: single networks and end-to-end see 288 x 288 x 88
+    localiser_factors=(4, 4, 2),  # ours
+    localiser_shape=(144, 144, 48),  # ours: 44 slices padded to a multiple of 8
+    crop_shape=(256, 256, 88),  # ours: 160 mm in-plane, every slice
+    gcam_score="logits",  # ours: the paper does not define the score of a segmentation network
+    gcam_layer="features",  # paper 3.2: "the final convolution"; ours: the input of the 1x1x1 head
+    gcam_threshold=0.5,  # ours
+    loss="bce_dice",  # paper 3.4, equation 4
+    localiser_loss="bce_dice",  # paper 3.4
+    localiser_weight=1.0,  # ours: without it nothing ties the first network of end-to-end to localisation
+    smoothing=1.0,  # ours: as the first author's later code
+    batch_size=1,  # ours
+    localiser_batch_size=4,  # ours
+    epochs=300,  # ours: at most
+    localiser_epochs=300,  # ours: at most
+    patience=30,  # ours: the paper stops "when the validation accuracy stopped increasing"
+    learning_rate=1e-4,  # paper 4.2
+    final_learning_rate=1e-4,  # paper 4.2: fixed
+    beta_1=0.9,  # paper 4.2
+    beta_2=0.999,  # paper 4.2
+    epsilon=1e-7,  # ours: the default of Keras, which the paper used
+    test_parts=5,  # paper 4.1: 80 % for training and validation, 20 % held out
+    folds=5,  # paper 4.1: five-fold cross validation inside the 80 %
+    split_seed=0,  # ours
+    precision="float32",  # ours: paper silent, the hardware of its day computed in it
+)
+
+ACDC = replace(
+    LASC,
+    width=32,  # paper 4.2
+    structures=("RV", "Myo", "LV"),  # paper 4.1
+    spacing_mm=(1.25, 1.25, 10.0),  # paper 4.1
+    image_shape=(256, 256, 16),  # paper 4.1
+    input_factors=(1, 1, 1),  # paper 4.1
+    localiser_factors=(2, 2, 1),  # ours
+    localiser_shape=(128, 128, 16),  # ours
+    crop_shape=(128, 128, 16),  # ours: 160 mm in-plane, every slice
+    loss="multiclass_dice",  # paper 3.4, equation 5
+    batch_size=4,  # ours
+)
+
+LASC_8 = replace(LASC, width=8)
+ACDC_WHOLE = replace(ACDC, batch_size=1)  # ours: a whole volume has the voxels of four crops
+
+RECIPES = {
+    "unet3d_f8": replace(LASC_8, method="single", network="unet3d"),
+    "vnet_f8": replace(LASC_8, method="single", network="vnet"),
+    "dr_unet_f8": replace(LASC_8, method="single"),
+    "multi_stage_f8": LASC_8,
+    "end_to_end_f8": replace(LASC_8, method="end_to_end"),
+    "multi_stage_f16": LASC,
+    "unet3d_f32": replace(ACDC_WHOLE, method="single", network="unet3d"),
+    "vnet_f32": replace(ACDC_WHOLE, method="single", network="vnet"),
+    "dr_unet_f32": replace(ACDC_WHOLE, method="single"),
+    "multi_stage_f32": ACDC,
+    "end_to_end_f32": replace(ACDC_WHOLE, method="end_to_end"),
+    "multi_stage_keep_z_f32": replace(ACDC, keep_z=True),
+    "end_to_end_keep_z_f32": replace(ACDC_WHOLE, method="end_to_end", keep_z=True),
+}
+DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by data set; the first for any other
+
+
+def quick(recipe):
+    """The same experiment on a coarser grid around the image's centre, narrower and shorter: minutes on two CPU cores."""
+    shorter = replace(recipe, width=8, learning_rate=2e-3, final_learning_rate=2e-5, precision="auto")
+    if recipe.structures != LASC.structures:
+        return replace(
+            shorter,
+            spacing_mm=(2.0, 2.0, 10.0),
+            image_shape=(128, 128, 16),
+            localiser_shape=(64, 64, 16),
+            crop_shape=(80, 80, 16),
+            epochs=20,
+            localiser_epochs=8,
+        )
+    if recipe.method != "multi_stage":
+        return replace(shorter, spacing_mm=(1.25, 1.25, 1.25), image_shape=(128, 96, 48), input_factors=(1, 1, 1), epochs=25)
+    return replace(
+        shorter,
+        spacing_mm=(1.0, 1.0, 1.25),
+        image_shape=(160, 120, 48),
+        localiser_factors=(2, 2, 2),
+        localiser_shape=(80, 64, 24),
+        crop_shape=(144, 96, 48),
+        localiser_batch_size=2,
+        epochs=25,
+        localiser_epochs=20,
+    )
+
+
+PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+
+
+def cells(dice, hausdorff, asd):
+    """The paper's three numbers, its Hausdorff distance beside each definition of ours: which one the authors used is open."""
+    return [dice, hausdorff, hausdorff, hausdorff, asd]
+
+
+# The paper's tables: 20 held-out patients, all folds pooled. A column is (structure, phase, measure), a row (label, experiment,
+# structure, cells of mean and std); a structure that the column leaves open is the row's, "mean" is the mean over LV, RV and Myo
+# of each case. A row without experiment is only quoted: its method needs another detector.
+MEASURES = ("dice", "hausdorff_mm", "hausdorff_voxels", "hausdorff_slice_mm", "asd_mm")
+NATIVE = ("cases.csv", "at native resolution")
+RESAMPLED = ("cases_resampled.csv", "on the paper's grid, 10 x 1.25 x 1.25 mm (the quick preset's own is coarser)")
+PUBLISHED = {
+    2: {
+        "title": "LASC, left atrium (8 and 16: filters of the first block)",
+        "dataset": "lasc",
+        "folds": (0, 1, 2, 3, 4),
+        "scores": (("", *NATIVE),),
+        "columns": [("LA", "", measure) for measure in MEASURES],
+        "rows": [
+            ("3D U-Net, 8", "unet3d_f8", None, cells((0.843, 0.187), (25.569, 21.107), (1.853, 1.536))),
+            ("3D V-Net, 8", "vnet_f8", None, cells((0.842, 0.209), (26.397, 25.387), (1.628, 1.136))),
+            ("3D DR-UNet, 8", "dr_unet_f8", None, cells((0.874, 0.098), (24.612, 11.829), (1.728, 1.200))),
+            ("multi-stage, 8", "multi_stage_f8", None, cells((0.904, 0.029), (21.685, 7.793), (1.539, 0.615))),
+            ("end-to-end, 8", "end_to_end_f8", None, cells((0.889, 0.062), (21.734, 11.216), (1.621, 0.889))),
+            ("Yang et al., 16", None, None, cells((0.893, 0.067), (24.45, 12.455), (1.455, 1.211))),
+            ("multi-stage, 16", "multi_stage_f16", None, cells((0.912, 0.031), (20.308, 8.305), (1.386, 0.486))),
+        ],
+    },
+    3: {
+        "title": "ACDC, mean over LV, RV and Myo, ED and ES pooled (32 filters)",
+        "dataset": "acdc",
+        "folds": (0, 1, 2, 3, 4),
+        "scores": (("", *RESAMPLED), ("_native", *NATIVE)),
+        "columns": [("mean", "", measure) for measure in MEASURES],
+        "rows": [
+            ("3D U-Net", "unet3d_f32", None, cells((0.825, 0.123), (7.282, 7.013), (1.680, 4.505))),
+            ("3D V-Net", "vnet_f32", None, cells((0.842, 0.080), (5.894, 2.664), (0.586, 0.406))),
+            ("3D DR-UNet", "dr_unet_f32", None, cells((0.848, 0.056), (5.729, 2.573), (0.591, 0.461))),
+            ("Mask-RCNN", None, None, cells((0.853, 0.088), (5.127, 2.312), (0.505, 0.821))),
+            ("multi-stage", "multi_stage_f32", None, cells((0.850, 0.068), (5.815, 2.715), (0.575, 0.465))),
+            ("end-to-end", "end_to_end_f32", None, cells((0.837, 0.078), (5.991, 2.598), (0.608, 0.370))),
+            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", None, cells((0.884, 0.053), (4.916, 2.247), (0.415, 0.244))),
+            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", None, cells((0.875, 0.084), (5.583, 3.447), (0.543, 0.651))),
+        ],
+    },
+    4: {
+        "title": "ACDC per structure, ED and ES pooled (32 filters)",
+        "dataset": "acdc",
+        "folds": (0, 1, 2, 3, 4),
+        "scores": (("", *RESAMPLED), ("_native", *NATIVE)),
+        "columns": [(None, "", measure) for measure in MEASURES],
+        "rows": [
+            ("3D U-Net", "unet3d_f32", "LV", cells((0.889, 0.128), (3.943, 2.69), (0.568, 0.86))),
+            ("3D U-Net", "unet3d_f32", "RV", cells((0.781, 0.203), (11.751, 19.97), (3.780, 16.82))),
+            ("3D U-Net", "unet3d_f32", "Myo", cells((0.805, 0.113), (6.153, 3.55), (0.693, 1.08))),
+            ("3D V-Net", "vnet_f32", "LV", cells((0.908, 0.066), (3.683, 1.522), (0.424, 0.25))),
+            ("3D V-Net", "vnet_f32", "RV", cells((0.809, 0.121), (8.231, 4.25), (0.777, 0.70))),
+            ("3D V-Net", "vnet_f32", "Myo", cells((0.809, 0.079), (5.769, 2.43), (0.556, 0.31))),
+            ("3D DR-UNet", "dr_unet_f32", "LV", cells((0.904, 0.081), (3.588, 1.54), (0.439, 0.32))),
+            ("3D DR-UNet", "dr_unet_f32", "RV", cells((0.825, 0.109), (8.097, 3.78), (0.78, 0.69))),
+            ("3D DR-UNet", "dr_unet_f32", "Myo", cells((0.814, 0.098), (5.501, 2.64), (0.550, 0.42))),
+            ("multi-stage", "multi_stage_f32", "LV", cells((0.910, 0.090), (3.634, 2.39), (0.422, 0.47))),
+            ("multi-stage", "multi_stage_f32", "RV", cells((0.820, 0.107), (8.046, 5.79), (0.789, 1.21))),
+            ("multi-stage", "multi_stage_f32", "Myo", cells((0.821, 0.131), (5.766, 3.19), (0.513, 0.62))),
+            ("end-to-end", "end_to_end_f32", "LV", cells((0.901, 0.080), (3.799, 2.47), (0.474, 0.46))),
+            ("end-to-end", "end_to_end_f32", "RV", cells((0.811, 0.120), (8.166, 6.11), (0.776, 1.23))),
+            ("end-to-end", "end_to_end_f32", "Myo", cells((0.800, 0.201), (6.007, 4.19), (0.575, 0.71))),
+            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "LV", cells((0.928, 0.057), (3.054, 1.24), (0.313, 0.17))),
+            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "RV", cells((0.871, 0.075), (6.975, 3.44), (0.515, 0.41))),
+            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "Myo", cells((0.853, 0.06), (4.718, 2.32), (0.418, 0.19))),
+            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "LV", cells((0.920, 0.070), (3.623, 2.39), (0.397, 0.41))),
+            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "RV", cells((0.86, 0.097), (7.889, 5.59), (0.727, 1.11))),
+            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "Myo", cells((0.846, 0.108), (5.237, 3.09), (0.504, 0.60))),
+        ],
+    },
+}

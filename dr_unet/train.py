@@ -1,0 +1,339 @@
+"""Train one experiment of the paper, predict its held-out patients and score them.
+
+python -m dr_unet.train --dataset {lasc,acdc} --data-root DIR [--experiment NAME] [--fold K|all] [--preset quick]
+"""
+
+import shlex
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from dr_unet import figures, gcam
+from dr_unet import predict as prediction
+from dr_unet.gcam import share_inside
+from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
+from dr_unet.predict import LOCALISER, localiser_input, localiser_network, locate, network, prepare, prepare_labels
+from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
+from shared import cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared.errors import InputError
+from shared.files import fingerprint, read_csv, write_csv, write_json, written_whole
+from shared.pipeline import Batches
+from shared.postprocess import classes_of
+from shared.progress import Progress, duration
+
+LOSSES = {  # "as printed": the paper's formulas with their misprints
+    "bce_dice": lambda smoothing: BceDice(smoothing),
+    "bce_dice_as_printed": lambda smoothing: BceDice(smoothing, as_printed=True),
+    "multiclass_dice": lambda smoothing: MulticlassDice(smoothing),
+    "multiclass_dice_as_printed": lambda smoothing: MulticlassDice(smoothing, as_printed=True),
+}
+REGIONS = "regions.csv"
+
+
+def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0, seed=0, command="", localiser=None):
+    """Run one experiment in its folder below `workdir`, or go on with it, and return the folder.
+
+    Args:
+        recipe: a `Recipe`.
+        cases: all labelled cases of the data set; the recipe's rule splits them.
+        dataset, experiment, preset, fold: name the run folder.
+        seed: of weights and shuffling.
+        command: kept in the run's record.
+        localiser: run folder whose localiser is used instead of training one (multi-stage).
+
+    Raises:
+        InputError: data or a localiser that cannot be used, or a folder that holds another run.
+    """
+    started = time.monotonic()
+    loss = loss_of(recipe)
+    cases = [case for case in cases if case.label is not None]
+    split = splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
+    if localiser:
+        check_localiser(localiser, recipe, split)
+    digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
+    values = datasets.values_of(cases[0].structures, recipe.structures)
+    identity = {
+        "package": "dr_unet",
+        "experiment": experiment,
+        "preset": preset,
+        "dataset": dataset,
+        "fold": fold,
+        "seed": seed,
+        "recipe": vars(recipe),
+        "structures": {value: cases[0].structures[value] for value in values},
+        "split": vars(split),
+        "data": fingerprint(*digests.values()),
+        "backend": keras.backend.backend(),
+        "localiser": fingerprint(localiser / LOCALISER / training.BEST) if localiser else "",
+    }
+    folder = runs.folder_of(workdir, "dr_unet", experiment, preset, dataset, fold)
+    record = runs.open_run(folder, identity, command)
+    if runs.is_done(folder):
+        print(f"done: {folder / 'summary.md'}")
+        return folder
+
+    sides = {side: split.of(cases, side) for side in ("train", "validation", "test")}
+    print(f"{experiment} ({preset}) on {dataset}, fold {fold}: " + ", ".join(f"{len(c)} {s}" for s, c in sides.items())
+          + f" volumes; run folder {folder}", flush=True)  # fmt: skip
+    stages = Stages(recipe, sides, digests, Path(workdir) / "cache", folder, record, seed)
+    regions = localise(stages, localiser) if recipe.method == "multi_stage" else None
+    result = stages.fit("segmenter", network, folder, loss, recipe.batch_size, recipe.epochs, segmenter_view(recipe, regions))
+
+    segmenter = prediction.load(folder)
+    headline = [
+        f"# {experiment} ({preset}) on {dataset}, fold {fold}",
+        "",
+        f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {result['steps']}.",
+    ]
+    if regions:
+        headline += ["", share_line(folder, "test")]
+
+    def resampled(scan, case):
+        labels = prepare_labels(datasets.load_labels(case, recipe.structures), recipe)
+        values = np.array([0, *segmenter.structures])
+        predicted = prediction.predict_resampled(segmenter, scan)
+        return predicted.with_array(values[predicted.array]), labels.with_array(values[labels.array])
+
+    held_out.evaluate(folder, sides["test"], lambda scan: prediction.predict(segmenter, scan), record, headline, resampled)
+    figures.draw(folder, segmenter, sides["test"])
+    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
+    return folder
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the networks of one run have in common."""
+
+    recipe: Recipe
+    sides: dict[str, list]  # cases that train, validate and test
+    digests: dict[str, str]  # case name -> fingerprint of its files
+    cache: Path
+    folder: Path
+    record: dict
+    seed: int
+
+    def fit(self, stage, build, folder, loss, batch_size, epochs, view):
+        """Train one network: validate every epoch, keep the best, stop when it no longer improves (paper 4.2).
+
+        Args:
+            stage: its name in the record.
+            build: `build(recipe) -> keras.Model`.
+            folder: receives weights, checkpoint and history.
+            loss: of Keras.
+            batch_size, epochs: of this network.
+            view: what the network sees, as of `store`.
+        """
+        recipe = self.recipe
+        started = time.monotonic()
+        training_paths, validation_paths = (self.store(side, view) for side in ("train", "validation"))
+        self.took(f"prepare for {stage}", time.monotonic() - started)
+        training.seed_everything(self.seed)
+        with training.precision(recipe.precision) as precision:
+            model = build(recipe)
+        batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size)
+        validation = sampling.Volumes(validation_paths, self.seed)
+        steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
+        extent = " x ".join(map(str, model.input.shape[1:-1]))
+        print(f"{stage}: {model.name}, {model.count_params():,} parameters, {precision}, {extent} voxels; "
+              f"at most {epochs} epochs of {len(batches)} steps of {batch_size}", flush=True)  # fmt: skip
+        schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
+        result = training.fit(
+            model,
+            batches,
+            steps=steps,
+            loss=loss,
+            optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
+            validate=lambda model: validate(model, validation, loss, outputs),
+            validate_every=len(batches),
+            monitor="val_dice",
+            patience=recipe.patience,
+            folder=folder,
+        )
+        self.took(f"train {stage}", result.pop("seconds"))
+        self.record.setdefault("result", {})[stage] = {**result, "precision": precision}
+        write_json(self.folder / "run.json", self.record)
+        return result
+
+    def store(self, side, view):
+        """Paths of the prepared cases of a side.
+
+        Args:
+            side: "train" or "validation".
+            view: (key, look): `look(case, image, labels)` is what the network sees of a case on the working grid, and `key(case)`
+                says what decides it beside the recipe.
+        """
+        key, look = view
+        code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
+        geometry = {name: value for name, value in vars(self.recipe).items() if name in GEOMETRY}
+
+        def make(case):
+            image, labels = look(case, *prepared_pair(case, self.recipe))
+            return image.array, labels.array
+
+        cases = self.sides[side]
+        keys = [fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), *code) for case in cases]
+        return list(sampling.store_all(self.cache, cases, keys, make).values())
+
+    def took(self, what, seconds):
+        self.record["seconds"].setdefault(what, round(seconds, 1))
+
+
+GEOMETRY = ("structures", "clahe_clip", "clahe_tiles", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
+            "localiser_shape", "crop_shape")  # fmt: skip
+
+
+def prepared_pair(case, recipe):
+    """Image and labels of a case on the working grid."""
+    image, labels = datasets.load_pair(case, recipe.structures)
+    return prepare(image, recipe), prepare_labels(labels, recipe)
+
+
+def localise(stages, given):
+    """Train the localiser, or take over that of the run `given`; find the region of every case, into regions.csv.
+
+    Returns:
+        Case name -> `gcam.Region`.
+    """
+    recipe, folder = stages.recipe, stages.folder
+    weights = folder / LOCALISER / training.BEST
+    if given:
+        with written_whole(weights) as temporary:
+            shutil.copyfile(given / LOCALISER / training.BEST, temporary)
+    else:
+        loss = LOSSES[recipe.localiser_loss](recipe.smoothing)
+        stages.fit(LOCALISER, localiser_network, folder / LOCALISER, loss, recipe.localiser_batch_size, recipe.localiser_epochs,
+                   localiser_view(recipe))  # fmt: skip
+    if not (folder / REGIONS).exists():
+        with training.precision(recipe.precision):
+            localiser = localiser_network(recipe)
+        training.load_weights(localiser, weights)
+        cases = [(side, case) for side, cases in stages.sides.items() for case in cases]
+        rows = [region_row(localiser, side, case, recipe) for side, case in Progress("locating", len(cases)).over(cases)]
+        write_csv(folder / REGIONS, rows)
+    return {
+        row["case"]: gcam.Region(tuple(int(row[f"start_{axis}"]) for axis in "xyz"), recipe.crop_shape, bool(row["found"]))
+        for row in read_csv(folder / REGIONS)
+    }
+
+
+def region_row(localiser, side, case, recipe):
+    """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
+    image, labels = prepared_pair(case, recipe)
+    box = locate(localiser, image, recipe)[1]
+    starts = {f"start_{axis}": start for axis, start in zip("xyz", box.starts, strict=True)}
+    return {
+        "case": case.name,
+        "side": side,
+        "found": int(box.found),
+        **starts,
+        "share_inside": share_inside(labels.array > 0, box),
+    }
+
+
+def share_line(folder, side):
+    """What regions.csv says of the cases of one side, in a sentence."""
+    rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
+    shares = np.array([row["share_inside"] for row in rows])
+    lost = ", ".join(f"{row['case']} {row['share_inside']:.4f}" for row in rows if row["share_inside"] < 0.995)
+    return (f"Share of the foreground inside the region of interest, {len(rows)} {side} volumes: mean {np.nanmean(shares):.4f}, "
+            f"least {np.nanmin(shares):.4f}; below 0.995: {lost or 'none'}.")  # fmt: skip
+
+
+def localiser_view(recipe):
+    """The localiser sees the whole scan at low resolution, and any structure as foreground."""
+
+    def look(case, image, labels):
+        foreground = labels.with_array((labels.array > 0).astype(np.uint8))
+        return localiser_input(image, recipe), localiser_input(foreground, recipe, preprocess.shrink_labels)
+
+    return lambda case: "localiser", look
+
+
+def segmenter_view(recipe, regions):
+    """The segmenter sees the region of interest at full resolution, or without regions the whole working grid."""
+
+    def look(case, image, labels):
+        if regions:
+            box = regions[case.name]
+            return tuple(preprocess.window(part, box.starts, box.shape) for part in (image, labels))
+        return preprocess.shrink(image, recipe.input_factors), preprocess.shrink_labels(labels, recipe.input_factors)
+
+    return lambda case: regions[case.name].starts if regions else "whole", look
+
+
+def check_localiser(run, recipe, split):
+    """Raise InputError unless the localiser of `run` fits the recipe and has not seen the split's held-out patients."""
+    theirs = vars(runs.load_recipe(run, Recipe)[0])
+    if recipe.method != "multi_stage" or theirs["method"] != "multi_stage":
+        raise InputError(f"--localiser {run}: both experiments must be multi-stage, found {theirs['method']} and {recipe.method}")
+    for field in (*GEOMETRY, "localiser_width", "keep_z", "projection", "bottleneck_norm"):
+        ours = vars(recipe)[field]
+        if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
+            raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")
+    seen = set(runs.read_record(run)["split"]["train"]) & {*split.test, *split.validation}
+    if seen:
+        raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")
+
+
+def loss_of(recipe):
+    """The Keras loss that the recipe names.
+
+    Raises:
+        InputError: no loss of that name.
+    """
+    for name in (recipe.loss, recipe.localiser_loss):
+        if name not in LOSSES:
+            raise InputError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}")
+    loss = LOSSES[recipe.loss](recipe.smoothing)
+    if recipe.method != "end_to_end":
+        return loss
+    return EndToEnd(loss, LOSSES[recipe.localiser_loss](recipe.smoothing), recipe.localiser_weight)
+
+
+def validate(model, examples, loss, outputs):
+    """Mean loss, and mean foreground Dice over volumes of the network's grid, batch norm in inference mode.
+
+    Args:
+        outputs: how many of the logits are the segmentation's.
+    """
+    losses, scores = [], []
+    for position in range(len(examples)):
+        image, labels = examples.one(position)
+        logits = inference.logits(model, image[None], 1)
+        losses.append(float(loss(labels[None], logits)))
+        scores.append(foreground_dice(labels, logits[0, ..., :outputs]))
+    return {"val_loss": float(np.mean(losses)), "val_dice": float(np.mean(scores))}
+
+
+def foreground_dice(labels, logits):
+    """Mean Dice over the structures of one volume: labels (x, y, z), logits (x, y, z, outputs)."""
+    predicted = classes_of(inference.activated(logits))
+    return np.mean([metrics.dice(predicted == value, labels == value) for value in range(1, max(logits.shape[-1], 2))])
+
+
+def main(arguments=None):
+    parser = cli.Parser(prog="python -m dr_unet.train", description=__doc__.splitlines()[0])
+    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
+    parser.add_argument("--localiser", type=Path, metavar="RUN", help="use the localiser of this run instead of training one")
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        experiment = cli.experiment_of(options, DEFAULT)
+        recipe = cli.override(PRESETS[options.preset](RECIPES[experiment]), options.set)
+        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
+        command = shlex.join(["python", "-m", "dr_unet.train", *(sys.argv[1:] if arguments is None else arguments)])
+        folders = [
+            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=experiment, preset=options.preset,
+                  fold=fold, seed=options.seed, command=command, localiser=options.localiser)
+            for fold in cli.folds(options.fold, recipe.folds)
+        ]  # fmt: skip
+        if options.fold == "all":
+            held_out.pool(folders, folders[0].parent)
+
+
+if __name__ == "__main__":
+    main()

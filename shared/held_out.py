@@ -1,0 +1,110 @@
+"""Predict, score and picture the held-out cases of a run, and pool folds."""
+
+import time
+
+from shared import evaluation, plots, report, statistics, volume
+from shared.datasets import load_image
+from shared.files import read_csv, write_csv, write_json, write_text
+from shared.progress import Progress, duration
+from shared.training import HISTORY
+
+CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
+
+
+def evaluate(folder, cases, predict, record, headline, resampled=None):
+    """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
+
+    Args:
+        folder: the run's.
+        cases: labelled test cases.
+        predict: `predict(scan Volume) -> label map Volume`, values as on disk.
+        record: of `open_run`; its durations receive "evaluate".
+        headline: first lines of summary.md.
+        resampled: `resampled(scan Volume, case) -> (predicted Volume, reference Volume)` on the grid that the paper scores on,
+            where that is another than the scan's; scored into cases_resampled.csv and a second table.
+    """
+    start = time.monotonic()
+    structures = {int(value): name for value, name in record["structures"].items()}
+    rows, rows_resampled = [], []
+    for case in Progress("predicting and scoring", len(cases)).over(cases):
+        scan = load_image(case)
+        predicted = predict(scan)
+        volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
+        about = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
+        rows += evaluation.score(predicted, volume.read_labels(case.label), structures, about)
+        if resampled:
+            rows_resampled += evaluation.score(*resampled(scan, case), structures, about)
+    write_scores(folder, rows, rows_resampled)
+    draw(folder, cases, rows, structures)
+    record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
+    write_json(folder / "run.json", record)
+    took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
+    facts = [
+        f"- command: `{record['command']}`",
+        f"- commit {record['commit']}; {record['hardware']}; {took}",
+        f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
+    ]
+    write_summary(folder, [*headline, "", *facts], rows, rows_resampled)
+    for picture in sorted((folder / "figures").glob("*.png")):
+        print(f"picture: {picture}")
+
+
+def write_scores(folder, rows, rows_resampled):
+    """cases.csv and, where there are such rows, cases_resampled.csv."""
+    write_csv(folder / CASES, rows)
+    if rows_resampled:
+        write_csv(folder / RESAMPLED, rows_resampled)
+
+
+def write_summary(folder, headline, rows, rows_resampled):
+    """Write summary.md: the headline, the table of `rows`, where there are such rows that on the paper's grid, and the rule."""
+    table = report.summarise(rows)
+    second = ["On the paper's grid:", "", *report.summarise(rows_resampled), ""] if rows_resampled else []
+    write_text(folder / "summary.md", "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
+    print("\n".join(["", *table, "", *second]))
+
+
+def pool(folders, target):
+    """Put the scores of every fold under each other: `target`/cases.csv (and cases_resampled.csv, where all folds have it) with
+    a first column `fold`, and summary.md, where mean and std are over all volumes of all folds.
+
+    Args:
+        folders: run folders, called fold0, fold1, ...
+        target: the folder that receives the files.
+    """
+    rows = stacked(folders, CASES)
+    rows_resampled = stacked(folders, RESAMPLED) if all((folder / RESAMPLED).is_file() for folder in folders) else []
+    write_scores(target, rows, rows_resampled)
+    names = ", ".join(folder.name for folder in folders)
+    headline = [f"# {target.parent.name} on {target.name}, {len(folders)} folds", "",
+                f"Pooled from {names}: n counts every volume of every fold."]  # fmt: skip
+    write_summary(target, headline, rows, rows_resampled)
+    print(f"pooled {len(folders)} folds: {target / 'summary.md'}")
+
+
+def stacked(folders, name):
+    """The rows of the CSV file `name` of all `folders`, each with its fold."""
+    return [{"fold": folder.name.removeprefix("fold"), **row} for folder in folders for row in read_csv(folder / name)]
+
+
+def draw(folder, cases, rows, structures):
+    """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
+    dice = report.dice_by_case(rows)
+    ranked = sorted(cases, key=lambda case: dice[case.name])
+    panels = []
+    for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
+        image, reference = load_image(case), volume.read_labels(case.label)
+        predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
+        panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
+        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
+    plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
+    history = read_csv(folder / HISTORY)
+    losses = [column for column in ("loss", "val_loss") if column in history[0]]
+    plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
+    functions = []
+    for cavity in ("LV", "RV"):
+        ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])
+        if len(ours) > 1:
+            functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))
+    if functions:
+        plots.bland_altman(folder / "figures" / "ejection_fraction.png", functions)

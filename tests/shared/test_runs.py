@@ -1,0 +1,183 @@
+"""Run folders: what training commands ask for, how a run is scored, and how its folds are pooled."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared import cli, held_out, runs, volume
+from shared.datasets import Case
+from shared.errors import InputError
+from shared.files import read_csv, write_csv
+
+ROOT = Path(__file__).parents[2]
+RECIPES, PRESETS = ("small", "large", "other"), ("paper", "quick")
+
+
+def test_reading_runs_loads_no_pictures():
+    code = "import sys; from shared import runs; print([name for name in ('matplotlib', 'keras') if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert ended.stdout == "[]\n"
+
+
+# Arguments ------------------------------------------------------------------------------------------------------------------
+
+
+def parse(*arguments, default="small"):
+    parser = cli.Parser(prog="train")
+    cli.add_run(parser, RECIPES, default, PRESETS)
+    return parser.parse_args(["--dataset", "acdc", *arguments])
+
+
+@pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("-1", [-1]), ("all", [0, 1, 2, 3])])
+def test_folds(text, folds):
+    assert cli.folds(parse("--fold", text).fold, 4) == folds
+    assert cli.folds(parse().fold, 4) == [0]
+
+
+@pytest.mark.parametrize("text", ["x", "1.5", "", "ALL", "0,1"])
+def test_a_fold_that_is_none(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse("--fold", text)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and f"expected a whole number or all, found {text!r}" in error and len(error.splitlines()) == 1
+
+
+def test_the_experiment_that_was_not_named(capsys):
+    assert cli.experiment_of(parse(), "small") == "small"
+    assert cli.experiment_of(parse("--experiment", "large"), "small") == "large"
+    for by_dataset, expected in (({"lasc": "small", "acdc": "large"}, "large"), ({"lasc": "other", "phantom": "small"}, "other")):
+        options = parse(default=by_dataset)
+        assert options.experiment is None and cli.experiment_of(options, by_dataset) == expected
+        assert cli.experiment_of(parse("--experiment", "small", default=by_dataset), by_dataset) == "small"
+    for default, shown in (("small", "small"), ({"lasc": "small", "acdc": "large"}, "small for lasc, large for acdc")):
+        with pytest.raises(SystemExit):
+            parse("--help", default=default)
+        assert f"(default: {shown})" in " ".join(capsys.readouterr().out.split())
+
+
+# Records --------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Recipe:
+    width: int
+    shape: tuple[int, ...]
+
+
+def test_a_recipe_comes_back_from_its_run(tmp_path):
+    runs.open_run(tmp_path, {"recipe": vars(Recipe(3, (8, 9))), "structures": {600: "RV", 205: "Myo"}}, "train")
+    assert runs.load_recipe(tmp_path, Recipe) == (Recipe(3, (8, 9)), {600: "RV", 205: "Myo"})
+
+
+@pytest.mark.parametrize("record", [
+    None, "{", "[]", "3", "{}", {"recipe": {"width": 3}, "structures": {}}, {"recipe": [], "structures": {}},
+    {"recipe": {"width": 3, "shape": [1], "depth": 2}, "structures": {}}, {"recipe": {"width": 3, "shape": [1]}},
+    {"recipe": {"width": 3, "shape": [1]}, "structures": {"one": "LV"}},
+    {"recipe": {"width": 3, "shape": [1]}, "structures": ["LV"]},
+])  # fmt: skip
+def test_a_record_of_something_else(tmp_path, record):
+    if record is not None:
+        (tmp_path / "run.json").write_text(record if isinstance(record, str) else json.dumps(record))
+    with pytest.raises(InputError, match="run.json: not a run of this package") as raised:
+        runs.load_recipe(tmp_path, Recipe)
+    assert "\n" not in str(raised.value)
+
+
+# Held-out cases -------------------------------------------------------------------------------------------------------------
+
+
+def square(*columns):
+    """(4, 4, 2) labels: the given columns are 1."""
+    array = np.zeros((4, 4, 2), np.uint8)
+    array[list(columns)] = 1
+    return volume.from_array(array, (2.0, 2.0, 5.0))
+
+
+@pytest.fixture
+def cases(tmp_path):
+    found = []
+    for name in ("a", "b"):
+        image, label = tmp_path / f"{name}.nii", tmp_path / f"{name}_gt.nii"
+        volume.write(square(1).with_array(np.arange(32, dtype=np.int16).reshape(4, 4, 2)), image)
+        volume.write(square(1), label)
+        found.append(Case(patient=name, phase="", image=image, label=label, group="", structures={1: "LA"}))
+    return found
+
+
+def evaluate(folder, cases, history="val_loss", **options):
+    history = {"step": 1, "loss": 0.5, history: 0.5, "val_dice": 0.5}
+    write_csv(folder / "history.csv", [history, history])
+    record = {"command": "train", "commit": "c", "hardware": "h", "dataset": "acdc", "data": "d" * 20, "structures": {"1": "LA"},
+              "seconds": {"train": 3.0}}  # fmt: skip
+    held_out.evaluate(folder, cases, lambda scan: square(1, 2), record, ["# headline"], **options)
+    return (folder / "summary.md").read_text()
+
+
+def test_scores_on_the_scans_grid_alone(tmp_path, cases):
+    summary = evaluate(tmp_path / "run", cases)
+    assert "paper's grid" not in summary and summary.count("| LA | all |") == 1
+    assert not (tmp_path / "run/cases_resampled.csv").exists()
+    assert json.loads((tmp_path / "run/run.json").read_text())["seconds"].keys() == {"train", "evaluate"}
+
+
+def test_scores_on_the_papers_grid_too(tmp_path, cases, capsys):
+    asked = []
+
+    def resampled(scan, case):
+        asked.append((case.name, scan.array.max()))
+        return square(1), square(*((1,) if case.name == "a" else (1, 2, 3)))
+
+    summary = evaluate(tmp_path / "run", cases, resampled=resampled)
+    assert asked == [("a", 31), ("b", 31)]
+    native, other = (read_csv(tmp_path / "run" / name) for name in ("cases.csv", "cases_resampled.csv"))
+    assert [list(row) for row in other] == [list(row) for row in native]
+    assert [row["dice"] for row in native] == pytest.approx([2 / 3] * 2)  # 2 * 1 / (2 + 1)
+    assert [(row["case"], row["dice"]) for row in other] == [("a", 1), ("b", 0.5)]  # 2 * 1 / (1 + 3)
+    first, second = summary.split("On the paper's grid:")
+    assert "| LA | all | 2 | 0.667 (0.000) |" in first and "| LA | all | 2 | 0.750 (0.250) |" in second
+    assert "On the paper's grid:" in capsys.readouterr().out
+
+
+def test_a_history_without_validation_loss(tmp_path, cases):
+    evaluate(tmp_path / "run", cases, history="val_jaccard")
+    assert (tmp_path / "run/figures/learning_curve.png").stat().st_size > 0
+
+
+def rows(*dices, phase=""):
+    scores = {"jaccard": 0.5, "sensitivity": 0.5, "hausdorff_mm": 3.0, "assd_mm": 1.0, "volume_ml": 9.0, "reference_ml": 9.0}
+    return [
+        {"case": f"00{i}", "patient": f"00{i}", "phase": phase, "group": "", "structure": "LA", "dice": dice, **scores}
+        for i, dice in enumerate(dices)
+    ]
+
+
+def test_pooling_folds(tmp_path, capsys):
+    """Mean and std of 0.6, 0.7 and 1.0, 1.0, 0.7 are 0.8 and sqrt((0.04 + 0.01 + 0.04 + 0.04 + 0.01) / 5) = 0.167; the mean of
+    the folds' means would be 0.775."""
+    target = tmp_path / "large-quick" / "lasc"
+    folders = [target / "fold0", target / "fold3"]
+    for folder, dices in zip(folders, ((0.6, 0.7), (1.0, 1.0, 0.7)), strict=True):
+        write_csv(folder / "cases.csv", rows(*dices))
+    write_csv(folders[0] / "cases_resampled.csv", rows(0.2, 0.4))
+    held_out.pool(folders, target)
+    pooled = read_csv(target / "cases.csv")
+    assert list(pooled[0]) == ["fold", *rows(1)[0]]
+    assert [(row["fold"], row["case"], row["dice"]) for row in pooled] == [
+        (0, "000", 0.6), (0, "001", 0.7), (3, "000", 1.0), (3, "001", 1.0), (3, "002", 0.7),
+    ]  # fmt: skip
+    summary = (target / "summary.md").read_text()
+    assert summary.startswith("# large-quick on lasc, 2 folds\n") and "fold0, fold3" in summary
+    assert "| LA | all | 5 | 0.800 (0.167) |" in summary and "paper's grid" not in summary
+    assert capsys.readouterr().out.splitlines()[-1].endswith(str(target / "summary.md"))
+    assert not (target / "cases_resampled.csv").exists()  # one fold has none
+
+    write_csv(folders[1] / "cases_resampled.csv", rows(0.6))
+    held_out.pool(folders, target)
+    assert [(row["fold"], row["dice"]) for row in read_csv(target / "cases_resampled.csv")] == [(0, 0.2), (0, 0.4), (3, 0.6)]
+    native, resampled = (target / "summary.md").read_text().split("On the paper's grid:")
+    assert "0.800 (0.167)" in native and "| LA | all | 3 | 0.400 (0.163) |" in resampled  # sqrt((0.04 + 0 + 0.04) / 3)
