@@ -1,15 +1,20 @@
 """Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
-path by itself, one volume from file to file, and ten steps of the full recipe.
+path by itself, one volume from file to file, ten steps of the full recipe, and the 3D networks with their memory.
 
-    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe]
+    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe volumetric]
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam), MedPy's is `dc`, `hd` and `assd` as the authors called them.
 """
 
 import argparse
+import json
+import os
+import re
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -187,7 +192,50 @@ def recipe(cases, folder, rounds):
           f"peak memory {peak_gib:.1f} GiB\n", flush=True)  # fmt: skip
 
 
-PARTS = {"networks": networks, "metrics": metrics_, "data": data, "predict": predict, "recipe": recipe}
+def volumetric(cases, folder, rounds):
+    """DR-UNet: a training step of the paper's f=8 and f=32 segmenters against Keras' batch norm on TensorFlow's own choice of
+    kernels, and whole scans from file to file; each in a process of its own."""
+    plain = {} if re.search("avx512_vnni|avx512_bf16|avx_vnni|amx_", cpu_flags()) else {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    rounds = min(rounds, 3)
+    for experiment in ("multi_stage_f8", "multi_stage_keep_z_f32"):
+        ours = measured("step", experiment, rounds=rounds)
+        theirs = measured("step", experiment, "--plain", rounds=rounds, **plain)
+        ratio = ours["seconds"] / theirs["seconds"]
+        print(f"training step, {experiment}, {ours['input']}: {took(ours)}; plain Keras {took(theirs)}; {ratio:.2f}x", flush=True)
+    atrium = folder / "atrium.nrrd"
+    grey = np.random.default_rng(0).integers(0, 255, (640, 640, 88)).astype(np.uint8)
+    volume.write(volume.from_array(grey, spacing_mm=(0.625, 0.625, 0.625)), atrium)
+    for experiment, scan in (("multi_stage_f8", atrium), ("multi_stage_f16", atrium), ("multi_stage_keep_z_f32", cases[0].image)):
+        run = measured("predict", experiment, "--scan", str(scan), rounds=rounds)
+        print(f"predict {experiment}, {run['input']}, file to file: {took(run)}; of that the localiser with its map "
+              f"{run['localiser_seconds']:.2f} s (the paper: below 1 s on a Titan X)", flush=True)  # fmt: skip
+    print()
+
+
+def took(run):
+    return f"{run['seconds']:.2f} s, {run['peak_gib']:.1f} GiB"
+
+
+def measured(*arguments, rounds, **environment):
+    """The result of `benchmarks.volumetric` in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.volumetric", *arguments, "--rounds", str(rounds)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def cpu_flags():
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+
+
+PARTS = {
+    "networks": networks,
+    "metrics": metrics_,
+    "data": data,
+    "predict": predict,
+    "recipe": recipe,
+    "volumetric": volumetric,
+}
 
 
 def report(title, rivals, rounds):

@@ -93,9 +93,12 @@ def main(arguments=None):
         if not runs.is_done(options.run):
             raise InputError(f"{options.run}: not a finished run")
         segmenter = prediction.load(options.run)
-        found = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.run.parents[4]))
+        root = cli.data_root(options.dataset, options.data_root, options.run.resolve().parents[3])
         rows = read_csv(options.run / "cases.csv")
-        cases = [case for case in found if case.name in {row["case"] for row in rows}]
+        names = {row["case"] for row in rows}
+        cases = [case for case in datasets.find(options.dataset, root) if case.name in names]
+        if len(cases) < len(names):
+            raise InputError(f"{root}: {len(cases)} of the {len(names)} cases that the run was scored on; name its own data")
         draw(options.run, segmenter, cases)
         surfaces(options.run / "figures" / "surfaces.png", segmenter, ranked(cases, rows), options.run)
         for picture in sorted((options.run / "figures").glob("*.png")):

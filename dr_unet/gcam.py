@@ -117,7 +117,7 @@ def region(heat, grid, shape, threshold):
         normal = (heat.array - low) / (high - low)
         hot = np.where(largest_components((normal >= threshold).astype(np.uint8)) > 0, normal, 0)
         place = [np.sum(np.arange(n) * hot.sum(axis=tuple({0, 1, 2} - {a}))) / hot.sum() for a, n in enumerate(hot.shape)]
-        centre = (np.linalg.inv(grid.affine) @ heat.affine @ [*place, 1])[:3]
+        centre = np.round((np.linalg.inv(grid.affine) @ heat.affine @ [*place, 1])[:3], 6)  # rounding of the affines: 1e-12
     wanted = np.floor(centre - (np.array(shape) - 1) / 2 + 0.5).astype(int)
     inside = np.clip(wanted, 0, np.maximum(sizes - shape, 0))
     starts = np.where(sizes >= shape, inside, -((shape - sizes) // 2))

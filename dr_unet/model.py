@@ -174,7 +174,7 @@ def conv(x, name, filters, kernel=3, dilation=1):
 
 
 def norm(x):
-    return BatchNormalization(momentum=0.99, epsilon=1e-3)(x)
+    return BatchNormalization(epsilon=1e-3)(x)
 
 
 def relu(x):

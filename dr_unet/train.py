@@ -17,9 +17,10 @@ from dr_unet import figures, gcam
 from dr_unet import predict as prediction
 from dr_unet.gcam import share_inside
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
-from dr_unet.predict import LOCALISER, localiser_input, localiser_network, locate, network, prepare, prepare_labels
+from dr_unet.model import check_shape
+from dr_unet.predict import LOCALISER, input_shape, localiser_input, localiser_network, locate, network, prepare, prepare_labels
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import cli, datasets, held_out, inference, layers, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.files import fingerprint, read_csv, write_csv, write_json, written_whole
 from shared.pipeline import Batches
@@ -51,6 +52,7 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     """
     started = time.monotonic()
     loss = loss_of(recipe)
+    check_grids(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
     if localiser:
@@ -135,6 +137,7 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
+        layers.set_momentum(model, recipe.norm_momentum)
         batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size)
         validation = sampling.Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
@@ -236,12 +239,16 @@ def region_row(localiser, side, case, recipe):
 
 
 def share_line(folder, side):
-    """What regions.csv says of the cases of one side, in a sentence."""
+    """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
     rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
-    shares = np.array([row["share_inside"] for row in rows])
-    lost = ", ".join(f"{row['case']} {row['share_inside']:.4f}" for row in rows if row["share_inside"] < 0.995)
-    return (f"Share of the foreground inside the region of interest, {len(rows)} {side} volumes: mean {np.nanmean(shares):.4f}, "
-            f"least {np.nanmin(shares):.4f}; below 0.995: {lost or 'none'}.")  # fmt: skip
+    shares = {row["case"]: row["share_inside"] for row in rows if row["share_inside"] == row["share_inside"] != ""}
+    if not shares:
+        return f"No foreground in any of the {len(rows)} {side} volumes."
+    count = f"{len(shares)} of {len(rows)}" if len(shares) < len(rows) else len(rows)
+    lost = ", ".join(f"{case} {share:.4f}" for case, share in shares.items() if share < 0.995)
+    mean, least = np.mean(list(shares.values())), min(shares.values())
+    return (f"Share of the foreground inside the region of interest, {count} {side} volumes: mean {mean:.4f}, "
+            f"least {least:.4f}; below 0.995: {lost or 'none'}.")  # fmt: skip
 
 
 def localiser_view(recipe):
@@ -278,6 +285,21 @@ def check_localiser(run, recipe, split):
     seen = set(runs.read_record(run)["split"]["train"]) & {*split.test, *split.validation}
     if seen:
         raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")
+
+
+def check_grids(recipe):
+    """Raise InputError unless the working grid divides by its factors, and what the networks see by their poolings."""
+    for field in ("spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"):
+        numbers = vars(recipe)[field]
+        if len(numbers) != 3 or min(numbers) <= 0:
+            raise InputError(f"{field} {numbers}: expected three numbers above 0")
+    field = "localiser_factors" if recipe.method == "multi_stage" else "input_factors"
+    factors = vars(recipe)[field]
+    if any(n % factor for n, factor in zip(recipe.image_shape, factors, strict=True)):
+        raise InputError(f"image_shape {recipe.image_shape}: expected a multiple of {field} {factors}")
+    if recipe.method == "multi_stage":
+        check_shape("the localiser", recipe.localiser_shape, recipe.keep_z)
+    check_shape(recipe.network, recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe), recipe.keep_z)
 
 
 def loss_of(recipe):

@@ -59,3 +59,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self):
         return {**super().get_config(), "unbiased": self.unbiased}
+
+
+def set_momentum(model, momentum):
+    """Let the moving averages of every batch normalisation in `model` keep `momentum` of themselves at each training step."""
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            set_momentum(layer, momentum)
+        elif isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = momentum

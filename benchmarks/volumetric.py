@@ -1,0 +1,79 @@
+"""One measurement of the 3D networks in a process of its own, so that its peak memory is its own; prints one line of JSON.
+
+    python -m benchmarks.volumetric {step,predict} EXPERIMENT [--plain] [--rounds 3] [--scan FILE]
+
+`step`: one training step of the paper's recipe on random voxels. `predict`: one scan from file to file with untrained weights,
+and of that the localiser. `--plain`: Keras' own batch normalisation.
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import dr_unet.model
+from dr_unet import predict as prediction
+from dr_unet import train as training_command
+from dr_unet.recipe import RECIPES
+from shared import training, volume
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.volumetric", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("step", "predict"))
+    parser.add_argument("experiment", choices=RECIPES)
+    parser.add_argument("--plain", action="store_true")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--scan", type=Path)
+    options = parser.parse_args()
+    if options.plain:
+        dr_unet.model.BatchNormalization = keras.layers.BatchNormalization
+    recipe = RECIPES[options.experiment]
+    with training.precision(recipe.precision):
+        model = prediction.network(recipe)
+        localiser = prediction.localiser_network(recipe) if recipe.method == "multi_stage" else None
+    if options.what == "step":
+        result = step(recipe, model, options.rounds)
+    else:
+        result = predict(prediction.Segmenter(model, localiser, recipe, {1: "LA"}), options.scan, options.rounds)
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({**result, "peak_gib": round(peak_gib, 2)}))
+
+
+def step(recipe, model, rounds):
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(recipe.batch_size, *model.input.shape[1:])).astype(np.float32)
+    labels = rng.integers(0, len(recipe.structures) + 1, images.shape[:-1]).astype(np.uint8)
+    model.compile(keras.optimizers.Adam(recipe.learning_rate), training_command.loss_of(recipe), jit_compile=False)
+    return {"seconds": median(lambda: model.train_on_batch(images, labels), rounds), "input": list(images.shape)}
+
+
+def predict(segmenter, path, rounds):
+    scan = volume.read(path)
+    prepared = prediction.prepare(scan, segmenter.recipe)
+    located = median(lambda: prediction.locate(segmenter.localiser, prepared, segmenter.recipe), rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        whole = median(
+            lambda: volume.write(prediction.predict(segmenter, volume.read(path)), Path(folder) / "seg.nii.gz"), rounds
+        )
+    return {"seconds": whole, "localiser_seconds": located, "input": list(scan.array.shape)}
+
+
+def median(run, rounds):
+    """Median seconds of `rounds` runs after one that does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        run()
+        times.append(time.perf_counter() - start)
+    return round(statistics.median(times[1:]), 3)
+
+
+if __name__ == "__main__":
+    main()
