@@ -27,7 +27,8 @@ def activation_map(model, image, output, layer=FEATURES, score="logits"):
     """GCAM of one output of a network.
 
     Args:
-        model: from images (B, x, y, z, channels) to logits (B, x, y, z, outputs).
+        model: from images (B, x, y, z, channels) to logits (B, x, y, z, outputs); of an end-to-end network one of its two,
+            `model.get_layer("localiser")` or `model.get_layer("segmenter")`, whose image is the output of its layer "join".
         image: (x, y, z, channels) float32.
         output: index of the class among the outputs; 0 is the foreground of a binary network.
         layer: name of the layer whose output is x.
@@ -39,10 +40,12 @@ def activation_map(model, image, output, layer=FEATURES, score="logits"):
     Raises:
         InputError: no such layer, output or score.
     """
-    if not 0 <= output < model.output.shape[-1]:
-        raise InputError(f"class {output} asked of the network {model.name}, which has {model.output.shape[-1]} outputs")
-    if layer not in [known.name for known in model.layers]:
-        raise InputError(f"the network {model.name} has no layer {layer!r}")
+    outputs = model.output.shape[-1]
+    if not 0 <= output < outputs:
+        raise InputError(f"unknown class {output} of the network {model.name}: expected 0 to {outputs - 1}")
+    names = [known.name for known in model.layers[1:-1] if not isinstance(known, keras.Model)]
+    if layer not in names:
+        raise InputError(f"unknown layer {layer!r} of the network {model.name}: expected one of {', '.join(names)}")
     if score not in SCORES:
         raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
     at = model.get_layer(layer).output

@@ -134,6 +134,7 @@ class Stages:
         started = time.monotonic()
         training_paths, validation_paths = (self.store(side, view) for side in ("train", "validation"))
         self.took(f"prepare for {stage}", time.monotonic() - started)
+        keras.utils.clear_session(free_memory=False)  # weights files name every layer, and unnamed ones are counted
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
@@ -241,7 +242,7 @@ def region_row(localiser, side, case, recipe):
 def share_line(folder, side):
     """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
     rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
-    shares = {row["case"]: row["share_inside"] for row in rows if row["share_inside"] == row["share_inside"] != ""}
+    shares = {row["case"]: row["share_inside"] for row in rows if not np.isnan(row["share_inside"])}
     if not shares:
         return f"No foreground in any of the {len(rows)} {side} volumes."
     count = f"{len(shares)} of {len(rows)}" if len(shares) < len(rows) else len(rows)

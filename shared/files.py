@@ -52,7 +52,7 @@ def write_csv(path, rows):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dictionaries: names stay text, other numbers become floats, empty cells among them NaN."""
+    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, NaN where a cell is empty."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for column in set(rows[0] if rows else ()) - NAMES:
@@ -60,9 +60,8 @@ def read_csv(path):
             numbers = [float(row[column] or "nan") for row in rows]
         except ValueError:
             continue
-        if any(row[column] for row in rows):
-            for row, number in zip(rows, numbers, strict=True):
-                row[column] = number
+        for row, number in zip(rows, numbers, strict=True):
+            row[column] = number
     return rows
 
 

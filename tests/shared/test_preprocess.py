@@ -2,6 +2,7 @@
 
 import itertools
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from shared import postprocess, preprocess
+from shared import inference, postprocess, preprocess
 from shared.errors import InputError
 from shared.volume import Volume, from_array
 from tests.geometry import rotation
@@ -81,6 +82,122 @@ def test_zscore_keeps_its_precision_far_from_zero():
 def test_constant_image_is_refused(value, dtype):
     with pytest.raises(InputError, match="constant image"):
         preprocess.zscore(from_array(np.full((7, 5, 3), value, dtype)))
+
+
+# Contrast -------------------------------------------------------------------------------------------------------------------
+
+
+def test_clahe_is_that_of_opencv_on_each_slice_from_0_to_255():
+    """Grey levels 100 to 610 in steps of 2: level 100 + 2 n becomes n."""
+    levels = np.random.default_rng(0).normal(128, 15, (80, 48, 3)).round().astype(int)  # 240 pixels a tile, peaked
+    levels[0, 0], levels[0, 1] = 0, 255
+    levels[..., 1] = levels[..., 1] // 5 * 5
+    scan = placed((100 + 2 * levels).astype(np.int16), (1.5, 1.5, 8))
+    found = preprocess.clahe(scan, 2.0, 4)
+    assert found.array.dtype == np.uint8 and found.spacing_mm == scan.spacing_mm and found.affine is scan.affine
+    for z in range(3):
+        expected = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(4, 4)).apply(np.ascontiguousarray(levels[..., z], np.uint8))
+        np.testing.assert_array_equal(found.array[..., z], expected)
+    assert (found.array != levels).mean() > 0.5
+    for clip, tiles in ((8.0, 4), (2.0, 2)):
+        assert (preprocess.clahe(scan, clip, tiles).array != found.array).any()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.float32, np.float64])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_clahe_does_not_depend_on_the_type(dtype, order):
+    array = np.random.default_rng(1).integers(0, 200, (23, 17, 2))
+    array[..., 1] //= 3
+    found = preprocess.clahe(from_array(np.array(array, dtype, order=order)), 2.0, 8).array
+    np.testing.assert_array_equal(found, preprocess.clahe(from_array(array.astype(np.float64)), 2.0, 8).array)
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(4, 0), (0.25, -17), (1, 3000), (137, 12), (1e-3, 1)])
+def test_clahe_does_not_depend_on_the_unit(scale, shift):
+    grey = np.random.default_rng(2).normal(size=(32, 16, 2))
+    before, after = (preprocess.clahe(from_array(array), 2.0, 8).array for array in (grey, scale * grey + shift))
+    np.testing.assert_array_equal(after, before)
+
+
+def test_clahe_of_a_whole_range_does_not_overflow():
+    """-32768 to 32767 wraps around in 16 bit."""
+    grey = np.linspace(-32768, 32767, 32 * 32).round().astype(np.int16).reshape(32, 32, 1)
+    found = preprocess.clahe(from_array(grey), 2.0, 1).array[..., 0]
+    assert (np.diff(found.ravel().astype(int)) >= 0).all() and found[-1, -1] > 200
+
+
+def test_clahe_of_a_constant_slice_is_0():
+    array = noise((16, 16, 3))
+    array[..., 1] = 1234.5
+    found = preprocess.clahe(from_array(array), 2.0, 8).array
+    assert not found[..., 1].any() and found[..., 0].any() and found[..., 2].any()
+
+
+def test_clahe_does_not_mix_slices():
+    array = noise((16, 24, 3))
+    together = preprocess.clahe(from_array(array), 2.0, 8).array
+    array[..., 1] *= 50
+    array[3, 3, 1] = 1e5
+    after = preprocess.clahe(from_array(array), 2.0, 8).array
+    np.testing.assert_array_equal(after[..., [0, 2]], together[..., [0, 2]])
+    np.testing.assert_array_equal(preprocess.clahe(from_array(array[..., :1]), 2.0, 8).array[..., 0], together[..., 0])
+
+
+# Order of the axes ----------------------------------------------------------------------------------------------------------
+
+EVERY_ORDER = [*itertools.permutations(range(3))]
+
+
+def inverse(axes):
+    return tuple(axes.index(axis) for axis in range(3))
+
+
+def test_isotropic_scan_along_the_scanner_stays_as_it_is():
+    """As the challenge stores its scans: x and y against RAS, 0.625 mm along every axis."""
+    scan = placed(noise((5, 6, 4)), (0.625,) * 3, np.diag([-1.0, -1, 1]))
+    assert preprocess.slices_last(scan) == (0, 1, 2)
+    assert preprocess.slices_last(from_array(noise((5, 6, 4)))) == (0, 1, 2)
+
+
+@pytest.mark.parametrize("axes", EVERY_ORDER)
+@pytest.mark.parametrize("turn", [(0, 0, 0), (20, -15, 25)])
+@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, -1)])
+def test_every_order_of_an_isotropic_scan_is_recovered(axes, turn, signs):
+    scan = placed(noise((5, 6, 4)), (0.7, 0.6, 0.65), rotation(*turn) * np.array(signs))
+    mixed = preprocess.transpose(scan, axes)
+    assert preprocess.slices_last(mixed) == inverse(axes)
+    back = preprocess.transpose(mixed, preprocess.slices_last(mixed))
+    np.testing.assert_array_equal(back.array, scan.array)
+    np.testing.assert_array_equal(back.affine, scan.affine)
+    assert back.spacing_mm == scan.spacing_mm
+
+
+@pytest.mark.parametrize("turn", [np.eye(3), rotation(90, 0, 0), rotation(0, 90, 0), rotation(30, 50, -70)])
+def test_slices_are_stacked_along_the_longest_voxels_however_the_scan_lies(turn):
+    for spacing_mm, expected in {(1.5, 1.6, 8.0): (0, 1, 2), (8.0, 1.5, 1.6): (1, 2, 0), (1.5, 8.0, 1.6): (0, 2, 1)}.items():
+        assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), spacing_mm, turn)) == expected
+
+
+def test_twice_as_long_makes_a_slice():
+    coronal = np.eye(3)[:, [0, 2, 1]]  # the third axis points front-back
+    assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), (1.0, 1.0, 2.0), coronal)) == (0, 1, 2)
+    assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), (1.0, 1.0, 1.9), coronal)) == (0, 2, 1)
+
+
+@pytest.mark.parametrize("axes", EVERY_ORDER)
+@pytest.mark.parametrize("channels", [(), (2,)])
+def test_transpose_keeps_every_voxel_where_it_is(axes, channels):
+    scan = placed(noise((5, 6, 4, *channels)), (1.2, 1.5, 9.0))
+    found = preprocess.transpose(scan, axes)
+    last = (3,) if channels else ()
+    np.testing.assert_array_equal(found.array, scan.array.transpose(*axes, *last))
+    np.testing.assert_allclose(positions_mm(found), positions_mm(scan).transpose(*axes, 3), atol=1e-9)
+    assert found.spacing_mm == tuple(np.array(scan.spacing_mm)[list(axes)])
+    np.testing.assert_allclose(np.linalg.norm(found.affine[:3, :3], axis=0), found.spacing_mm)
+    back = preprocess.transpose(found, inverse(axes))
+    np.testing.assert_array_equal(back.array, scan.array)
+    np.testing.assert_array_equal(back.affine, scan.affine)
+    assert back.spacing_mm == scan.spacing_mm
 
 
 # resample -------------------------------------------------------------------------------------------------------------------
@@ -241,6 +358,144 @@ def test_crop_or_pad_wants_three_numbers():
         preprocess.crop_or_pad(from_array(np.zeros((4, 4, 4))), (2, 2))
 
 
+@pytest.mark.parametrize("channels", [(), (2,)])
+@PROPERTY
+@given(
+    shape=st.tuples(*[st.integers(1, 5)] * 3),
+    starts=st.tuples(*[st.integers(-7, 7)] * 3),
+    extent=st.tuples(*[st.integers(1, 8)] * 3),
+)
+def test_window_holds_what_lies_there_and_zeros_outside(channels, shape, starts, extent):
+    array = noise((*shape, *channels))
+    scan = placed(array, (1.25, 1.5, 8.0))
+    found = preprocess.window(scan, starts, extent)
+    margin = 16  # zeros all around the scan
+    wide = np.pad(array, [(margin, margin)] * 3 + [(0, 0)] * len(channels))
+    expected = wide[tuple(slice(margin + s, margin + s + n) for s, n in zip(starts, extent, strict=True))]
+    np.testing.assert_array_equal(found.array, expected)
+    assert found.array.dtype == array.dtype and found.spacing_mm == scan.spacing_mm
+    first = scan.affine @ [*starts, 1]
+    np.testing.assert_allclose(found.affine[:3, 3], first[:3], atol=1e-9)
+    np.testing.assert_array_equal(found.affine[:3, :3], scan.affine[:3, :3])
+
+
+def test_window_by_hand():
+    scan = from_array(np.arange(1, 5, dtype=np.uint8).reshape(4, 1, 1))
+    for start, n, expected in [(-2, 4, [0, 0, 1, 2]), (-1, 6, [0, 1, 2, 3, 4, 0]), (1, 2, [2, 3]), (3, 3, [4, 0, 0]),
+                               (4, 2, [0, 0]), (9, 2, [0, 0]), (-2, 2, [0, 0]), (-9, 3, [0, 0, 0])]:  # fmt: skip
+        assert preprocess.window(scan, (start, 0, 0), (n, 1, 1)).array.ravel().tolist() == expected
+
+
+def test_window_comes_back_by_onto_grid():
+    scan = placed(noise((9, 8, 5)), (1.25, 1.5, 8.0))
+    for starts, extent in [((2, 1, 0), (4, 5, 5)), ((-3, 4, -1), (8, 8, 7)), ((20, 0, 0), (3, 8, 5))]:
+        inside = np.zeros(scan.array.shape, bool)
+        inside[tuple(slice(max(s, 0), max(s + n, 0)) for s, n in zip(starts, extent, strict=True))] = True
+        for order in (0, 1):
+            back = preprocess.onto_grid(preprocess.window(scan, starts, extent), scan, order)
+            np.testing.assert_array_equal(back.array, np.where(inside, scan.array, 0))
+
+
+# shrink ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_shrink_by_hand():
+    scan = placed(np.arange(24, dtype=np.int16).reshape(4, 2, 3), (1.0, 1.5, 8.0))
+    # voxel (x, y, z) is 6 x + 3 y + z: blocks of two in x and y
+    found = preprocess.shrink(scan, (2, 2, 1))
+    assert found.array.dtype == np.float32 and found.spacing_mm == (2.0, 3.0, 8.0)
+    np.testing.assert_array_equal(found.array, [[[4.5, 5.5, 6.5]], [[16.5, 17.5, 18.5]]])
+    np.testing.assert_array_equal(preprocess.shrink(scan, (1, 1, 3)).array[..., 0], [[1, 4], [7, 10], [13, 16], [19, 22]])
+    np.testing.assert_array_equal(preprocess.shrink(scan, (1, 1, 1)).array, scan.array)
+
+
+def test_shrink_of_bytes_does_not_overflow():
+    assert preprocess.shrink(from_array(np.full((4, 4, 4), 255, np.uint8)), (4, 4, 4)).array.item() == 255
+
+
+@pytest.mark.parametrize("factors", [(2, 2, 1), (4, 4, 2), (1, 3, 1), (1, 1, 1)])
+def test_shrunk_voxels_lie_at_the_centres_of_their_blocks(factors):
+    scan = placed(np.zeros((8, 12, 4)), (1.25, 1.5, 8.0))
+    steep = positions_mm(scan)
+    found = preprocess.shrink(scan, factors)
+    for axis in range(3):
+        means = preprocess.shrink(scan.with_array(steep[..., axis]), factors)
+        np.testing.assert_allclose(means.array, positions_mm(found)[..., axis], atol=1e-4)
+        np.testing.assert_array_equal(
+            means.affine, preprocess.shrink_labels(scan.with_array(np.zeros((8, 12, 4), int)), factors).affine
+        )
+    like = preprocess.resample(scan, np.multiply(scan.spacing_mm, factors), 1)
+    assert found.array.shape == like.array.shape and found.spacing_mm == pytest.approx(like.spacing_mm)
+    np.testing.assert_allclose(found.affine, like.affine)
+
+
+def test_shrink_by_two_is_linear_interpolation():
+    scan = placed(noise((8, 6, 4)), (1.25, 1.5, 8.0))
+    for factors in itertools.product((1, 2), repeat=3):
+        found = preprocess.shrink(scan, factors)
+        np.testing.assert_allclose(found.array, preprocess.onto_grid(scan, found, 1).array, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shrink", [preprocess.shrink, preprocess.shrink_labels])
+def test_shrink_refuses_what_does_not_divide(shrink):
+    with pytest.raises(ValueError, match="reshape"):
+        shrink(from_array(np.ones((5, 4, 4), np.uint8)), (2, 2, 1))
+
+
+def test_the_commonest_class_of_a_block_stays():
+    labels = np.array([[0, 0, 0, 2], [1, 1, 0, 1], [3, 3, 3, 1], [2, 2, 2, 0], [0, 1, 2, 2], [1, 0, 0, 3]], np.uint8)
+    found = preprocess.shrink_labels(from_array(labels.reshape(6, 4, 1)), (1, 4, 1))
+    assert found.array.dtype == np.uint8
+    assert found.array.ravel().tolist() == [0, 1, 3, 2, 2, 0]
+
+
+@PROPERTY
+@given(factors=st.tuples(*[st.integers(1, 3)] * 3), seed=st.integers(0, 99), dtype=st.sampled_from([np.uint8, np.int64]))
+def test_shrunk_labels_are_the_commonest_of_their_blocks(factors, seed, dtype):
+    coarse = (3, 2, 3)
+    shape = tuple(n * f for n, f in zip(coarse, factors, strict=True))
+    labels = np.random.default_rng(seed).choice([0, 0, 1, 3], shape).astype(dtype)
+    found = preprocess.shrink_labels(placed(labels, (1.5, 1.5, 8.0)), factors)
+    assert found.array.dtype == dtype and found.array.shape == coarse
+    for voxel in np.ndindex(*coarse):
+        block = labels[tuple(slice(v * f, (v + 1) * f) for v, f in zip(voxel, factors, strict=True))]
+        counts = np.bincount(block.ravel(), minlength=4)
+        assert counts[found.array[voxel]] == counts.max()
+
+
+@pytest.mark.parametrize("label", [1, 3])
+def test_ties_with_background_take_turns(label):
+    """Every block is half background, half structure."""
+    labels = np.zeros((8, 6, 4), np.uint8)
+    labels[::2] = label
+    found = preprocess.shrink_labels(from_array(labels), (2, 1, 1)).array
+    assert found.shape == (4, 6, 4) and np.count_nonzero(found == label) == np.count_nonzero(found == 0) == found.size // 2
+    for axis in range(3):
+        neighbours = np.moveaxis(found, axis, 0)
+        assert (neighbours[1:] != neighbours[:-1]).all()
+
+
+def test_taking_turns_does_not_touch_majorities():
+    labels = np.zeros((9, 6, 4), np.uint8)
+    labels[::3] = 1
+    assert not preprocess.shrink_labels(from_array(labels), (3, 1, 1)).array.any()
+    assert preprocess.shrink_labels(from_array(1 - labels), (3, 1, 1)).array.all()
+    np.testing.assert_array_equal(preprocess.shrink_labels(from_array(labels), (1, 1, 1)).array, labels)
+
+
+def test_a_structure_keeps_its_size():
+    """A box that begins in the middle of its blocks: half of the tied ones on its faces stay."""
+    labels = np.zeros((32, 32, 8), np.uint8)
+    labels[5:27, 4:28, :] = 2
+    found = preprocess.shrink_labels(from_array(labels), (2, 2, 1)).array
+    assert set(np.unique(found)) == {0, 2}
+    assert 4 * np.count_nonzero(found) == np.count_nonzero(labels)
+
+
+def test_shrinking_no_labels():
+    assert not preprocess.shrink_labels(from_array(np.zeros((4, 4, 4), np.uint8)), (2, 2, 2)).array.any()
+
+
 def test_slab():
     scan = placed(noise((4, 3, 9)), (1.25, 1.5, 8.0))
     found = preprocess.slab(scan, 2, 5)
@@ -391,6 +646,8 @@ STEPS = {
     "resample coarser": lambda v, order: preprocess.resample(v, (2.0, 2.5, 9.0), order, "zero", anti_alias=True),
     "crop_or_pad": lambda v, order: preprocess.crop_or_pad(v, (3, 9, 4)),
     "slab": lambda v, order: preprocess.slab(v, 1, 3),
+    "window": lambda v, order: preprocess.window(v, (-2, 1, 1), (5, 9, 2)),
+    "transpose": lambda v, order: preprocess.transpose(v, (2, 0, 1)),
     "onto_grid": lambda v, order: preprocess.onto_grid(v, preprocess.resample(v, (1.0, 2.0, 7.0), 0), order, anti_alias=True),
 }
 
@@ -413,6 +670,60 @@ def test_zscore_leaves_its_input():
     before = scan.array.copy()
     preprocess.zscore(scan)
     np.testing.assert_array_equal(scan.array, before)
+
+
+def test_shrinking_and_clahe_leave_their_input():
+    for step in (lambda v: preprocess.clahe(v, 2.0, 8), lambda v: preprocess.shrink(v, (2, 2, 1)),
+                 lambda v: preprocess.shrink_labels(v, (2, 2, 1))):  # fmt: skip
+        scan = from_array(np.random.default_rng(0).integers(0, 4, (6, 4, 4), np.uint8))
+        before = scan.array.copy()
+        scan.array.flags.writeable = scan.affine.flags.writeable = False
+        step(scan)
+        np.testing.assert_array_equal(scan.array, before)
+
+
+# From logits to classes -----------------------------------------------------------------------------------------------------
+
+
+def test_one_logit_is_that_of_a_sigmoid():
+    logits = np.log(np.array([0.2, 0.5, 0.9]) / np.array([0.8, 0.5, 0.1])).reshape(3, 1).astype(np.float32)
+    found = inference.activated(logits)
+    assert found.dtype == np.float32 and found.shape == (3, 1)
+    np.testing.assert_allclose(found.ravel(), [0.2, 0.5, 0.9], rtol=1e-6)
+
+
+def test_several_logits_are_those_of_a_softmax():
+    chances = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]])
+    found = inference.activated(np.log(chances) + [[5.0], [-300.0]])
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, chances, rtol=1e-4)
+    np.testing.assert_allclose(inference.activated(np.log(chances[:, :2])), chances[:, :2] / chances[:, :2].sum(1, keepdims=True))
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_extreme_logits_have_probabilities(dtype):
+    extreme = np.array([-6e4, -1000, -100, 0, 100, 1000, 6e4], dtype)[:, None]
+    np.testing.assert_allclose(inference.activated(extreme).ravel(), [0, 0, 0, 0.5, 1, 1, 1], atol=1e-30)
+    np.testing.assert_array_equal(
+        inference.activated(np.array([[1000, 0, -6e4], [-6e4, -6e4, 0]], dtype)), [[1, 0, 0], [0, 0, 1]]
+    )
+
+
+def test_classes_of_probabilities():
+    one = np.array([0.0, 0.49999, 0.5, 0.50001, 1.0], np.float32).reshape(5, 1, 1, 1)
+    found = postprocess.classes_of(one)
+    assert found.shape == (5, 1, 1) and found.dtype == np.uint8 and found.ravel().tolist() == [0, 0, 1, 1, 1]
+    # the likeliest though below a half; background where nothing is known
+    several = np.array([[0.3, 0.3, 0.4], [0.1, 0.8, 0.1], [0.0, 0.0, 0.0]], np.float32).reshape(3, 1, 1, 3)
+    found = postprocess.classes_of(several)
+    assert found.shape == (3, 1, 1) and found.dtype == np.uint8 and found.ravel().tolist() == [2, 1, 0]
+
+
+def test_classes_are_those_of_the_logits():
+    for channels in (1, 4):
+        logits = np.random.default_rng(0).normal(0, 3, (5, 4, 3, channels)).astype(np.float32)
+        expected = logits[..., 0] > 0 if channels == 1 else logits.argmax(axis=-1)
+        np.testing.assert_array_equal(postprocess.classes_of(inference.activated(logits)), expected)
 
 
 # Largest components ---------------------------------------------------------------------------------------------------------

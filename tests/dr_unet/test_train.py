@@ -1,0 +1,437 @@
+"""Every method trains, predicts and scores; killed and rerun to the same bytes; localisers are lent where they fit."""
+
+import json
+import math
+import sys
+from dataclasses import replace
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dr_unet import predict as prediction
+from dr_unet import train as training_command
+from dr_unet.gcam import Region
+from dr_unet.recipe import PUBLISHED
+from shared import datasets, held_out, plots, preprocess, runs, splits, training, volume
+from shared.errors import InputError
+from shared.files import read_csv, write_csv, write_text
+from shared.volume import from_array
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ("best.weights.h5", "history.csv", "localiser/best.weights.h5", "localiser/history.csv", "regions.csv", "cases.csv",
+           "cases_resampled.csv")  # fmt: skip
+
+
+def settings(recipe):
+    """The fields of a tiny recipe as arguments of the command."""
+    names = ("width", "localiser_width", "precision", "epochs", "localiser_epochs", "batch_size", "localiser_batch_size",
+             "spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape")  # fmt: skip
+    values = {name: getattr(recipe, name) for name in names}
+    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
+    return ["--preset", "quick", *(text for name, value in texts.items() for text in ("--set", f"{name}={value}"))]
+
+
+def refused(capsys, *arguments):
+    """The line in which the command ends with status 2."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        training_command.main(list(map(str, arguments)))
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and len(error.splitlines()) == 1, error
+    return error
+
+
+# A run ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_says_everything(multi_stage, lasc_cases):
+    record = json.loads((multi_stage / "run.json").read_text())
+    assert {side: len(patients) for side, patients in record["split"].items()} == {"train": 6, "validation": 2, "test": 2}
+    for stage in ("localiser", "segmenter"):
+        assert (record["result"][stage]["steps"], record["result"][stage]["precision"]) == (4, "float32")
+    assert [row["epoch"] for row in read_csv(multi_stage / "history.csv")] == [1, 2]
+    by_name = {case.name: case for case in lasc_cases}
+    for row in read_csv(multi_stage / "cases.csv"):
+        reference = volume.read(by_name[row["case"]].label)
+        predicted = volume.read(multi_stage / "predictions" / f"{row['case']}.nii.gz")
+        assert predicted.array.shape == reference.array.shape and set(np.unique(predicted.array)) <= {0, 255}
+        np.testing.assert_allclose(predicted.affine, reference.affine, atol=1e-4)
+        together = np.count_nonzero((predicted.array == 255) & (reference.array == 255))
+        both = np.count_nonzero(predicted.array) + np.count_nonzero(reference.array)
+        assert row["dice"] == pytest.approx(2 * together / both) and row["case"] in record["split"]["test"]
+    for name in ("summary.md", "figures/volumes.png", "figures/localisation.png", "figures/best_median_worst.png"):
+        assert (multi_stage / name).stat().st_size > 0
+
+
+def test_regions_csv_has_every_case_and_what_its_region_holds(multi_stage, lasc_cases, tiny):
+    recipe, rows = tiny("multi_stage_f8"), read_csv(multi_stage / "regions.csv")
+    assert {row["case"] for row in rows} == {case.name for case in lasc_cases} and len(rows) == 10
+    split = json.loads((multi_stage / "run.json").read_text())["split"]
+    localiser = prediction.load(multi_stage).localiser
+    by_name = {case.name: case for case in lasc_cases}
+    for row in rows:
+        assert row["case"] in split[row["side"]] and row["found"] in (0, 1) and 0 <= row["share_inside"] <= 1
+        starts = [int(row[f"start_{axis}"]) for axis in "xyz"]
+        assert all(0 <= s <= n - m for s, n, m in zip(starts, recipe.image_shape, recipe.crop_shape, strict=True))
+    for row in (rows[0], rows[-1]):
+        image, labels = datasets.load_pair(by_name[row["case"]], ("LA",))
+        x, y, z = (int(row[f"start_{axis}"]) for axis in "xyz")
+        foreground = prediction.prepare_labels(labels, recipe).array > 0
+        share = np.count_nonzero(foreground[x : x + 16, y : y + 16, z : z + 16]) / np.count_nonzero(foreground)
+        assert row["share_inside"] == pytest.approx(share)
+        assert prediction.locate(localiser, prediction.prepare(image, recipe), recipe)[1].starts == (x, y, z)
+
+
+def test_the_summary_says_what_the_test_regions_hold(multi_stage):
+    shares = [row["share_inside"] for row in read_csv(multi_stage / "regions.csv") if row["side"] == "test"]
+    line = next(line for line in (multi_stage / "summary.md").read_text().splitlines() if line.startswith("Share"))
+    assert f"2 test volumes: mean {np.mean(shares):.4f}, least {min(shares):.4f}" in line
+    assert all(f" {share:.4f}" in line.partition("below 0.995:")[2] for share in shares if share < 0.995)
+
+
+def test_the_papers_grid_is_scored_too(multi_stage, lasc_cases, tiny):
+    recipe, by_name = tiny("multi_stage_f8"), {case.name: case for case in lasc_cases}
+    for row, native in zip(*(read_csv(multi_stage / name) for name in ("cases_resampled.csv", "cases.csv")), strict=True):
+        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], ("LA",)), recipe)
+        assert row["case"] == native["case"] and row["dice"] != native["dice"]
+        assert row["reference_ml"] == pytest.approx(labels.array.sum() * labels.voxel_ml)
+
+
+def test_a_finished_run_says_so(multi_stage, lasc_cases, tiny, capsys):
+    before = (multi_stage / "run.json").read_bytes()
+    again = training_command.train(
+        tiny("multi_stage_f8"), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8"
+    )
+    assert again == multi_stage and capsys.readouterr().out == f"done: {multi_stage / 'summary.md'}\n"
+    assert (multi_stage / "run.json").read_bytes() == before
+
+
+def test_another_run_in_the_folder_is_refused(multi_stage, lasc_cases, tiny):
+    with pytest.raises(InputError, match="another recipe"):
+        training_command.train(
+            tiny("multi_stage_f8", smoothing=2.0), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8"
+        )
+    with pytest.raises(InputError, match="another seed"):
+        training_command.train(
+            tiny("multi_stage_f8"), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8", seed=1
+        )
+
+
+class Killed(Exception):
+    """Stands in for a kill."""
+
+
+def test_killed_in_both_stages_and_rerun_it_gives_the_same_bytes(multi_stage, lasc_cases, tiny, tmp_path):
+    """Killed right after the localiser's first checkpoint, then before the segmenter's second."""
+
+    def run():
+        return training_command.train(tiny("multi_stage_f8"), lasc_cases, tmp_path, dataset="lasc", experiment="multi_stage_f8")
+
+    def killed(last, written):
+        """Dies at checkpoint number `last` of this session, which is or is not written."""
+        save, calls = training.save, []
+
+        def dying(*arguments):
+            calls.append(arguments)
+            if len(calls) < last or written:
+                save(*arguments)
+            if len(calls) == last:
+                raise Killed
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(training, "save", dying)
+            run()
+
+    killed(1, written=True)
+    killed(3, written=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save", lambda *_, **__: None)
+        folder = run()
+    for name in (*RESULTS, *(f"predictions/{row['case']}.nii.gz" for row in read_csv(folder / "cases.csv"))):
+        assert (folder / name).read_bytes() == (multi_stage / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("experiment", ["multi_stage_keep_z_f32", "end_to_end_keep_z_f32"])
+def test_several_structures(experiment, tiny, phantom_cases, tmp_path):
+    recipe = tiny(experiment, epochs=1, localiser_epochs=1)
+    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc", experiment=experiment)
+    test = json.loads((folder / "run.json").read_text())["split"]["test"]
+    expected = [(f"{test[0]}_{phase}", structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")]
+    by_name = {case.name: case for case in phantom_cases}
+    for file in ("cases.csv", "cases_resampled.csv"):
+        rows = read_csv(folder / file)
+        assert [(row["case"], row["structure"]) for row in rows] == expected
+        assert all(0 <= row["dice"] <= 1 and row["reference_ml"] > 0 for row in rows)
+    for row in rows:
+        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], recipe.structures), recipe)
+        value = 1 + recipe.structures.index(row["structure"])
+        assert row["reference_ml"] == pytest.approx(np.count_nonzero(labels.array == value) * labels.voxel_ml)
+    for case in {name for name, _ in expected}:
+        predicted, scan = volume.read(folder / "predictions" / f"{case}.nii.gz"), volume.read(by_name[case].image)
+        assert predicted.array.shape == scan.array.shape and set(np.unique(predicted.array)) <= {0, 1, 2, 3}
+    assert (folder / "figures/volumes.png").exists()
+    multi_stage = recipe.method == "multi_stage"
+    for name in ("regions.csv", "localiser/best.weights.h5", "figures/localisation.png"):
+        assert (folder / name).exists() == multi_stage, name
+    assert ("Share of the foreground" in (folder / "summary.md").read_text()) == multi_stage
+
+
+# Folds, and stopping early --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folds(phantom_root, tiny, tmp_path_factory):
+    """Both folds of a single network on whole scans, whose validation Dice is 0.3, 0.5, 0.5, 0.4."""
+    workdir, dice = tmp_path_factory.mktemp("folds"), cycle([0.3, 0.5, 0.5, 0.4])
+    recipe = tiny("unet3d_f32", epochs=9, batch_size=4)
+    arguments = ["--dataset", "acdc", "--data-root", str(phantom_root), "--experiment", "unet3d_f32", "--workdir", str(workdir),
+                 *settings(recipe), "--set", "folds=2", "--set", "patience=2", "--fold", "all"]  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "save", lambda *_, **__: None)
+        patch.setattr(training_command, "validate", lambda *_: {"val_loss": 1.0, "val_dice": next(dice)})
+        training_command.main(arguments)
+    return workdir / "dr_unet/unet3d_f32-quick/acdc"
+
+
+def test_training_stops_when_validation_no_longer_improves(folds):
+    for fold in ("fold0", "fold1"):
+        result = json.loads((folds / fold / "run.json").read_text())["result"]["segmenter"]
+        assert (result["steps"], result["best_step"], result["best_score"]) == (4, 2, 0.5)  # patience 2, of at most 9 epochs
+        assert [row["val_dice"] for row in read_csv(folds / fold / "history.csv")] == [0.3, 0.5, 0.5, 0.4]
+
+
+def test_all_folds_are_scored_on_the_same_patients_and_pooled(folds):
+    first, second = (json.loads((folds / fold / "run.json").read_text())["split"] for fold in ("fold0", "fold1"))
+    assert first["test"] == second["test"] and len(first["test"]) == 1
+    assert first["validation"] == second["train"] and second["validation"] == first["train"] and len(first["train"]) == 2
+    for file in ("cases.csv", "cases_resampled.csv"):
+        rows = read_csv(folds / file)
+        assert [row["fold"] for row in rows] == [0] * 6 + [1] * 6
+        assert {row["patient"] for row in rows} == set(first["test"])
+        parts = [{"fold": k, **row} for k in (0, 1) for row in read_csv(folds / f"fold{k}" / file)]
+        assert [cells(row) for row in rows] == [cells(row) for row in parts]
+    assert "n counts every volume of every fold" in (folds / "summary.md").read_text()
+
+
+def cells(row):
+    """The row with None where a number is undefined, since NaN equals nothing."""
+    return {name: None if value != value else value for name, value in row.items()}
+
+
+def test_folds_that_found_nothing_are_pooled(tmp_path):
+    rows = [{"case": name, "patient": name, "phase": "", "group": "", "structure": "LA", "dice": 0.0,
+             "hausdorff_mm": math.nan, "assd_mm": math.nan} for name in "AB"]  # fmt: skip
+    folders = [tmp_path / f"fold{k}" for k in (0, 1)]
+    for folder in folders:
+        write_csv(folder / "cases.csv", rows)
+    held_out.pool(folders, tmp_path)
+    assert "| LA | all | 4 | 0.000 (0.000) |" in (tmp_path / "summary.md").read_text()
+
+
+# A lent localiser -----------------------------------------------------------------------------------------------------------
+
+
+def without_atrium(cases, folder):
+    """The cases with all-zero label maps in `folder`."""
+    for case in cases:
+        reference = volume.read(case.label)
+        volume.write(reference.with_array(np.zeros_like(reference.array)), folder / f"{case.name}.nrrd")
+    return [replace(case, label=folder / f"{case.name}.nrrd") for case in cases]
+
+
+@pytest.fixture(scope="module")
+def borrowed(multi_stage, lasc_cases, tiny, tmp_path_factory):
+    """A run with the localiser of another, and no atrium in any test scan."""
+    folder = tmp_path_factory.mktemp("borrowed")
+    recipe = tiny("multi_stage_f8", epochs=1, crop_shape=(16, 24, 16))
+    test = splits.hold_out(lasc_cases, 5, 5, 0, 0).of(lasc_cases, "test")
+    cases = [*(case for case in lasc_cases if case not in test), *without_atrium(test, folder)]
+    return training_command.train(
+        recipe, cases, folder / "runs", dataset="lasc", experiment="multi_stage_f8", localiser=multi_stage
+    )
+
+
+def test_a_lent_localiser_is_used_as_it_is(borrowed, multi_stage):
+    weights = Path("localiser") / "best.weights.h5"
+    assert (borrowed / weights).read_bytes() == (multi_stage / weights).read_bytes()
+    assert sorted(path.name for path in (borrowed / "localiser").iterdir()) == ["best.weights.h5"]
+    record = json.loads((borrowed / "run.json").read_text())
+    assert record["localiser"] and list(record["result"]) == ["segmenter"]
+    theirs, ours = ({row["case"]: row["start_x"] for row in read_csv(run / "regions.csv")} for run in (multi_stage, borrowed))
+    assert theirs == ours  # along x the crops are as wide
+
+
+def test_test_scans_without_atrium_are_scored_and_drawn(borrowed):
+    rows = {row["case"]: row for row in read_csv(borrowed / "regions.csv") if row["side"] == "test"}
+    assert all(math.isnan(row["share_inside"]) for row in rows.values())
+    for row in read_csv(borrowed / "cases.csv"):
+        assert row["case"] in rows and row["reference_ml"] == 0
+        assert row["dice"] == (1 if row["volume_ml"] == 0 else 0)
+    assert "No foreground in any of the 2 test volumes." in (borrowed / "summary.md").read_text()
+    assert (borrowed / "figures/localisation.png").exists() and (borrowed / "figures/volumes.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("shares", "words"),
+    [
+        (["1", "0.9"], "2 test volumes: mean 0.9500, least 0.9000; below 0.995: B 0.9000."),
+        (["1", "0.996"], "mean 0.9980, least 0.9960; below 0.995: none."),
+        (["", "0.9"], "1 of 2 test volumes: mean 0.9000, least 0.9000; below 0.995: B 0.9000."),
+        (["", ""], "No foreground in any of the 2 test volumes"),
+    ],
+)
+@pytest.mark.parametrize("others", ["1", ""])
+def test_the_share_of_volumes_without_foreground_is_left_out(shares, words, others, tmp_path):
+    rows = [{"case": name, "side": "test", "share_inside": share} for name, share in zip("AB", shares, strict=True)]
+    write_csv(tmp_path / "regions.csv", [*rows, {"case": "C", "side": "train", "share_inside": others}])
+    assert words in training_command.share_line(tmp_path, "test")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "experiment", "more", "words"),
+    [
+        ("lasc", "multi_stage_f8", ["--set", "keep_z=true"], "trained with keep_z False, this experiment has True"),
+        ("acdc", "multi_stage_f32", [], "trained with structures ('LA',), this experiment has ('RV', 'Myo', 'LV')"),
+        ("lasc", "multi_stage_f8", ["--set", "localiser_width=3"], "trained with localiser_width 2, this experiment has 3"),
+        ("lasc", "multi_stage_f8", ["--fold", "1"], "trained on patients that this experiment holds out, among them "),
+        ("lasc", "dr_unet_f8", [], "both experiments must be multi-stage, found multi_stage and single"),
+    ],
+)
+def test_a_localiser_of_another_kind_is_refused(
+    dataset, experiment, more, words, multi_stage, lasc_root, phantom_root, tiny, tmp_path, capsys
+):
+    root = {"lasc": lasc_root, "acdc": phantom_root}[dataset]
+    error = refused(capsys, "--dataset", dataset, "--data-root", root, "--experiment", experiment, "--workdir", tmp_path / "runs",
+                    "--localiser", multi_stage, *settings(tiny(experiment)), *more)  # fmt: skip
+    assert words in error and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("file", "words"), [(None, "not a run of this package"), ("run.json", "localiser/best.weights.h5")])
+def test_what_lends_no_localiser_is_refused(file, words, multi_stage, lasc_root, tiny, tmp_path, capsys):
+    if file:
+        (tmp_path / file).write_bytes((multi_stage / file).read_bytes())
+    error = refused(capsys, "--dataset", "lasc", "--data-root", lasc_root, "--experiment", "multi_stage_f8",
+                    "--workdir", tmp_path / "runs", "--localiser", tmp_path, *settings(tiny("multi_stage_f8")))  # fmt: skip
+    assert words in error and not (tmp_path / "runs").exists()
+
+
+# Parts ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_segmenter_trains_on_the_crops_that_the_localiser_found(multi_stage, lasc_cases, tiny):
+    recipe, case = tiny("multi_stage_f8"), lasc_cases[0]
+    image, labels = training_command.prepared_pair(case, recipe)
+    regions = {case.name: Region((3, 5, 0), (16, 16, 16), True)}
+    key, look = training_command.segmenter_view(recipe, regions)
+    seen, marked = look(case, image, labels)
+    np.testing.assert_array_equal(seen.array, image.array[3:19, 5:21, :16])
+    np.testing.assert_array_equal(marked.array, labels.array[3:19, 5:21, :16])
+    assert key(case) == (3, 5, 0)
+    start = {row["case"]: tuple(int(row[f"start_{a}"]) for a in "xyz") for row in read_csv(multi_stage / "regions.csv")}
+    x, y, z = start[case.name]
+    cache = [np.load(path)["image"] for path in (multi_stage.parents[3] / "cache").glob("*.npy")]
+    crop = preprocess.window(image, (x, y, z), (16, 16, 16)).array
+    assert sum(part.shape == crop.shape and np.array_equal(part, crop) for part in cache) == (
+        case.name not in json.loads((multi_stage / "run.json").read_text())["split"]["test"]
+    )
+
+
+def test_the_localiser_learns_any_structure_at_low_resolution(tiny):
+    recipe = tiny("multi_stage_f32", localiser_factors=(2, 2, 1))
+    labels = from_array(np.random.default_rng(0).integers(0, 4, recipe.image_shape).astype(np.uint8))
+    image = labels.with_array(labels.array.astype(np.float32))
+    _, look = training_command.localiser_view(recipe)
+    seen, marked = look(None, image, labels)
+    blocks = (labels.array > 0).reshape(16, 2, 16, 2, 16).sum(axis=(1, 3))
+    assert set(np.unique(marked.array)) == {0, 1}
+    np.testing.assert_array_equal(marked.array[blocks != 2], (blocks > 2)[blocks != 2])
+    np.testing.assert_allclose(seen.array, image.array.reshape(16, 2, 16, 2, 16).mean(axis=(1, 3)))
+
+
+def test_whole_scans_are_shrunk_for_single_networks(tiny):
+    recipe = tiny("dr_unet_f8", input_factors=(2, 2, 1))
+    image = from_array(np.random.default_rng(0).normal(size=recipe.image_shape).astype(np.float32))
+    seen, _ = training_command.segmenter_view(recipe, None)[1](None, image, image.with_array((image.array > 0).astype(np.uint8)))
+    assert seen.array.shape == (12, 12, 16) == prediction.input_shape(recipe)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_validation_dice_is_of_the_foreground(outputs):
+    labels = np.array([0, 1, 1, 2 if outputs == 3 else 0]).reshape(2, 2, 1)
+    logits = np.array([[-5.0], [5.0], [-5.0], [-5.0]]) if outputs == 1 else 9 * np.eye(3)[[0, 1, 0, 2]]
+    expected = 2 / 3 if outputs == 1 else (2 / 3 + 1) / 2
+    assert training_command.foreground_dice(labels, logits.reshape(2, 2, 1, outputs)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--dataset", "acdc", "--data-root", "{acdc}", "--experiment", "multi_stage_f8"], "no label for LA"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--experiment", "dr_unet_f32"], "no label for RV, Myo, LV"),
+        (["--dataset", "acdc", "--data-root", "{lasc}"], "no ACDC patients"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--fold", "5"], "--fold 5: expected 0 to 4"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "loss=hinge"], "unknown loss 'hinge'"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "test_parts=1"], "no patient left"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "crop_shape=100,96,48"], "8n x 8n x 8n, found 100 x 96 x 48"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "localiser_shape=80,64,20"], "found 80 x 64 x 20"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "image_shape=161,120,48"], "multiple of localiser_factors"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "image_shape=160,120"], "(160, 120): expected three"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--set", "localiser_factors=0,2,2"], "localiser_factors (0, 2, 2)"),
+        (["--dataset", "lasc", "--data-root", "{lasc}", "--experiment", "dr_unet_f8", "--set", "input_factors=3,2,1"],
+         "multiple of input_factors"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_end_in_one_line_before_a_folder_is_made(arguments, words, lasc_root, phantom_root, tmp_path, capsys):
+    arguments = [argument.format(lasc=lasc_root, acdc=phantom_root) for argument in arguments]
+    assert words in refused(capsys, *arguments, "--preset", "quick", "--workdir", tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_constant_scan_is_named(lasc_cases, tiny, tmp_path):
+    case = lasc_cases[0]
+    scan = volume.read(case.image)
+    volume.write(scan.with_array(np.full_like(scan.array, 9)), tmp_path / "flat.nrrd")
+    with pytest.raises(InputError, match="flat.nrrd: constant image"):
+        training_command.train(tiny("dr_unet_f8"), [replace(case, image=tmp_path / "flat.nrrd"), *lasc_cases[1:]],
+                               tmp_path / "runs", dataset="lasc", experiment="dr_unet_f8")  # fmt: skip
+
+
+# The table script -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tables(monkeypatch, tmp_path):
+    """table(number, suffix) -> (rows of the CSV by row and measure, the Markdown), without running anything."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import reproduce_table
+
+    def table(number, suffix=""):
+        reproduce_table.main(["vesal2020", str(number), "--report-only", "--workdir", str(tmp_path)])
+        path = tmp_path / f"tables/vesal2020_table{number}{suffix}"
+        return {(row["row"], row["measure"]): row for row in read_csv(f"{path}.csv")}, Path(f"{path}.md").read_text()
+
+    yield table
+    sys.modules.pop("reproduce_table", None)
+
+
+@pytest.mark.parametrize("number", PUBLISHED)
+def test_tables_without_runs_say_so(tables, number):
+    rows, text = tables(number)
+    assert len(rows) == 5 * len(PUBLISHED[number]["rows"])
+    assert {row["ours"] for row in rows.values()} <= {"not run", "only quoted"}
+    assert "python -m dr_unet.train" in text and "--fold all" in text
+
+
+def test_a_finished_run_stands_beside_the_paper(tables, multi_stage, tmp_path):
+    folder = runs.folder_of(tmp_path, "dr_unet", "multi_stage_f8", "paper", "lasc", 1)
+    native = read_csv(multi_stage / "cases.csv")
+    write_csv(folder / "cases.csv", native)
+    write_text(folder / "summary.md", "")
+    rows, text = tables(2)
+    ours = [row["dice"] for row in native]
+    dice = rows["multi-stage, 8", "LA Dice"]
+    assert (dice["paper"], dice["ours"], dice["n"]) == ("0.904 (0.029)", f"{np.mean(ours):.3f} ({np.std(ours):.3f})", 2)
+    assert rows["multi-stage, 8", "LA ASD (mm)"]["ours"].startswith(f"{np.mean([row['asd_mm'] for row in native]):.3f}")
+    assert rows["Yang et al., 16", "LA Dice"]["ours"] == "only quoted" and "multi_stage_f8: fold 1 of 5" in text
