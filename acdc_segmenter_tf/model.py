@@ -91,13 +91,13 @@ def build_unet2d(shape, classes=4, width=None, modified=False):
     x = pool(x, 2, "pool4")
     x = convs(x, "conv5", [16 * w, 16 * w])  # (B, 17, 17, 1024)
 
-    x = merge(upconv(x, "upconv4", up4, kernel=4, strides=2), conv4)  # (B, 34, 34, 4 + 512)
+    x = merge(upconv(x, "upconv4", up4, kernel=4, strides=2), conv4, "merge4")  # (B, 34, 34, 4 + 512)
     x = convs(x, "conv6", [8 * w, 8 * w])  # (B, 30, 30, 512)
-    x = merge(upconv(x, "upconv3", up3, kernel=4, strides=2), conv3)
+    x = merge(upconv(x, "upconv3", up3, kernel=4, strides=2), conv3, "merge3")
     x = convs(x, "conv7", [4 * w, 4 * w])  # (B, 56, 56, 256)
-    x = merge(upconv(x, "upconv2", up2, kernel=4, strides=2), conv2)
+    x = merge(upconv(x, "upconv2", up2, kernel=4, strides=2), conv2, "merge2")
     x = convs(x, "conv8", [2 * w, 2 * w])  # (B, 108, 108, 128)
-    x = merge(upconv(x, "upconv1", up1, kernel=4, strides=2), conv1)
+    x = merge(upconv(x, "upconv1", up1, kernel=4, strides=2), conv1, "merge1")
     x = convs(x, "conv9", [w, w])  # (B, 212, 212, 64)
     x = conv(x, "pred", classes, kernel=1, activation=None)
     return keras.Model(image, as_logits(x), name="unet2d_modified" if modified else "unet2d")  # (B, 212, 212, 4)
@@ -133,11 +133,11 @@ def unet3d(name, shape, classes, w, *, pad_z, pool_z, up1_kernel_z, up2_kernel_z
     x = pool(x, (2, 2, 2), "pool3")
     x = convs(x, "conv4", [8 * w, 16 * w])  # (B, 18, 18, 20, 512)
 
-    x = merge(upconv(x, "upconv3", 16 * w, kernel=4, strides=2), conv3)  # (B, 36, 36, 40, 512 + 256)
+    x = merge(upconv(x, "upconv3", 16 * w, kernel=4, strides=2), conv3, "merge3")  # (B, 36, 36, 40, 512 + 256)
     x = convs(x, "conv5", [8 * w, 8 * w])  # (B, 32, 32, 36, 256)
-    x = merge(upconv(x, "upconv2", 8 * w, kernel=(4, 4, up2_kernel_z), strides=(2, 2, pool_z)), conv2)
+    x = merge(upconv(x, "upconv2", 8 * w, kernel=(4, 4, up2_kernel_z), strides=(2, 2, pool_z)), conv2, "merge2")
     x = convs(x, "conv6", [4 * w, 4 * w])  # (B, 60, 60, 32, 128)
-    x = merge(upconv(x, "upconv1", 4 * w, kernel=(4, 4, up1_kernel_z), strides=(2, 2, pool_z)), conv1)
+    x = merge(upconv(x, "upconv1", 4 * w, kernel=(4, 4, up1_kernel_z), strides=(2, 2, pool_z)), conv1, "merge1")
     x = convs(x, "conv8", [2 * w, 2 * w])  # (B, 116, 116, 28, 64); the authors have no conv7
     x = conv(x, "pred", classes, kernel=1, activation=None)
     return keras.Model(image, as_logits(x), name=name)  # (B, 116, 116, 28, 4)
@@ -186,12 +186,12 @@ def pool(x, size, name):
     return layer(size, name=name)(x)
 
 
-def merge(up, skip):
+def merge(up, skip, name):
     """[up, centre crop of skip] along the channels; an odd margin leaves its extra voxel at the end."""
     layer = {4: keras.layers.Cropping2D, 5: keras.layers.Cropping3D}[len(skip.shape)]
     margins = [s - u for s, u in zip(skip.shape[1:-1], up.shape[1:-1], strict=True)]
-    crop = layer([(m // 2, m - m // 2) for m in margins])(skip)
-    return keras.layers.Concatenate()([up, crop])
+    crop = layer([(m // 2, m - m // 2) for m in margins], name=f"{name}_crop")(skip)
+    return keras.layers.Concatenate(name=name)([up, crop])
 
 
 def as_logits(x):

@@ -44,11 +44,12 @@ def localisation(path, segmenter, cases, folder):
     rows = []
     for name, case in cases.items():
         recipe = segmenter.recipe
-        prepared = prediction.prepare(datasets.load_image(case), recipe)
+        scan = datasets.load_image(case)
+        prepared = prediction.prepare(scan, recipe)
         heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
         heat = preprocess.onto_grid(heat, prepared, 1).array
         labels = [datasets.load_labels(case, recipe.structures), predicted_labels(folder, case, recipe)]
-        reference, predicted = (prediction.prepare_labels(part, recipe) for part in labels)
+        reference, predicted = (prediction.prepare_labels(scan.with_array(part.array), recipe) for part in labels)
         heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
         rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
     plots.localisation(path, rows, dict(enumerate(segmenter.recipe.structures, start=1)))

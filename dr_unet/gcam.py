@@ -40,14 +40,7 @@ def activation_map(model, image, output, layer=FEATURES, score="logits"):
     Raises:
         InputError: no such layer, output or score.
     """
-    outputs = model.output.shape[-1]
-    if not 0 <= output < outputs:
-        raise InputError(f"unknown class {output} of the network {model.name}: expected 0 to {outputs - 1}")
-    names = [known.name for known in model.layers[1:-1] if not isinstance(known, keras.Model)]
-    if layer not in names:
-        raise InputError(f"unknown layer {layer!r} of the network {model.name}: expected one of {', '.join(names)}")
-    if score not in SCORES:
-        raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
+    check(model, output, layer, score)
     at = model.get_layer(layer).output
     below = keras.Model(model.input, at)
     above = keras.Model([model.input, at], model.output)
@@ -63,6 +56,18 @@ def foreground_map(model, image, layer=FEATURES, score="logits"):
     outputs = model.output.shape[-1]
     classes = range(1, outputs) if outputs > 1 else [0]
     return np.maximum.reduce([activation_map(model, image, c, layer, score) for c in classes])
+
+
+def check(model, output, layer, score):
+    """Raise InputError unless the network has such an output and layer, and there is such a score."""
+    outputs = model.output.shape[-1]
+    if not 0 <= output < outputs:
+        raise InputError(f"unknown class {output} of the network {model.name}: expected 0 to {outputs - 1}")
+    names = [known.name for known in model.layers[1:-1] if not isinstance(known, keras.Model)]
+    if layer not in names:
+        raise InputError(f"unknown layer {layer!r} of the network {model.name}: expected one of {', '.join(names)}")
+    if score not in SCORES:
+        raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
 
 
 def gradient(function, at):

@@ -145,7 +145,10 @@ def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply",
 
 def block(x, name, filters):
     """Two 3x3x3 convolutions, each with batch normalisation and ReLU."""
-    return relu(norm(conv(relu(norm(conv(x, f"{name}_1", filters))), f"{name}_2", filters)))
+    for i in (1, 2):
+        x = conv(x, f"{name}_{i}", filters)
+        x = relu(norm(x, f"{name}_{i}_bn"), f"{name}_{i}_relu")
+    return x
 
 
 def dilated(x, name, filters, normalised):
@@ -153,7 +156,7 @@ def dilated(x, name, filters, normalised):
     outputs = []
     for dilation in (1, 2, 4, 8):
         x = conv(x, f"{name}_d{dilation}", filters, dilation=dilation)
-        x = relu(norm(x) if normalised else x)
+        x = relu(norm(x, f"{name}_d{dilation}_bn") if normalised else x, f"{name}_d{dilation}_relu")
         outputs.append(x)
     return keras.layers.Add(name=f"{name}_sum")(outputs)
 
@@ -161,10 +164,11 @@ def dilated(x, name, filters, normalised):
 def added(x, name, filters, convolutions, kernel):
     """V-Net stage: convolutions with batch normalisation and PReLU; the stage's input is added before the last PReLU."""
     onto = x if x.shape[-1] == filters else conv(x, f"{name}_onto", filters, kernel=1)
-    for i in range(1, convolutions):
-        x = prelu(norm(conv(x, f"{name}_{i}", filters, kernel)))
-    x = norm(conv(x, f"{name}_{convolutions}", filters, kernel))
-    return prelu(keras.layers.Add(name=f"{name}_add")([x, onto]))
+    for i in range(1, convolutions + 1):
+        x = norm(conv(x, f"{name}_{i}", filters, kernel), f"{name}_{i}_bn")
+        x = keras.layers.Add(name=f"{name}_add")([x, onto]) if i == convolutions else x
+        x = prelu(x, f"{name}_{i}_prelu")
+    return x
 
 
 def conv(x, name, filters, kernel=3, dilation=1):
@@ -173,16 +177,16 @@ def conv(x, name, filters, kernel=3, dilation=1):
     )(x)  # fmt: skip
 
 
-def norm(x):
-    return BatchNormalization(epsilon=1e-3)(x)
+def norm(x, name):
+    return BatchNormalization(epsilon=1e-3, name=name)(x)
 
 
-def relu(x):
-    return keras.layers.Activation("relu")(x)
+def relu(x, name):
+    return keras.layers.Activation("relu", name=name)(x)
 
 
-def prelu(x):
-    return keras.layers.PReLU(shared_axes=(1, 2, 3))(x)
+def prelu(x, name):
+    return keras.layers.PReLU(shared_axes=(1, 2, 3), name=name)(x)
 
 
 def pool(x, step, name):
@@ -191,17 +195,19 @@ def pool(x, step, name):
 
 def down(x, step, name, filters):
     """Convolution with kernel and stride `step`."""
-    return prelu(keras.layers.Conv3D(filters, step, step, kernel_initializer="he_normal", name=name)(x))
+    x = keras.layers.Conv3D(filters, step, step, kernel_initializer="he_normal", name=name)(x)
+    return prelu(x, f"{name}_prelu")
 
 
 def up(x, step, name, filters):
     """Nearest neighbour, then a 3x3x3 convolution to `filters` without activation."""
-    return conv(keras.layers.UpSampling3D(step)(x), name, filters)
+    return conv(keras.layers.UpSampling3D(step, name=f"{name}_nearest")(x), name, filters)
 
 
 def transposed(x, step, name, filters):
     """Transposed convolution with kernel and stride `step`."""
-    return prelu(keras.layers.Conv3DTranspose(filters, step, step, kernel_initializer="he_normal", name=name)(x))
+    x = keras.layers.Conv3DTranspose(filters, step, step, kernel_initializer="he_normal", name=name)(x)
+    return prelu(x, f"{name}_prelu")
 
 
 def residual(x, convolved, name, projection):

@@ -11,11 +11,13 @@ import keras
 from dr_unet import gcam
 from dr_unet.model import build, build_end_to_end
 from dr_unet.recipe import Recipe
-from shared import clinical, inference, preprocess, runs, training
+from shared import clinical, datasets, inference, preprocess, runs, training
 from shared.errors import InputError
 from shared.postprocess import classes_of
 
 LOCALISER = "localiser"  # folder of the first stage inside a run
+PREPARATION = ("structures", "clahe_clip", "clahe_tiles", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
+               "localiser_shape", "crop_shape")  # what of a recipe decides what the networks see  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,12 @@ def prepare_labels(labels, recipe):
     """Class indices (x, y, z) -> the same on the working grid, by nearest neighbour."""
     labels = preprocess.transpose(labels, preprocess.slices_last(labels))
     return preprocess.crop_or_pad(preprocess.resample(labels, recipe.spacing_mm, 0), recipe.image_shape)
+
+
+def prepared_pair(case, recipe):
+    """Image and labels of a case of a data set on the working grid."""
+    image, labels = datasets.load_pair(case, recipe.structures)
+    return prepare(image, recipe), prepare_labels(labels, recipe)
 
 
 def localiser_input(prepared, recipe, shrink=preprocess.shrink):

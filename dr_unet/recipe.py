@@ -135,7 +135,7 @@ DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by da
 
 def quick(recipe):
     """The same experiment on a coarser grid around the image's centre, narrower and shorter: minutes on two CPU cores."""
-    shorter = replace(recipe, width=8, norm_momentum=0.9, learning_rate=1e-3, final_learning_rate=1e-5, precision="auto")
+    shorter = replace(recipe, width=8, norm_momentum=0.9, learning_rate=2e-3, final_learning_rate=2e-5, precision="auto")
     if recipe.structures != LASC.structures:
         return replace(
             shorter,
@@ -143,7 +143,7 @@ def quick(recipe):
             image_shape=(128, 128, 16),
             localiser_shape=(64, 64, 16),
             crop_shape=(80, 80, 16),
-            epochs=20,
+            epochs=15,
             localiser_epochs=8,
         )
     if recipe.method != "multi_stage":

@@ -4,7 +4,6 @@ python -m dr_unet.train --dataset {lasc,acdc} --data-root DIR [--experiment NAME
 """
 
 import shlex
-import shutil
 import sys
 import time
 from dataclasses import dataclass
@@ -13,19 +12,17 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from dr_unet import figures, gcam
+from dr_unet import figures, gcam, localisation
 from dr_unet import predict as prediction
-from dr_unet.gcam import share_inside
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
-from dr_unet.model import check_shape
-from dr_unet.predict import LOCALISER, input_shape, localiser_input, localiser_network, locate, network, prepare, prepare_labels
+from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
 from shared import cli, datasets, held_out, inference, layers, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
-from shared.files import fingerprint, read_csv, write_csv, write_json, written_whole
+from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
 from shared.postprocess import classes_of
-from shared.progress import Progress, duration
+from shared.progress import duration
 
 LOSSES = {  # "as printed": the paper's formulas with their misprints
     "bce_dice": lambda smoothing: BceDice(smoothing),
@@ -33,7 +30,6 @@ LOSSES = {  # "as printed": the paper's formulas with their misprints
     "multiclass_dice": lambda smoothing: MulticlassDice(smoothing),
     "multiclass_dice_as_printed": lambda smoothing: MulticlassDice(smoothing, as_printed=True),
 }
-REGIONS = "regions.csv"
 
 
 def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0, seed=0, command="", localiser=None):
@@ -52,11 +48,11 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     """
     started = time.monotonic()
     loss = loss_of(recipe)
-    check_grids(recipe)
+    check(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
     if localiser:
-        check_localiser(localiser, recipe, split)
+        localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
     values = datasets.values_of(cases[0].structures, recipe.structures)
     identity = {
@@ -83,8 +79,15 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     print(f"{experiment} ({preset}) on {dataset}, fold {fold}: " + ", ".join(f"{len(c)} {s}" for s, c in sides.items())
           + f" volumes; run folder {folder}", flush=True)  # fmt: skip
     stages = Stages(recipe, sides, digests, Path(workdir) / "cache", folder, record, seed)
-    regions = localise(stages, localiser) if recipe.method == "multi_stage" else None
-    result = stages.fit("segmenter", network, folder, loss, recipe.batch_size, recipe.epochs, segmenter_view(recipe, regions))
+    regions = None
+    if recipe.method == "multi_stage":
+        if localiser:
+            localisation.take_over(localiser, folder)
+        else:
+            stages.fit(LOCALISER, localiser_network, folder / LOCALISER, LOSSES[recipe.localiser_loss](recipe.smoothing),
+                       recipe.localiser_batch_size, recipe.localiser_epochs, localisation.view(recipe))  # fmt: skip
+        regions = localisation.find_regions(recipe, sides, folder)
+    result = stages.fit("segmenter", network, folder, loss, recipe.batch_size, recipe.epochs, view(recipe, regions))
 
     segmenter = prediction.load(folder)
     headline = [
@@ -93,10 +96,10 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
         f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {result['steps']}.",
     ]
     if regions:
-        headline += ["", share_line(folder, "test")]
+        headline += ["", localisation.share_line(folder, "test")]
 
     def resampled(scan, case):
-        labels = prepare_labels(datasets.load_labels(case, recipe.structures), recipe)
+        labels = prepare_labels(scan.with_array(datasets.load_labels(case, recipe.structures).array), recipe)
         values = np.array([0, *segmenter.structures])
         predicted = prediction.predict_resampled(segmenter, scan)
         return predicted.with_array(values[predicted.array]), labels.with_array(values[labels.array])
@@ -134,7 +137,6 @@ class Stages:
         started = time.monotonic()
         training_paths, validation_paths = (self.store(side, view) for side in ("train", "validation"))
         self.took(f"prepare for {stage}", time.monotonic() - started)
-        keras.utils.clear_session(free_memory=False)  # weights files name every layer, and unnamed ones are counted
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
@@ -173,7 +175,7 @@ class Stages:
         """
         key, look = view
         code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
-        geometry = {name: value for name, value in vars(self.recipe).items() if name in GEOMETRY}
+        geometry = {name: vars(self.recipe)[name] for name in PREPARATION}
 
         def make(case):
             image, labels = look(case, *prepared_pair(case, self.recipe))
@@ -187,83 +189,8 @@ class Stages:
         self.record["seconds"].setdefault(what, round(seconds, 1))
 
 
-GEOMETRY = ("structures", "clahe_clip", "clahe_tiles", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
-            "localiser_shape", "crop_shape")  # fmt: skip
-
-
-def prepared_pair(case, recipe):
-    """Image and labels of a case on the working grid."""
-    image, labels = datasets.load_pair(case, recipe.structures)
-    return prepare(image, recipe), prepare_labels(labels, recipe)
-
-
-def localise(stages, given):
-    """Train the localiser, or take over that of the run `given`; find the region of every case, into regions.csv.
-
-    Returns:
-        Case name -> `gcam.Region`.
-    """
-    recipe, folder = stages.recipe, stages.folder
-    weights = folder / LOCALISER / training.BEST
-    if given:
-        with written_whole(weights) as temporary:
-            shutil.copyfile(given / LOCALISER / training.BEST, temporary)
-    else:
-        loss = LOSSES[recipe.localiser_loss](recipe.smoothing)
-        stages.fit(LOCALISER, localiser_network, folder / LOCALISER, loss, recipe.localiser_batch_size, recipe.localiser_epochs,
-                   localiser_view(recipe))  # fmt: skip
-    if not (folder / REGIONS).exists():
-        with training.precision(recipe.precision):
-            localiser = localiser_network(recipe)
-        training.load_weights(localiser, weights)
-        cases = [(side, case) for side, cases in stages.sides.items() for case in cases]
-        rows = [region_row(localiser, side, case, recipe) for side, case in Progress("locating", len(cases)).over(cases)]
-        write_csv(folder / REGIONS, rows)
-    return {
-        row["case"]: gcam.Region(tuple(int(row[f"start_{axis}"]) for axis in "xyz"), recipe.crop_shape, bool(row["found"]))
-        for row in read_csv(folder / REGIONS)
-    }
-
-
-def region_row(localiser, side, case, recipe):
-    """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
-    image, labels = prepared_pair(case, recipe)
-    box = locate(localiser, image, recipe)[1]
-    starts = {f"start_{axis}": start for axis, start in zip("xyz", box.starts, strict=True)}
-    return {
-        "case": case.name,
-        "side": side,
-        "found": int(box.found),
-        **starts,
-        "share_inside": share_inside(labels.array > 0, box),
-    }
-
-
-def share_line(folder, side):
-    """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
-    rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
-    shares = {row["case"]: row["share_inside"] for row in rows if not np.isnan(row["share_inside"])}
-    if not shares:
-        return f"No foreground in any of the {len(rows)} {side} volumes."
-    count = f"{len(shares)} of {len(rows)}" if len(shares) < len(rows) else len(rows)
-    lost = ", ".join(f"{case} {share:.4f}" for case, share in shares.items() if share < 0.995)
-    mean, least = np.mean(list(shares.values())), min(shares.values())
-    return (f"Share of the foreground inside the region of interest, {count} {side} volumes: mean {mean:.4f}, "
-            f"least {least:.4f}; below 0.995: {lost or 'none'}.")  # fmt: skip
-
-
-def localiser_view(recipe):
-    """The localiser sees the whole scan at low resolution, and any structure as foreground."""
-
-    def look(case, image, labels):
-        foreground = labels.with_array((labels.array > 0).astype(np.uint8))
-        return localiser_input(image, recipe), localiser_input(foreground, recipe, preprocess.shrink_labels)
-
-    return lambda case: "localiser", look
-
-
-def segmenter_view(recipe, regions):
-    """The segmenter sees the region of interest at full resolution, or without regions the whole working grid."""
+def view(recipe, regions):
+    """What the segmenter sees: the region of interest at full resolution, or without regions the whole working grid."""
 
     def look(case, image, labels):
         if regions:
@@ -274,44 +201,33 @@ def segmenter_view(recipe, regions):
     return lambda case: regions[case.name].starts if regions else "whole", look
 
 
-def check_localiser(run, recipe, split):
-    """Raise InputError unless the localiser of `run` fits the recipe and has not seen the split's held-out patients."""
-    theirs = vars(runs.load_recipe(run, Recipe)[0])
-    if recipe.method != "multi_stage" or theirs["method"] != "multi_stage":
-        raise InputError(f"--localiser {run}: both experiments must be multi-stage, found {theirs['method']} and {recipe.method}")
-    for field in (*GEOMETRY, "localiser_width", "keep_z", "projection", "bottleneck_norm"):
-        ours = vars(recipe)[field]
-        if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
-            raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")
-    seen = set(runs.read_record(run)["split"]["train"]) & {*split.test, *split.validation}
-    if seen:
-        raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")
-
-
-def check_grids(recipe):
-    """Raise InputError unless the working grid divides by its factors, and what the networks see by their poolings."""
+def check(recipe):
+    """Raise InputError unless everything that the recipe names exists and its grids fit each other and the networks."""
     for field in ("spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"):
         numbers = vars(recipe)[field]
         if len(numbers) != 3 or min(numbers) <= 0:
             raise InputError(f"{field} {numbers}: expected three numbers above 0")
     field = "localiser_factors" if recipe.method == "multi_stage" else "input_factors"
-    factors = vars(recipe)[field]
-    if any(n % factor for n, factor in zip(recipe.image_shape, factors, strict=True)):
-        raise InputError(f"image_shape {recipe.image_shape}: expected a multiple of {field} {factors}")
+    if any(n % factor for n, factor in zip(recipe.image_shape, vars(recipe)[field], strict=True)):
+        raise InputError(f"image_shape {recipe.image_shape}: expected a multiple of {field} {vars(recipe)[field]}")
+    network(recipe)
     if recipe.method == "multi_stage":
-        check_shape("the localiser", recipe.localiser_shape, recipe.keep_z)
-    check_shape(recipe.network, recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe), recipe.keep_z)
+        gcam.check(localiser_network(recipe), 0, recipe.gcam_layer, recipe.gcam_score)
 
 
 def loss_of(recipe):
     """The Keras loss that the recipe names.
 
     Raises:
-        InputError: no loss of that name.
+        InputError: no loss of that name, or one for another number of structures.
     """
     for name in (recipe.loss, recipe.localiser_loss):
         if name not in LOSSES:
             raise InputError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}")
+    for name, binary in ((recipe.loss, len(recipe.structures) == 1), (recipe.localiser_loss, True)):
+        if name.startswith("bce") != binary:
+            raise InputError(f"loss {name}: expected {'bce_dice' if binary else 'multiclass_dice'} for "
+                             f"{'one structure' if binary else 'several structures'}")  # fmt: skip
     loss = LOSSES[recipe.loss](recipe.smoothing)
     if recipe.method != "end_to_end":
         return loss

@@ -52,7 +52,7 @@ def write_csv(path, rows):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, NaN where a cell is empty."""
+    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, empty cells NaN."""
     with open(path, newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for column in set(rows[0] if rows else ()) - NAMES:

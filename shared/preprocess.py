@@ -11,6 +11,8 @@ from scipy import ndimage
 from shared.errors import InputError
 from shared.volume import Volume
 
+NOTHING = "constant image: every voxel is {:g}, there is nothing to segment"
+
 
 def zscore(volume):
     """float32, zero mean and unit (population) standard deviation over the whole volume.
@@ -21,7 +23,7 @@ def zscore(volume):
     array = volume.array.astype(np.float32)
     std = array.std(dtype=np.float64)
     if std == 0:
-        raise InputError(f"constant image: every voxel is {array.flat[0]:g}, there is nothing to segment")
+        raise InputError(NOTHING.format(array.flat[0]))
     return volume.with_array(((array - array.mean(dtype=np.float64)) / std).astype(np.float32))
 
 
@@ -37,9 +39,14 @@ def clahe(volume, clip_limit, tiles):
 
     Returns:
         (x, y, z) uint8; a constant slice is 0.
+
+    Raises:
+        InputError: a constant image.
     """
     import cv2
 
+    if volume.array.min() == volume.array.max():
+        raise InputError(NOTHING.format(volume.array.flat[0]))
     equaliser = cv2.createCLAHE(clip_limit, (tiles, tiles))
     result = np.zeros(volume.array.shape, np.uint8)
     for z in range(result.shape[2]):

@@ -70,14 +70,14 @@ def load_labels(case, structures) -> Volume:
 
 
 def load_pair(case, structures) -> tuple[Volume, Volume]:
-    """The scan of `case` and its reference as classes, on one grid.
+    """The scan of `case` and its reference as classes, both with the scan's geometry.
 
     Raises:
         InputError: as `load_image` and `load_labels`, and where shape or voxel size of the two differ.
     """
     image, labels = load_image(case), load_labels(case, structures)
     volume.check_same_grid(image, labels, (case.image, case.label))
-    return image, labels
+    return image, image.with_array(labels.array)
 
 
 def values_of(on_disk, structures):

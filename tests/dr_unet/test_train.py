@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dr_unet import localisation
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
@@ -286,7 +287,7 @@ def test_test_scans_without_atrium_are_scored_and_drawn(borrowed):
 def test_the_share_of_volumes_without_foreground_is_left_out(shares, words, others, tmp_path):
     rows = [{"case": name, "side": "test", "share_inside": share} for name, share in zip("AB", shares, strict=True)]
     write_csv(tmp_path / "regions.csv", [*rows, {"case": "C", "side": "train", "share_inside": others}])
-    assert words in training_command.share_line(tmp_path, "test")
+    assert words in localisation.share_line(tmp_path, "test")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +325,7 @@ def test_the_segmenter_trains_on_the_crops_that_the_localiser_found(multi_stage,
     recipe, case = tiny("multi_stage_f8"), lasc_cases[0]
     image, labels = training_command.prepared_pair(case, recipe)
     regions = {case.name: Region((3, 5, 0), (16, 16, 16), True)}
-    key, look = training_command.segmenter_view(recipe, regions)
+    key, look = training_command.view(recipe, regions)
     seen, marked = look(case, image, labels)
     np.testing.assert_array_equal(seen.array, image.array[3:19, 5:21, :16])
     np.testing.assert_array_equal(marked.array, labels.array[3:19, 5:21, :16])
@@ -342,7 +343,7 @@ def test_the_localiser_learns_any_structure_at_low_resolution(tiny):
     recipe = tiny("multi_stage_f32", localiser_factors=(2, 2, 1))
     labels = from_array(np.random.default_rng(0).integers(0, 4, recipe.image_shape).astype(np.uint8))
     image = labels.with_array(labels.array.astype(np.float32))
-    _, look = training_command.localiser_view(recipe)
+    _, look = localisation.view(recipe)
     seen, marked = look(None, image, labels)
     blocks = (labels.array > 0).reshape(16, 2, 16, 2, 16).sum(axis=(1, 3))
     assert set(np.unique(marked.array)) == {0, 1}
@@ -353,7 +354,7 @@ def test_the_localiser_learns_any_structure_at_low_resolution(tiny):
 def test_whole_scans_are_shrunk_for_single_networks(tiny):
     recipe = tiny("dr_unet_f8", input_factors=(2, 2, 1))
     image = from_array(np.random.default_rng(0).normal(size=recipe.image_shape).astype(np.float32))
-    seen, _ = training_command.segmenter_view(recipe, None)[1](None, image, image.with_array((image.array > 0).astype(np.uint8)))
+    seen, _ = training_command.view(recipe, None)[1](None, image, image.with_array((image.array > 0).astype(np.uint8)))
     assert seen.array.shape == (12, 12, 16) == prediction.input_shape(recipe)
 
 

@@ -1,0 +1,96 @@
+"""The first stage of the multi-stage method (Vesal 2020, section 3.2): a localiser, and the region of every case that it finds.
+
+The segmenter trains on regions found by the frozen localiser, not on those of the reference, so that it sees in training what it
+will see in prediction (ours: the paper does not say).
+"""
+
+import shutil
+
+import numpy as np
+
+from dr_unet import gcam
+from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
+from dr_unet.recipe import Recipe
+from shared import preprocess, runs, training
+from shared.errors import InputError
+from shared.files import read_csv, write_csv, written_whole
+from shared.progress import Progress
+
+REGIONS = "regions.csv"
+
+
+def view(recipe):
+    """What the localiser sees: the whole scan at low resolution, and any structure as foreground. As of `train.Stages.store`."""
+
+    def look(case, image, labels):
+        foreground = labels.with_array((labels.array > 0).astype(np.uint8))
+        return localiser_input(image, recipe), localiser_input(foreground, recipe, preprocess.shrink_labels)
+
+    return lambda case: LOCALISER, look
+
+
+def take_over(run, folder):
+    """Copy the localiser of another run into the run `folder`."""
+    weights = folder / LOCALISER / training.BEST
+    with written_whole(weights) as temporary:
+        shutil.copyfile(run / LOCALISER / training.BEST, temporary)
+
+
+def find_regions(recipe, sides, folder):
+    """The region of every case, by the localiser of the run `folder`; written to regions.csv, or read from it.
+
+    Args:
+        recipe: of the run.
+        sides: {"train", "validation", "test"} -> cases.
+
+    Returns:
+        Case name -> `gcam.Region`.
+    """
+    if not (folder / REGIONS).exists():
+        with training.precision(recipe.precision):
+            localiser = localiser_network(recipe)
+        training.load_weights(localiser, folder / LOCALISER / training.BEST)
+        cases = [(side, case) for side, cases in sides.items() for case in cases]
+        rows = [region_row(localiser, side, case, recipe) for side, case in Progress("locating", len(cases)).over(cases)]
+        write_csv(folder / REGIONS, rows)
+    return {
+        row["case"]: gcam.Region(tuple(int(row[f"start_{axis}"]) for axis in "xyz"), recipe.crop_shape, bool(row["found"]))
+        for row in read_csv(folder / REGIONS)
+    }
+
+
+def region_row(localiser, side, case, recipe):
+    """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
+    image, labels = prepared_pair(case, recipe)
+    box = locate(localiser, image, recipe)[1]
+    starts = {f"start_{axis}": start for axis, start in zip("xyz", box.starts, strict=True)}
+    inside = gcam.share_inside(labels.array > 0, box)
+    return {"case": case.name, "side": side, "found": int(box.found), **starts, "share_inside": inside}
+
+
+def share_line(folder, side):
+    """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
+    rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
+    shares = {row["case"]: row["share_inside"] for row in rows if not np.isnan(row["share_inside"])}
+    if not shares:
+        return f"No foreground in any of the {len(rows)} {side} volumes."
+    count = f"{len(shares)} of {len(rows)}" if len(shares) < len(rows) else len(rows)
+    lost = ", ".join(f"{case} {share:.4f}" for case, share in shares.items() if share < 0.995)
+    mean, least = np.mean(list(shares.values())), min(shares.values())
+    return (f"Share of the foreground inside the region of interest, {count} {side} volumes: mean {mean:.4f}, "
+            f"least {least:.4f}; below 0.995: {lost or 'none'}.")  # fmt: skip
+
+
+def check(run, recipe, split):
+    """Raise InputError unless the localiser of `run` fits the recipe and has not seen the split's held-out patients."""
+    theirs = vars(runs.load_recipe(run, Recipe)[0])
+    if recipe.method != "multi_stage" or theirs["method"] != "multi_stage":
+        raise InputError(f"--localiser {run}: both experiments must be multi-stage, found {theirs['method']} and {recipe.method}")
+    for field in (*PREPARATION, "localiser_width", "keep_z", "projection", "bottleneck_norm"):
+        ours = vars(recipe)[field]
+        if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
+            raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")
+    before = runs.read_record(run)["split"]
+    seen = {*before["train"], *before["validation"]} & set(split.test) | set(before["train"]) & set(split.validation)
+    if seen:
+        raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")
