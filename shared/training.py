@@ -48,6 +48,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     if patience is not None and patience < 1:
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
     folder = Path(folder)
+    optimizer.name = "optimizer"  # weights files hold its name, and Keras numbers those of one process
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
     fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "seconds": 0.0, "history": []}
