@@ -16,7 +16,7 @@ from shared.errors import InputError
 from shared.postprocess import classes_of
 
 LOCALISER = "localiser"  # folder of the first stage inside a run
-PREPARATION = ("structures", "clahe_clip", "clahe_tiles", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
+PREPARATION = ("structures", "clahe_clip", "clahe_tile_mm", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
                "localiser_shape", "crop_shape")  # what of a recipe decides what the networks see  # fmt: skip
 
 
@@ -65,7 +65,7 @@ def prepare(scan, recipe):
         InputError: a constant scan.
     """
     scan = preprocess.transpose(scan, preprocess.slices_last(scan))
-    equalised = preprocess.clahe(scan, recipe.clahe_clip, recipe.clahe_tiles)
+    equalised = preprocess.clahe(scan, recipe.clahe_clip, recipe.clahe_tile_mm)
     return preprocess.crop_or_pad(preprocess.zscore(preprocess.resample(equalised, recipe.spacing_mm, 1)), recipe.image_shape)
 
 

@@ -27,7 +27,7 @@ def zscore(volume):
     return volume.with_array(((array - array.mean(dtype=np.float64)) / std).astype(np.float32))
 
 
-def clahe(volume, clip_limit, tiles):
+def clahe(volume, clip_limit, tile_mm):
     """Contrast-limited adaptive histogram equalisation, slice by slice (OpenCV).
 
     Every slice is first stretched to 8 bit, from its minimum to its maximum: OpenCV's result depends on the type.
@@ -35,7 +35,7 @@ def clahe(volume, clip_limit, tiles):
     Args:
         volume: (x, y, z).
         clip_limit: OpenCV's, in multiples of a flat histogram.
-        tiles: tiles along x and y.
+        tile_mm: side of a tile along x and y, as near as a whole number of tiles comes to it.
 
     Returns:
         (x, y, z) uint8; a constant slice is 0.
@@ -47,7 +47,8 @@ def clahe(volume, clip_limit, tiles):
 
     if volume.array.min() == volume.array.max():
         raise InputError(NOTHING.format(volume.array.flat[0]))
-    equaliser = cv2.createCLAHE(clip_limit, (tiles, tiles))
+    tiles = [max(1, round(n * mm / tile_mm)) for n, mm in zip(volume.array.shape[:2], volume.spacing_mm[:2], strict=True)]
+    equaliser = cv2.createCLAHE(clip_limit, tiles[::-1])  # OpenCV: columns, then rows
     result = np.zeros(volume.array.shape, np.uint8)
     for z in range(result.shape[2]):
         grey = volume.array[:, :, z].astype(np.float64)

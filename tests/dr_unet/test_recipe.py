@@ -33,7 +33,7 @@ FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
     "bottleneck_norm": (False, False),
     "norm_momentum": (0.99, 0.99),
     "clahe_clip": (2.0, 2.0),
-    "clahe_tiles": (8, 8),
+    "clahe_tile_mm": (47.5, 47.5),
     "gcam_score": ("logits", "logits"),
     "gcam_threshold": (0.5, 0.5),
     "localiser_weight": (1.0, 1.0),
