@@ -135,7 +135,7 @@ DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by da
 
 def quick(recipe):
     """The same experiment on a coarser grid around the image's centre, narrower and shorter: minutes on two CPU cores."""
-    shorter = replace(recipe, width=8, norm_momentum=0.9, learning_rate=1e-3, final_learning_rate=1e-5, precision="auto")
+    shorter = replace(recipe, width=8, norm_momentum=0.9, learning_rate=2e-3, final_learning_rate=2e-5, precision="auto")
     if recipe.structures != LASC.structures:
         return replace(
             shorter,
@@ -146,18 +146,16 @@ def quick(recipe):
             epochs=12,
             localiser_epochs=6,
         )
+    left_atrium = replace(shorter, batch_size=2, epochs=30, localiser_batch_size=2, localiser_epochs=15)
     if recipe.method != "multi_stage":
-        return replace(shorter, spacing_mm=(1.25, 1.25, 1.25), image_shape=(128, 96, 48), input_factors=(1, 1, 1), epochs=20)
+        return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
     return replace(
-        shorter,
+        left_atrium,
         spacing_mm=(1.0, 1.0, 1.25),
-        image_shape=(160, 120, 48),
+        image_shape=(144, 112, 48),
         localiser_factors=(2, 2, 2),
-        localiser_shape=(80, 64, 24),
-        crop_shape=(144, 96, 48),
-        localiser_batch_size=2,
-        epochs=20,
-        localiser_epochs=12,
+        localiser_shape=(72, 56, 24),
+        crop_shape=(128, 88, 48),
     )
 
 
