@@ -88,7 +88,7 @@ def test_constant_image_is_refused(value, dtype):
 
 
 def test_clahe_is_that_of_opencv_on_each_slice_from_0_to_255():
-    """Grey levels 100 to 610 in steps of 2: level 100 + 2 n becomes n. Tiles of about 18 mm: 7 along the 120 mm, 4 along the 72."""
+    """Grey levels 100 to 610 in steps of 2: level 100 + 2 n becomes n. Tiles of about 18 mm: 7 along 120 mm, 4 along 72."""
     levels = np.random.default_rng(0).normal(128, 15, (80, 48, 3)).round().astype(int)  # 240 pixels a tile, peaked
     levels[0, 0], levels[0, 1] = 0, 255
     levels[..., 1] = levels[..., 1] // 5 * 5
