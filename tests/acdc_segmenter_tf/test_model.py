@@ -149,7 +149,7 @@ def test_merge_puts_the_upsampled_before_the_centre_of_the_skip(network):
 
 def test_odd_margin_leaves_its_extra_voxel_at_the_end():
     skip = np.arange(49, dtype=np.float32).reshape(1, 7, 7, 1)
-    merged = np.asarray(networks.merge(np.zeros((1, 4, 4, 2), np.float32), skip))
+    merged = np.asarray(networks.merge(np.zeros((1, 4, 4, 2), np.float32), skip, "merge"))
     np.testing.assert_array_equal(merged[..., 2:], skip[:, 1:5, 1:5])
 
 
