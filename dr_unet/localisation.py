@@ -86,7 +86,7 @@ def check(run, recipe, split):
     theirs = vars(runs.load_recipe(run, Recipe)[0])
     if recipe.method != "multi_stage" or theirs["method"] != "multi_stage":
         raise InputError(f"--localiser {run}: both experiments must be multi-stage, found {theirs['method']} and {recipe.method}")
-    for field in (*PREPARATION, "localiser_width", "keep_z", "projection", "bottleneck_norm"):
+    for field in (*PREPARATION, "localiser_width", "keep_z", "projection", "normalisation", "bottleneck_norm"):
         ours = vars(recipe)[field]
         if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
             raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")

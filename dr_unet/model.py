@@ -10,19 +10,19 @@ logit of a sigmoid (binary), several are those of a softmax with background firs
                              `- c, down -> enc3 (4f) - skip -> [skip | up] dec3 (4f)
                                             `- c, down -> bottleneck (8f): dilations 1, 2, 4, 8 in series, outputs summed
 
-Each block is two 3x3x3 convolutions with batch normalisation and ReLU; padding keeps the size, so the extent along x and y, and
-without Keep Z along z, is a multiple of 8.
+Each block is two 3x3x3 convolutions with ReLU, normalised over the batch (paper) or over each volume; padding keeps the size, so
+the extent along x and y, and without Keep Z along z, is a multiple of 8.
 """
 
 import keras
 
 from shared.errors import InputError
-from shared.layers import BatchNormalization
+from shared.layers import BatchNormalization, InstanceNormalization
 
 FEATURES = "features"  # the layer whose output the head reads: where the class activation maps of the paper are taken
 
 
-def build(network, shape, outputs, width, *, keep_z=False, channels=1, **options):
+def build(network, shape, outputs, width, *, keep_z=False, channels=1, normalisation="batch", **options):
     """The untrained network called `network` (a key of `NETWORKS`).
 
     Args:
@@ -32,6 +32,7 @@ def build(network, shape, outputs, width, *, keep_z=False, channels=1, **options
         width: filters of the first block (the paper: 8, 16, 32).
         keep_z: pool and up-sample in-plane only (paper, "Keep Z").
         channels: of the input.
+        normalisation: "batch" (paper) or "instance": by the batch's statistics or by each volume's own.
         **options: of the network's own builder.
 
     Raises:
@@ -39,71 +40,75 @@ def build(network, shape, outputs, width, *, keep_z=False, channels=1, **options
     """
     if network not in NETWORKS:
         raise InputError(f"unknown network {network!r}: expected one of {', '.join(NETWORKS)}")
+    if normalisation not in NORMS:
+        raise InputError(f"unknown normalisation {normalisation!r}: expected one of {', '.join(NORMS)}")
     check_shape(network, shape, keep_z)
     image = keras.Input((*shape, channels), name="image")
-    logits = NETWORKS[network](image, outputs, width, step=(2, 2, 1 if keep_z else 2), **options)
+    logits = NETWORKS[network](image, outputs, width, (2, 2, 1 if keep_z else 2), NORMS[normalisation], **options)
     return keras.Model(image, logits, name=network)
 
 
-def dr_unet(image, outputs, f, step, projection=False, bottleneck_norm=False):
+def dr_unet(image, outputs, f, step, Norm, projection=False, bottleneck_norm=False):
     """Logits of the DR-UNet; shapes in the comments are those of the ACDC segmenter (f 32, Keep Z, crops of 128 x 128 x 16).
 
     Args:
+        Norm: layer class that follows every convolution of a block.
         projection: bring each residual concatenation to its block's filters with a 1x1x1 convolution.
-        bottleneck_norm: batch normalisation in the bottleneck too.
+        bottleneck_norm: normalise in the bottleneck too.
     """
-    skip1 = block(image, "enc1", f)  # (B, 128, 128, 16, 32)
+    skip1 = block(image, "enc1", f, Norm)  # (B, 128, 128, 16, 32)
     x = residual(image, skip1, "res1", projection)  # (B, 128, 128, 16, 1 + 32)
     x = pool(x, step, "pool1")  # (B, 64, 64, 16, 33)
-    skip2 = block(x, "enc2", 2 * f)
+    skip2 = block(x, "enc2", 2 * f, Norm)
     x = residual(x, skip2, "res2", projection)  # (B, 64, 64, 16, 33 + 64)
     x = pool(x, step, "pool2")
-    skip3 = block(x, "enc3", 4 * f)
+    skip3 = block(x, "enc3", 4 * f, Norm)
     x = residual(x, skip3, "res3", projection)  # (B, 32, 32, 16, 97 + 128)
     x = pool(x, step, "pool3")
 
-    x = dilated(x, "bottleneck", 8 * f, bottleneck_norm)  # (B, 16, 16, 16, 256)
+    x = dilated(x, "bottleneck", 8 * f, Norm if bottleneck_norm else None)  # (B, 16, 16, 16, 256)
 
-    x = block(merge(skip3, up(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f)  # (B, 32, 32, 16, 128)
-    x = block(merge(skip2, up(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f)
-    x = block(merge(skip1, up(x, step, "up1", f), "merge1"), "dec1", f)  # (B, 128, 128, 16, 32)
+    x = block(merge(skip3, up(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f, Norm)  # (B, 32, 32, 16, 128)
+    x = block(merge(skip2, up(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f, Norm)
+    x = block(merge(skip1, up(x, step, "up1", f), "merge1"), "dec1", f, Norm)  # (B, 128, 128, 16, 32)
     return head(x, outputs)  # (B, 128, 128, 16, 4)
 
 
-def unet3d(image, outputs, f, step):
+def unet3d(image, outputs, f, step, Norm):
     """Logits of the 3D U-Net: the DR-UNet without residual concatenation and dilation."""
-    skip1 = block(image, "enc1", f)
-    skip2 = block(pool(skip1, step, "pool1"), "enc2", 2 * f)
-    skip3 = block(pool(skip2, step, "pool2"), "enc3", 4 * f)
+    skip1 = block(image, "enc1", f, Norm)
+    skip2 = block(pool(skip1, step, "pool1"), "enc2", 2 * f, Norm)
+    skip3 = block(pool(skip2, step, "pool2"), "enc3", 4 * f, Norm)
 
-    x = block(pool(skip3, step, "pool3"), "bottleneck", 8 * f)
+    x = block(pool(skip3, step, "pool3"), "bottleneck", 8 * f, Norm)
 
-    x = block(merge(skip3, up(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f)
-    x = block(merge(skip2, up(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f)
-    x = block(merge(skip1, up(x, step, "up1", f), "merge1"), "dec1", f)
+    x = block(merge(skip3, up(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f, Norm)
+    x = block(merge(skip2, up(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f, Norm)
+    x = block(merge(skip1, up(x, step, "up1", f), "merge1"), "dec1", f, Norm)
     return head(x, outputs)
 
 
-def vnet(image, outputs, f, step, kernel=3):
+def vnet(image, outputs, f, step, Norm, kernel=3):
     """Logits of the 3D V-Net: 1, 2, 3 convolutions per stage added to their input, strided convolutions down, transposed up.
 
     Args:
         kernel: of the convolutions in the stages (3 gives a network of the DR-UNet's size, the original has 5).
     """
     x = keras.layers.Concatenate(name="repeated")([image] * f)  # the image in every channel, so that it can be added
-    skip1 = added(x, "enc1", f, 1, kernel)
-    skip2 = added(down(skip1, step, "down1", 2 * f), "enc2", 2 * f, 2, kernel)
-    skip3 = added(down(skip2, step, "down2", 4 * f), "enc3", 4 * f, 3, kernel)
+    skip1 = added(x, "enc1", f, 1, kernel, Norm)
+    skip2 = added(down(skip1, step, "down1", 2 * f), "enc2", 2 * f, 2, kernel, Norm)
+    skip3 = added(down(skip2, step, "down2", 4 * f), "enc3", 4 * f, 3, kernel, Norm)
 
-    x = added(down(skip3, step, "down3", 8 * f), "bottleneck", 8 * f, 3, kernel)
+    x = added(down(skip3, step, "down3", 8 * f), "bottleneck", 8 * f, 3, kernel, Norm)
 
-    x = added(merge(skip3, transposed(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f, 3, kernel)
-    x = added(merge(skip2, transposed(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f, 2, kernel)
-    x = added(merge(skip1, transposed(x, step, "up1", f), "merge1"), "dec1", f, 1, kernel)
+    x = added(merge(skip3, transposed(x, step, "up3", 4 * f), "merge3"), "dec3", 4 * f, 3, kernel, Norm)
+    x = added(merge(skip2, transposed(x, step, "up2", 2 * f), "merge2"), "dec2", 2 * f, 2, kernel, Norm)
+    x = added(merge(skip1, transposed(x, step, "up1", f), "merge1"), "dec1", f, 1, kernel, Norm)
     return head(x, outputs)
 
 
 NETWORKS = {"dr_unet": dr_unet, "unet3d": unet3d, "vnet": vnet}
+NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 JOINS = ("multiply", "concat", "add")
 
 
@@ -115,7 +120,7 @@ def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply",
         localiser_width, width: filters of the first block of each network.
         join: what the second network sees: image times foreground probability ("multiply"), both as two channels ("concat"),
             or their sum ("add").
-        **options: of `dr_unet`, for both networks.
+        **options: of `build` and `dr_unet`, for both networks.
 
     Returns:
         `keras.Model` to logits (B, x, y, z, outputs + 1): the segmentation's, then the localiser's one.
@@ -143,29 +148,29 @@ def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply",
     )
 
 
-def block(x, name, filters):
-    """Two 3x3x3 convolutions, each with batch normalisation and ReLU."""
+def block(x, name, filters, Norm):
+    """Two 3x3x3 convolutions, each with normalisation and ReLU."""
     for i in (1, 2):
         x = conv(x, f"{name}_{i}", filters)
-        x = relu(norm(x, f"{name}_{i}_bn"), f"{name}_{i}_relu")
+        x = relu(norm(x, f"{name}_{i}_bn", Norm), f"{name}_{i}_relu")
     return x
 
 
-def dilated(x, name, filters, normalised):
+def dilated(x, name, filters, Norm):
     """Four 3x3x3 convolutions with dilation 1, 2, 4, 8, each fed by the one before, and the sum of their outputs."""
     outputs = []
     for dilation in (1, 2, 4, 8):
         x = conv(x, f"{name}_d{dilation}", filters, dilation=dilation)
-        x = relu(norm(x, f"{name}_d{dilation}_bn") if normalised else x, f"{name}_d{dilation}_relu")
+        x = relu(norm(x, f"{name}_d{dilation}_bn", Norm) if Norm else x, f"{name}_d{dilation}_relu")
         outputs.append(x)
     return keras.layers.Add(name=f"{name}_sum")(outputs)
 
 
-def added(x, name, filters, convolutions, kernel):
-    """V-Net stage: convolutions with batch normalisation and PReLU; the stage's input is added before the last PReLU."""
+def added(x, name, filters, convolutions, kernel, Norm):
+    """V-Net stage: convolutions with normalisation and PReLU; the stage's input is added before the last PReLU."""
     onto = x if x.shape[-1] == filters else conv(x, f"{name}_onto", filters, kernel=1)
     for i in range(1, convolutions + 1):
-        x = norm(conv(x, f"{name}_{i}", filters, kernel), f"{name}_{i}_bn")
+        x = norm(conv(x, f"{name}_{i}", filters, kernel), f"{name}_{i}_bn", Norm)
         x = keras.layers.Add(name=f"{name}_add")([x, onto]) if i == convolutions else x
         x = prelu(x, f"{name}_{i}_prelu")
     return x
@@ -177,8 +182,8 @@ def conv(x, name, filters, kernel=3, dilation=1):
     )(x)  # fmt: skip
 
 
-def norm(x, name):
-    return BatchNormalization(epsilon=1e-3, name=name)(x)
+def norm(x, name, Norm):
+    return Norm(epsilon=1e-3, name=name)(x)
 
 
 def relu(x, name):

@@ -32,22 +32,30 @@ class Segmenter:
 
 def network(recipe):
     """The untrained network that segments."""
-    options = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
     shape = recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe)
     if recipe.method == "end_to_end":
         return build_end_to_end(
-            shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, keep_z=recipe.keep_z, **options
+            shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, **common(recipe), **dr_unet(recipe)
         )
     if recipe.method not in ("single", "multi_stage"):
         raise InputError(f"unknown method {recipe.method!r}: expected single, multi_stage or end_to_end")
-    more = {"dr_unet": options, "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
-    return build(recipe.network, shape, outputs(recipe), recipe.width, keep_z=recipe.keep_z, **more)
+    own = {"dr_unet": dr_unet(recipe), "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
+    return build(recipe.network, shape, outputs(recipe), recipe.width, **common(recipe), **own)
 
 
 def localiser_network(recipe):
     """The untrained first stage of the multi-stage method: one output, any foreground."""
-    options = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
-    return build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, keep_z=recipe.keep_z, **options)
+    return build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, **common(recipe), **dr_unet(recipe))
+
+
+def common(recipe):
+    """Options of every network of `recipe`."""
+    return {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
+
+
+def dr_unet(recipe):
+    """Options of the DR-UNet alone."""
+    return {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
 
 
 def outputs(recipe):

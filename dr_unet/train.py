@@ -17,7 +17,7 @@ from dr_unet import predict as prediction
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import cli, datasets, held_out, inference, layers, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -140,7 +140,6 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        layers.set_momentum(model, recipe.norm_momentum)
         batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size)
         validation = sampling.Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)

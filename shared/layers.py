@@ -1,4 +1,4 @@
-"""Batch normalisation that every network here uses: Keras' layer, through TensorFlow's fused kernel where there is one."""
+"""Normalisation by statistics of the batch or of each example, through TensorFlow's fused kernel where there is one."""
 
 import keras
 from keras import ops
@@ -61,10 +61,39 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return {**super().get_config(), "unbiased": self.unbiased}
 
 
-def set_momentum(model, momentum):
-    """Let the moving averages of every batch normalisation in `model` keep `momentum` of themselves at each training step."""
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            set_momentum(layer, momentum)
-        elif isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = momentum
+@keras.saving.register_keras_serializable("shared")
+class InstanceNormalization(keras.layers.Layer):
+    """Every channel of every example by its own mean and variance over the voxels, then scale and offset: the same in training
+    and prediction, whatever the batch."""
+
+    def __init__(self, epsilon=1e-3, **options):
+        super().__init__(**options)
+        self.epsilon = epsilon
+
+    def build(self, input_shape):
+        self.gamma = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="beta")
+
+    def call(self, inputs):
+        if keras.backend.backend() == "tensorflow":
+            return self.normalised_fused(inputs)
+        values = ops.cast(inputs, "float32")
+        mean, variance = ops.moments(values, axes=tuple(range(1, len(inputs.shape) - 1)), keepdims=True)
+        scale = ops.rsqrt(variance + self.epsilon) * ops.cast(self.gamma, "float32")
+        outputs = (values - mean) * scale + ops.cast(self.beta, "float32")
+        return ops.cast(outputs, self.compute_dtype)
+
+    def normalised_fused(self, inputs):
+        """Examples side by side as channels of one image, whose batch statistics are then those of each."""
+        import tensorflow as tf
+
+        batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
+        voxels = ops.transpose(ops.reshape(inputs, (batch, -1, channels)), (1, 0, 2))
+        scale, offset = (ops.tile(ops.cast(each, "float32"), (batch,)) for each in (self.gamma, self.beta))
+        outputs = tf.compat.v1.nn.fused_batch_norm(
+            ops.reshape(voxels, (1, -1, 1, batch * channels)), scale, offset, epsilon=self.epsilon, is_training=True
+        )[0]
+        return ops.reshape(ops.transpose(ops.reshape(outputs, (-1, batch, channels)), (1, 0, 2)), ops.shape(inputs))
+
+    def get_config(self):
+        return {**super().get_config(), "epsilon": self.epsilon}
