@@ -105,7 +105,11 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         "",
         f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
     ]
-    held_out.evaluate(folder, split.of(cases, "test"), lambda scan: prediction.predict(segmenter, scan), record, headline)
+
+    def predict(scan, case):
+        return prediction.predict(segmenter, scan), None
+
+    held_out.evaluate(folder, split.of(cases, "test"), predict, record, headline)
     print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
     return folder
 

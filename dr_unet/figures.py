@@ -5,6 +5,7 @@
 draws all of them; training draws them without the surfaces, which need the extra `[mesh]`.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def localisation(path, segmenter, cases, folder):
         prepared = prediction.prepare(scan, recipe)
         heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
         heat = preprocess.onto_grid(heat, prepared, 1).array
-        labels = [datasets.load_labels(case, recipe.structures), predicted_labels(folder, case, recipe)]
+        predicted_case = dataclasses.replace(case, label=predicted_map(folder, case))
+        labels = [datasets.load_labels(each, recipe.structures) for each in (case, predicted_case)]
         reference, predicted = (prediction.prepare_labels(scan.with_array(part.array), recipe) for part in labels)
         heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
         rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
@@ -58,23 +60,18 @@ def localisation(path, segmenter, cases, folder):
 def surfaces(path, segmenter, cases, folder):
     """Reference and predicted surface of the best, the median and the worst case (Figure 6)."""
     rows = [
-        [(f"{name}: {case.name}, manual", volume.read_labels(case.label)), ("automatic", predicted(folder, case))]
+        [
+            (f"{name}: {case.name}, manual", volume.read_labels(case.label)),
+            ("automatic", volume.read_labels(predicted_map(folder, case))),
+        ]
         for name, case in cases.items()
     ]
     plots.surfaces(path, rows, segmenter.structures)
 
 
-def predicted(folder, case):
-    return volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
-
-
-def predicted_labels(folder, case, recipe):
-    """The run's label map of a case as class indices."""
-    labels = predicted(folder, case)
-    classes = np.zeros(labels.array.shape, np.uint8)
-    for value, index in datasets.values_of(case.structures, recipe.structures).items():
-        classes[labels.array == value] = index
-    return labels.with_array(classes)
+def predicted_map(folder, case):
+    """File of the run's label map of a case."""
+    return folder / "predictions" / f"{case.name}.nii.gz"
 
 
 def ranked(cases, rows):

@@ -117,16 +117,15 @@ def predict(segmenter, scan):
 
 
 def predict_frame(segmenter, scan):
-    """Class indices (x, y, z) of one frame: probabilities of the network's grid interpolated at the scan's voxels."""
+    """Class indices (x, y, z) of one frame."""
+    return on_scan(scan, probabilities(segmenter, prepare(scan, segmenter.recipe))).array
+
+
+def on_scan(scan, probabilities):
+    """Class indices on the grid of `scan`, in its own order of axes: probabilities interpolated at its voxels."""
     axes = preprocess.slices_last(scan)
-    classes = classes_on(preprocess.transpose(scan, axes), probabilities(segmenter, prepare(scan, segmenter.recipe)))
-    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)]).array
-
-
-def predict_resampled(segmenter, scan):
-    """Class indices on the working grid, where the paper scores, as a `Volume`."""
-    prepared = prepare(scan, segmenter.recipe)
-    return classes_on(prepared, probabilities(segmenter, prepared))
+    classes = classes_on(preprocess.transpose(scan, axes), probabilities)
+    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)])
 
 
 def probabilities(segmenter, prepared):

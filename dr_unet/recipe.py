@@ -143,10 +143,11 @@ def quick(recipe):
             image_shape=(128, 128, 16),
             localiser_shape=(64, 64, 16),
             crop_shape=(80, 80, 16),
+            batch_size=2,
             epochs=12,
             localiser_epochs=6,
         )
-    left_atrium = replace(shorter, batch_size=1, epochs=30, localiser_batch_size=1, localiser_epochs=15)
+    left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15)
     if recipe.method != "multi_stage":
         return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
     return replace(
@@ -156,6 +157,7 @@ def quick(recipe):
         localiser_factors=(2, 2, 2),
         localiser_shape=(72, 56, 24),
         crop_shape=(128, 88, 48),
+        epochs=45,
     )
 
 

@@ -98,13 +98,20 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     if regions:
         headline += ["", localisation.share_line(folder, "test")]
 
-    def resampled(scan, case):
-        labels = prepare_labels(scan.with_array(datasets.load_labels(case, recipe.structures).array), recipe)
-        values = np.array([0, *segmenter.structures])
-        predicted = prediction.predict_resampled(segmenter, scan)
-        return predicted.with_array(values[predicted.array]), labels.with_array(values[labels.array])
+    def predict(scan, case):
+        """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
+        prepared = prediction.prepare(scan, recipe)
+        probabilities = prediction.probabilities(segmenter, prepared)
+        values = np.array([0, *segmenter.structures], np.uint16)
+        maps = (
+            prediction.on_scan(scan, probabilities),
+            prediction.classes_on(prepared, probabilities),
+            prepare_labels(scan.with_array(datasets.load_labels(case, recipe.structures).array), recipe),
+        )
+        native, predicted, labels = (classes.with_array(values[classes.array]) for classes in maps)
+        return native, (predicted, labels)
 
-    held_out.evaluate(folder, sides["test"], lambda scan: prediction.predict(segmenter, scan), record, headline, resampled)
+    held_out.evaluate(folder, sides["test"], predict, record, headline)
     figures.draw(folder, segmenter, sides["test"])
     print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
     return folder

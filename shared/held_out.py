@@ -11,31 +11,35 @@ from shared.training import HISTORY
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 
 
-def evaluate(folder, cases, predict, record, headline, resampled=None):
+def reference_of(case):
+    return volume.read_labels(case.label)
+
+
+def evaluate(folder, cases, predict, record, headline, reference=reference_of):
     """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
 
     Args:
         folder: the run's.
         cases: labelled test cases.
-        predict: `predict(scan Volume) -> label map Volume`, values as on disk.
+        predict: `predict(scan Volume, case) -> (label map on the scan's grid, None)`, values as on disk; where the paper scores
+            on another grid, (predicted, reference) there instead of None, scored into cases_resampled.csv and a second table.
         record: of `open_run`; its durations receive "evaluate".
         headline: first lines of summary.md.
-        resampled: `resampled(scan Volume, case) -> (predicted Volume, reference Volume)` on the grid that the paper scores on,
-            where that is another than the scan's; scored into cases_resampled.csv and a second table.
+        reference: `reference(case) -> label map`, by default what lies on disk.
     """
     start = time.monotonic()
     structures = {int(value): name for value, name in record["structures"].items()}
     rows, rows_resampled = [], []
     for case in Progress("predicting and scoring", len(cases)).over(cases):
         scan = load_image(case)
-        predicted = predict(scan)
+        predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
         about = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
-        rows += evaluation.score(predicted, volume.read_labels(case.label), structures, about)
-        if resampled:
-            rows_resampled += evaluation.score(*resampled(scan, case), structures, about)
+        rows += evaluation.score(predicted, reference(case), structures, about)
+        if on_papers_grid:
+            rows_resampled += evaluation.score(*on_papers_grid, structures, about)
     write_scores(folder, rows, rows_resampled)
-    draw(folder, cases, rows, structures)
+    draw(folder, cases, rows, structures, reference)
     record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
     write_json(folder / "run.json", record)
     took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
@@ -87,16 +91,16 @@ def stacked(folders, name):
     return [{"fold": folder.name.removeprefix("fold"), **row} for folder in folders for row in read_csv(folder / name)]
 
 
-def draw(folder, cases, rows, structures):
+def draw(folder, cases, rows, structures, reference):
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
     dice = report.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
     for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        image, reference = load_image(case), volume.read_labels(case.label)
+        image, labels = load_image(case), reference(case)
         predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
-        panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
-        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
+        panels.append((f"{name}: {case.name}\nreference", image, labels, labels))
+        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, labels))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
     history = read_csv(folder / HISTORY)
     losses = [column for column in ("loss", "val_loss") if column in history[0]]

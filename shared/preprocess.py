@@ -81,6 +81,13 @@ def transpose(volume, axes):
     return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
 
 
+def flip(volume, axis):
+    """One axis in reverse order, each voxel where it was."""
+    turn = np.eye(4)
+    turn[axis, axis], turn[axis, 3] = -1, volume.array.shape[axis] - 1
+    return Volume(np.flip(volume.array, axis), volume.spacing_mm, volume.affine @ turn, volume.frame_s)
+
+
 def resample(volume, spacing_mm, order, edge="blend", anti_alias=False):
     """Resample to about `spacing_mm`: each axis gets round(n * old / new) voxels and keeps its physical extent exactly.
 

@@ -172,7 +172,7 @@ def test_the_crop_follows_the_heart_and_all_else_is_background(tiny, centre):
     (x, y, _) = np.array(box.starts) - (2, 6, 1)
     expected[max(x, 0) : x + 24, max(y, 0) : y + 24] = 2
     np.testing.assert_array_equal(found, expected)
-    resampled = prediction.predict_resampled(everywhere, scan)
+    resampled = prediction.classes_on(prepared, prediction.probabilities(everywhere, prepared))
     assert resampled.array.sum() == 2 * 24 * 24 * 8 and resampled.array[tuple(box.starts)] == 2
 
 

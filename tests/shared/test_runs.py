@@ -109,12 +109,12 @@ def cases(tmp_path):
     return found
 
 
-def evaluate(folder, cases, history="val_loss", **options):
+def evaluate(folder, cases, history="val_loss", predict=lambda scan, case: (square(1, 2), None), **options):
     history = {"step": 1, "loss": 0.5, history: 0.5, "val_dice": 0.5}
     write_csv(folder / "history.csv", [history, history])
     record = {"command": "train", "commit": "c", "hardware": "h", "dataset": "acdc", "data": "d" * 20, "structures": {"1": "LA"},
               "seconds": {"train": 3.0}}  # fmt: skip
-    held_out.evaluate(folder, cases, lambda scan: square(1, 2), record, ["# headline"], **options)
+    held_out.evaluate(folder, cases, predict, record, ["# headline"], **options)
     return (folder / "summary.md").read_text()
 
 
@@ -128,11 +128,11 @@ def test_scores_on_the_scans_grid_alone(tmp_path, cases):
 def test_scores_on_the_papers_grid_too(tmp_path, cases, capsys):
     asked = []
 
-    def resampled(scan, case):
+    def predict(scan, case):
         asked.append((case.name, scan.array.max()))
-        return square(1), square(*((1,) if case.name == "a" else (1, 2, 3)))
+        return square(1, 2), (square(1), square(*((1,) if case.name == "a" else (1, 2, 3))))
 
-    summary = evaluate(tmp_path / "run", cases, resampled=resampled)
+    summary = evaluate(tmp_path / "run", cases, predict=predict)
     assert asked == [("a", 31), ("b", 31)]
     native, other = (read_csv(tmp_path / "run" / name) for name in ("cases.csv", "cases_resampled.csv"))
     assert [list(row) for row in other] == [list(row) for row in native]
@@ -141,6 +141,11 @@ def test_scores_on_the_papers_grid_too(tmp_path, cases, capsys):
     first, second = summary.split("On the paper's grid:")
     assert "| LA | all | 2 | 0.667 (0.000) |" in first and "| LA | all | 2 | 0.750 (0.250) |" in second
     assert "On the paper's grid:" in capsys.readouterr().out
+
+
+def test_a_reference_that_is_not_the_one_on_disk(tmp_path, cases):
+    evaluate(tmp_path / "run", cases, reference=lambda case: square(1, 2))
+    assert [row["dice"] for row in read_csv(tmp_path / "run/cases.csv")] == [1, 1]
 
 
 def test_a_history_without_validation_loss(tmp_path, cases):
