@@ -134,14 +134,9 @@ def load_run(folder):
 
 
 def main(arguments=None):
-    clinical.command(
-        arguments,
-        prog="python -m acdc_segmenter_tf.predict",
-        description=__doc__.splitlines()[0],
-        weights_help="run folder, its best.weights.h5, or a released checkpoint",
-        load=load,
-        predict=predict,
-    )
+    weights_help = "run folder, its best.weights.h5, or a released checkpoint"
+    parser = clinical.parser("python -m acdc_segmenter_tf.predict", __doc__.splitlines()[0], weights_help)
+    clinical.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 
 if __name__ == "__main__":

@@ -53,20 +53,8 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
     digests = runs.fingerprints(cases)
-    values = datasets.values_of(cases[0].structures, recipe.structures)
-    identity = {
-        "package": "acdc_segmenter_tf",
-        "experiment": experiment,
-        "preset": preset,
-        "dataset": dataset,
-        "fold": fold,
-        "seed": seed,
-        "recipe": vars(recipe),
-        "structures": {value: cases[0].structures[value] for value in values},
-        "split": vars(split),
-        "data": fingerprint(*digests),
-        "backend": keras.backend.backend(),
-    }
+    structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
+    identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests)
     folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
     record = runs.open_run(folder, identity, command)
     if runs.is_done(folder):

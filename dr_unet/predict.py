@@ -165,9 +165,8 @@ def load(weights):
 
 
 def main(arguments=None):
-    clinical.command(
-        arguments, "python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5", load, predict
-    )
+    parser = clinical.parser("python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
+    clinical.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 
 if __name__ == "__main__":

@@ -35,6 +35,8 @@ class Recipe:
     gcam_score: str
     gcam_layer: str
     gcam_threshold: float
+    rotation_deg: float
+    zoom: float
     loss: str
     localiser_loss: str
     localiser_weight: float
@@ -78,6 +80,8 @@ LASC = Recipe(
     gcam_score="logits",  # ours: the paper does not define the score of a segmentation network
     gcam_layer="features",  # paper 3.2: "the final convolution"; ours: the input of the 1x1x1 head
     gcam_threshold=0.5,  # ours
+    rotation_deg=0.0,  # ours: the paper mentions no augmentation; in-plane, either way
+    zoom=0.0,  # ours: as above; share of the slice that a random crop may lose before it is enlarged again
     loss="bce_dice",  # paper 3.4, equation 4
     localiser_loss="bce_dice",  # paper 3.4
     localiser_weight=1.0,  # ours: without it nothing ties the first network of end-to-end to localisation
@@ -147,7 +151,7 @@ def quick(recipe):
             epochs=12,
             localiser_epochs=6,
         )
-    left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15)
+    left_atrium = replace(shorter, localiser_batch_size=1, epochs=36, localiser_epochs=15, rotation_deg=20.0, zoom=0.15)
     if recipe.method != "multi_stage":
         return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
     return replace(
@@ -157,7 +161,6 @@ def quick(recipe):
         localiser_factors=(2, 2, 2),
         localiser_shape=(72, 56, 24),
         crop_shape=(128, 88, 48),
-        epochs=45,
     )
 
 

@@ -17,7 +17,7 @@ from dr_unet import predict as prediction
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import augment, cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -54,21 +54,10 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     if localiser:
         localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
-    values = datasets.values_of(cases[0].structures, recipe.structures)
-    identity = {
-        "package": "dr_unet",
-        "experiment": experiment,
-        "preset": preset,
-        "dataset": dataset,
-        "fold": fold,
-        "seed": seed,
-        "recipe": vars(recipe),
-        "structures": {value: cases[0].structures[value] for value in values},
-        "split": vars(split),
-        "data": fingerprint(*digests.values()),
-        "backend": keras.backend.backend(),
-        "localiser": fingerprint(localiser / LOCALISER / training.BEST) if localiser else "",
-    }
+    structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
+    taken = fingerprint(localiser / LOCALISER / training.BEST) if localiser else ""
+    identity = runs.identity("dr_unet", experiment, preset, dataset, fold, seed, recipe, structures, split, digests.values(),
+                             localiser=taken)  # fmt: skip
     folder = runs.folder_of(workdir, "dr_unet", experiment, preset, dataset, fold)
     record = runs.open_run(folder, identity, command)
     if runs.is_done(folder):
@@ -147,7 +136,7 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size)
+        batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
         validation = sampling.Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
         extent = " x ".join(map(str, model.input.shape[1:-1]))
@@ -160,6 +149,7 @@ class Stages:
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
+            augment=turned,
             validate=lambda model: validate(model, validation, loss, outputs),
             validate_every=len(batches),
             monitor="val_dice",
@@ -191,6 +181,14 @@ class Stages:
         keys = [fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), *code) for case in cases]
         return list(sampling.store_all(self.cache, cases, keys, make).values())
 
+    def turn(self, shape):
+        """What draws the augmentation of slices of `shape` (x, y); None where the recipe has none, as the paper."""
+        rotation_deg, zoom = self.recipe.rotation_deg, self.recipe.zoom
+        if not rotation_deg and not zoom:
+            return None
+        crop_px = zoom * np.array(shape)
+        return lambda rng: augment.draw_affine(rng, shape, rotation_deg=rotation_deg, crop_px=crop_px, flip=False)
+
     def took(self, what, seconds):
         self.record["seconds"].setdefault(what, round(seconds, 1))
 
@@ -205,6 +203,12 @@ def view(recipe, regions):
         return preprocess.shrink(image, recipe.input_factors), preprocess.shrink_labels(labels, recipe.input_factors)
 
     return lambda case: regions[case.name].starts if regions else "whole", look
+
+
+def turned(images, labels, coefficients):
+    """A batch of volumes with all slices of each turned and enlarged alike."""
+    moved, labels = augment.affine(images[..., 0], labels, coefficients)
+    return moved[..., None], labels
 
 
 def check(recipe):

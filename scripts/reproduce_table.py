@@ -5,6 +5,7 @@ python scripts/reproduce_table.py baumgartner2017 2 --report-only [--workdir run
 """
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,9 @@ import acdc_segmenter_tf.recipe
 import acdc_segmenter_tf.train
 import dr_unet.recipe
 import dr_unet.train
-from shared import cli, datasets, evaluation, plots, report, runs, volume
+import propagation.recipe
+import propagation.train
+from shared import cli, datasets, evaluation, held_out, plots, report, runs, volume
 from shared.errors import InputError
 from shared.files import read_csv
 
@@ -25,6 +28,7 @@ class Paper:
     package: str
     recipe: ModuleType
     train: ModuleType
+    reference: Callable[[datasets.Case], volume.Volume] = held_out.reference_of
 
 
 CELLS = (
@@ -34,6 +38,12 @@ CELLS = (
 PAPERS = {
     "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe, acdc_segmenter_tf.train),
     "vesal2020": Paper("dr_unet", dr_unet.recipe, dr_unet.train),
+    "zheng2018": Paper(
+        "propagation",
+        propagation.recipe,
+        propagation.train,
+        lambda case: propagation.train.on_disk(case, propagation.recipe.PROPAGATION),
+    ),
 }
 
 
@@ -67,7 +77,7 @@ def reproduce(paper, number, options):
         text = report.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), cells)
         write(options.workdir / "tables", name + suffix, title, caption, cells, text)
     if done and not options.report_only:
-        picture(options.workdir / "tables" / f"{name}.png", done, datasets.find(dataset, root))
+        picture(options.workdir / "tables" / f"{name}.png", done, datasets.find(dataset, root), paper.reference)
 
 
 def command_of(experiment, fold, table, dataset, options):
@@ -103,7 +113,7 @@ def write(folder, name, title, caption, cells, text):
         print(f"wrote {folder / f'{name}.{suffix}'}")
 
 
-def picture(path, done, cases):
+def picture(path, done, cases, reference_of):
     """The label maps of one patient under the reference: all runs of the first finished fold, the first run's median patient."""
     first_fold = min(fold for _, fold in done)
     folders = {experiment: folder for (experiment, fold), folder in done.items() if fold == first_fold}
@@ -112,12 +122,13 @@ def picture(path, done, cases):
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
     rows = []
     for case in (case for case in cases if case.patient == patient):
-        image, reference = datasets.load_image(case), volume.read_labels(case.label)
+        image, reference = datasets.load_image(case), reference_of(case)
         rows.append((f"{case.name}\nreference", image, reference, reference))
         for experiment, folder in folders.items():
             predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
             rows.append((f"{case.name}\n{experiment}", image, predicted, reference))
-    plots.overlay(path, rows, case.structures)
+    structures = runs.read_record(next(iter(folders.values())))["structures"]
+    plots.overlay(path, rows, {int(value): name for value, name in structures.items()})
     print(f"wrote {path}")
 
 

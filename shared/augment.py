@@ -15,7 +15,7 @@ def draw_affine(rng, shape, *, rotation_deg, crop_px, flip):
         rng: numpy generator.
         shape: (x, y) of the image.
         rotation_deg: angle uniform in +- this, about the image's centre.
-        crop_px: the crop's side is 0 to this many pixels less than the image's.
+        crop_px: the crop's sides are 0 to this many pixels less than the image's; one number, or one for x and one for y.
         flip: whether to mirror the second axis with probability 1/2.
 
     Returns:
@@ -38,8 +38,9 @@ def draw_affine(rng, shape, *, rotation_deg, crop_px, flip):
 
 
 def affine(images, labels, coefficients):
-    """Transform images (B, x, y, 1) and labels (B, x, y) by coefficients (B, 8) of `draw_affine`."""
+    """Transform images (B, x, y, channels) and labels (B, x, y) or (B, x, y, masks) by coefficients (B, 8) of `draw_affine`."""
     moved = ops.image.affine_transform(images, coefficients, "bilinear", "constant", data_format="channels_last")
-    masks = ops.cast(labels, "float32")[..., None]
+    single = len(labels.shape) == 3
+    masks = ops.cast(labels[..., None] if single else labels, "float32")
     masks = ops.image.affine_transform(masks, coefficients, "nearest", "constant", data_format="channels_last")
-    return moved, ops.cast(ops.round(masks[..., 0]), "uint8")
+    return moved, ops.cast(ops.round(masks[..., 0] if single else masks), "uint8")

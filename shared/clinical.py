@@ -55,7 +55,7 @@ def segment(scans, predict, structures, ed=(), es=()):
 
     Args:
         scans: list of `Job`.
-        predict: `predict(scan Volume) -> label map Volume`.
+        predict: `predict(scan Volume, its path) -> label map Volume`.
         structures: label value -> name.
         ed, es: scans (paths) of the same patients, in the same order.
 
@@ -66,7 +66,7 @@ def segment(scans, predict, structures, ed=(), es=()):
     for job in Progress("scan", len(scans)).over(scans):
         scan = volume.read(job.scan)
         try:
-            labels = predict(scan)
+            labels = predict(scan, job.scan)
         except InputError as error:
             raise InputError(f"{job.scan}: {error}") from error
         volume.write(labels, job.output)
@@ -128,30 +128,33 @@ def write_tables(volumes, functions, output):
             print(f"wrote {path}")
 
 
-def command(arguments, prog, description, weights_help, load, predict):
-    """A paper's whole prediction command.
-
-    Args:
-        arguments: of the command line; None takes the process's own.
-        prog, description, weights_help: texts of its help.
-        load: `load(weights path) -> segmenter`, whose `structures` are label value -> name.
-        predict: `predict(segmenter, scan Volume) -> label map Volume`.
-    """
-    parser = cli.Parser(prog=prog, description=description)
-    parser.add_argument("--weights", required=True, type=Path, help=weights_help)
-    parser.add_argument(
+def parser(prog, description, weights_help):
+    """The arguments that all prediction commands share."""
+    result = cli.Parser(prog=prog, description=description)
+    result.add_argument("--weights", required=True, type=Path, help=weights_help)
+    result.add_argument(
         "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"
     )
-    parser.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
-    parser.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
-    parser.add_argument(
+    result.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
+    result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
+    result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
     )
-    cli.add_debug(parser)
-    options = parser.parse_args(arguments)
+    cli.add_debug(result)
+    return result
+
+
+def command(options, load, predict):
+    """A paper's whole prediction command, after its arguments are read.
+
+    Args:
+        options: of `parser`.
+        load: `load(weights path) -> segmenter`, whose `structures` are label value -> name.
+        predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
+    """
     with cli.one_line_errors(options.debug):
         todo = jobs(options.scans, options.ed, options.es, options.output)
         segmenter = load(options.weights)
-        tables = segment(todo, lambda scan: predict(segmenter, scan), segmenter.structures, options.ed, options.es)
+        tables = segment(todo, lambda scan, path: predict(segmenter, scan, path), segmenter.structures, options.ed, options.es)
         write_tables(*tables, options.output)
         print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

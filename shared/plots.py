@@ -122,6 +122,23 @@ def learning_curve(path, history, panels):
     save(figure, path)
 
 
+def curves(path, series, xlabel, ylabel):
+    """Lines with a band around each.
+
+    Args:
+        series: name -> list of (x, y, lower, upper).
+    """
+    figure = canvas(5, 3.5)
+    axis = figure.subplots()
+    for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+        x, y, lower, upper = np.transpose(points)
+        axis.plot(x, y, label=name, color=colour)
+        axis.fill_between(x, lower, upper, color=colour, alpha=0.2, linewidth=0)
+    axis.set(xlabel=xlabel, ylabel=ylabel)
+    axis.legend(frameon=False)
+    save(figure, path)
+
+
 def bland_altman(path, panels, difference="predicted - reference"):
     """Difference a - b against mean with bias and limits of agreement.
 

@@ -47,17 +47,21 @@ def compare(table, rows_of):
     Args:
         table: its "columns" (structure, phase, measure) and "rows" (label, experiment, structure, values). Phase "" pools all; a
             structure that the column leaves open is the row's, and "mean" is every case's mean over its structures. A row whose
-            experiment is None is only quoted from the paper.
+            experiment is None is only quoted from the paper. "patients", where it is there, maps labels of rows to the only
+            patient that they are of.
         rows_of: experiment -> the rows of its cases.csv, those of several folds told apart by a column "fold"; an experiment
             that is missing was not run.
     """
     cells = []
     for label, experiment, row_structure, published in table["rows"]:
+        rows = rows_of.get(experiment)
+        if rows and label in table.get("patients", {}):
+            rows = [row for row in rows if row["patient"] == table["patients"][label]]
         for (column_structure, phase, measure), paper in zip(table["columns"], published, strict=True):
             if paper is None:
                 continue
             structure = column_structure or row_structure
-            ours, n = (None, 0) if experiment not in rows_of else measured(rows_of[experiment], structure, phase, measure)
+            ours, n = measured(rows, structure, phase, measure) if rows else (None, 0)
             row = label if label == row_structure or not row_structure else f"{label}, {row_structure}"
             column = " ".join(filter(None, (column_structure, phase, MEASURES[measure])))
             cells.append(Cell(row, column, measure, paper, ours, n, NOT_RUN if experiment else QUOTED))

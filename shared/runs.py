@@ -25,12 +25,41 @@ def folder_of(workdir, package, experiment, preset, dataset, fold):
     return Path(workdir) / package / (experiment if preset == "paper" else f"{experiment}-{preset}") / dataset / f"fold{fold}"
 
 
+def identity(package, experiment, preset, dataset, fold, seed, recipe, structures, split, digests, **more):
+    """Everything that decides the result of a run, for `open_run`.
+
+    Args:
+        package, experiment, preset, dataset, fold, seed: as in its command.
+        recipe: dataclass of numbers.
+        structures: label value on disk -> name, of what is predicted.
+        split: `splits.Split`.
+        digests: fingerprints of the cases.
+        **more: whatever else decides.
+    """
+    import keras
+
+    return {
+        "package": package,
+        "experiment": experiment,
+        "preset": preset,
+        "dataset": dataset,
+        "fold": fold,
+        "seed": seed,
+        "recipe": vars(recipe),
+        "structures": structures,
+        "split": vars(split),
+        "data": fingerprint(*digests),
+        "backend": keras.backend.backend(),
+        **more,
+    }
+
+
 def open_run(folder, identity, command):
     """Start a run, or take up the one in `folder` if it is the same.
 
     Args:
         folder: the run's.
-        identity: everything that decides the result (recipe, split, seed, data), as JSON values.
+        identity: of `identity`.
         command: how to run it again.
 
     Returns:

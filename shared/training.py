@@ -34,13 +34,14 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         loss, optimizer: of Keras; a learning-rate schedule belongs to the optimiser.
         validate: `validate(model) -> dict` of numbers.
         validate_every: steps between validations (the last step validates too).
-        monitor: the number of `validate` that selects the weights that are kept; higher is better.
+        monitor: the number of `validate` that selects the weights that are kept, higher is better; None keeps the last ones.
         folder: run folder; receives best.weights.h5, checkpoint.npz, history.csv and TensorBoard's files.
         augment: `augment(images, labels, parameters)` for batches of three parts.
         patience: validations in a row without a new best after which training stops; None: never.
 
     Returns:
-        {"steps", "best_step", "best_score", "seconds"}: the last step done, and the seconds of all sessions added up.
+        {"steps", "best_step", "best_score", "seconds"}: the last step done; the step of the weights kept, and its score (the step
+        again where nothing is monitored); the seconds of all sessions added up.
 
     Raises:
         InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
@@ -78,16 +79,17 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         state["validations_since"] += 1
         state["history"].append(row)
         state["seconds"] = earlier_s + time.monotonic() - start
-        if state["best_score"] is None or row[monitor] > state["best_score"]:
-            state["best_step"], state["best_score"], state["validations_since"] = step, row[monitor], 0
+        score = step if monitor is None else row[monitor]
+        if state["best_score"] is None or score > state["best_score"]:
+            state["best_step"], state["best_score"], state["validations_since"] = step, score, 0
             with written_whole(folder / BEST) as temporary:
                 model.save_weights(temporary)
         save(model, optimizer, state, folder / CHECKPOINT)
         write_csv(folder / HISTORY, state["history"])
         write_scalars(row)
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
-        print(f"step {step}/{steps}  {numbers}  best {state['best_score']:.4f} at {state['best_step']}  "
-              f"{duration(state['seconds'])} so far", flush=True)  # fmt: skip
+        best = f"best {state['best_score']:.4f} at {state['best_step']}  " if monitor else ""
+        print(f"step {step}/{steps}  {numbers}  {best}{duration(state['seconds'])} so far", flush=True)
     return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}
 
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from shared.datasets import acdc, lasc, nnunet, phantom
+from shared.datasets import acdc, lasc, nnunet, phantom, stacom
 from shared.datasets.case import Case, load_image, load_labels, load_pair, values_of
 from shared.errors import InputError
 
-DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find}
+DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
 
 __all__ = ["DATASETS", "Case", "find", "load_image", "load_labels", "load_pair", "values_of"]
 

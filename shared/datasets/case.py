@@ -22,6 +22,7 @@ class Case:
         label: file of the reference label map, None where there is none.
         group: diagnosis or another stratum, "" where unknown.
         structures: label value on disk -> structure name, background left out.
+        frame: which frame of a cine the scan is, from 0; None where the file holds one frame alone.
     """
 
     patient: str
@@ -30,6 +31,7 @@ class Case:
     label: Path | None
     group: str
     structures: Mapping[int, str]
+    frame: int | None = None
 
     @property
     def name(self):
@@ -40,9 +42,13 @@ def load_image(case) -> Volume:
     """The scan of `case`.
 
     Raises:
-        InputError: as `volume.read`, and for a cine.
+        InputError: as `volume.read`, for a cine where the case names no frame, and for one that ends before it.
     """
     image = volume.read(case.image)
+    if case.frame is not None:
+        if case.frame >= image.frames:
+            raise InputError(f"{case.image}: expected frame {case.frame} (from 0), found {image.frames} frames")
+        return image.frame(case.frame)
     if image.array.ndim != 3:
         raise InputError(f"{case.image}: expected one 3D frame, found a cine of {image.frames} frames")
     return image

@@ -5,13 +5,14 @@
 
 from shared.phantom.atrium import render_atrium
 from shared.phantom.heart import GROUPS, Patient, beat, draw_patient
-from shared.phantom.layouts import group_of, write_acdc, write_lasc, write_nnunet
+from shared.phantom.layouts import biventricular_walls, group_of, write_acdc, write_lasc, write_nnunet, write_stacom
 from shared.phantom.mri import render
 
 __all__ = [
     "GROUPS",
     "Patient",
     "beat",
+    "biventricular_walls",
     "draw_patient",
     "group_of",
     "render",
@@ -19,4 +20,5 @@ __all__ = [
     "write_acdc",
     "write_lasc",
     "write_nnunet",
+    "write_stacom",
 ]

@@ -1,9 +1,9 @@
-"""python -m shared.phantom {acdc,lasc,nnunet} OUT [--patients N] [--seed S] [--cine]"""
+"""python -m shared.phantom {acdc,lasc,nnunet,stacom} OUT [--patients N] [--seed S] [--cine]"""
 
 from shared import cli
-from shared.phantom import write_acdc, write_lasc, write_nnunet
+from shared.phantom import write_acdc, write_lasc, write_nnunet, write_stacom
 
-WRITERS = {"acdc": write_acdc, "lasc": write_lasc, "nnunet": write_nnunet}
+WRITERS = {"acdc": write_acdc, "lasc": write_lasc, "nnunet": write_nnunet, "stacom": write_stacom}
 
 
 def main(arguments=None):

@@ -1,4 +1,4 @@
-"""The phantom as files, in the layouts in which ACDC, the 2018 Atrial Segmentation Challenge and nnU-Net keep their data."""
+"""The phantom as files, as ACDC, the 2018 Atrial Segmentation Challenge, nnU-Net and STACOM lay out their data."""
 
 import gzip
 import json
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom.atrium import render_atrium
@@ -91,6 +92,45 @@ def write_nnunet(root, patients=20, seed=0, progress=None):
         (folder / "dataset.json").write_text(json.dumps(content, indent=1) + "\n")
 
     return _write_once(root, {"layout": "nnunet", "patients": patients, "seed": seed}, fill)
+
+
+def write_stacom(root, patients=15, seed=0, frames=30, progress=None):
+    """Write `root/vN/{cine_sax.nii.gz, mask_ed.nii.gz}` of healthy hearts: the cine (x, y, z, t), and where the walls are at ED.
+
+    Volunteers are numbered as in the benchmark, which has no v3.
+
+    Args:
+        root, progress: as in `write_acdc`.
+        frames: instants of the cycle, the first of them ED.
+
+    Raises:
+        InputError: as `write_acdc`, or fewer than two frames.
+        OSError: the folder cannot be written.
+    """
+
+    def fill(folder):
+        for number in range(1, patients + 1):
+            name = f"v{number if number < 3 else number + 1}"
+            volunteer = draw_patient(number, "NOR", seed)
+            cine = [render(volunteer, phase)[0] for phase in beat(frames, max(2, round(0.37 * frames)))]
+            frame_s = volunteer.frame_s * volunteer.frames / frames
+            (folder / name).mkdir()
+            _write_nifti(folder / name / "cine_sax.nii.gz", np.stack(cine, axis=-1), (*volunteer.spacing_mm, frame_s))
+            _write_nifti(folder / name / "mask_ed.nii.gz", biventricular_walls(volunteer), volunteer.spacing_mm)
+            _tell(progress, name, number, patients)
+
+    if frames < 2:
+        raise InputError(f"expected frames of at least 2, found {frames}")
+    return _write_once(root, {"layout": "stacom", "patients": patients, "seed": seed, "frames": frames}, fill)
+
+
+def biventricular_walls(patient):
+    """(x, y, z) uint8, 1 = walls of both ventricles at ED: the labelled myocardium and, around the RV, its wall as drawn."""
+    _, label, spacing_mm = render(patient, 0)
+    in_plane = (*spacing_mm[:2], 1e6)  # no distance reaches the next slice
+    reach_mm = patient.rv_wall_mm + spacing_mm[0] / 2  # from the centres of the RV's outermost voxels
+    near_rv = ndimage.distance_transform_edt(label != LABELS["RV"], sampling=in_plane) <= reach_mm
+    return ((label == LABELS["Myo"]) | ((label == 0) & near_rv)).astype(np.uint8)
 
 
 def group_of(number):

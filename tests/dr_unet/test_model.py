@@ -6,6 +6,7 @@ import pytest
 
 from dr_unet.model import build, build_end_to_end, dilated
 from shared.errors import InputError
+from shared.layers import BatchNormalization
 from tests.dr_unet import plain_numpy
 from tests.dr_unet.plain_numpy import randomise
 
@@ -50,6 +51,23 @@ EXTENT_Z = {"pool1": 8, "enc2_2": 8, "res2": 8, "up2": 8, "merge2": 8, "dec2_2":
 
 every_network = pytest.mark.parametrize("network", ["dr_unet", "unet3d", "vnet"])
 every_join = pytest.mark.parametrize("join", ["multiply", "concat", "add"])
+
+
+@every_network
+def test_instance_normalisation_needs_no_moving_statistics(network):
+    batch, instance = (build(network, (8, 8, 8), 1, 2, normalisation=normalisation) for normalisation in ("batch", "instance"))
+    assert count(instance.variables) == count(instance.trainable_variables) == count(batch.trainable_variables)
+    rng = np.random.default_rng(0)
+    images = rng.normal(size=(2, 8, 8, 8, 1)).astype(np.float32) * [[[[[1]]]], [[[[9]]]]]
+    together = np.asarray(instance(images, training=True))
+    alone = [np.asarray(instance(image[None], training=False))[0] for image in images]
+    np.testing.assert_allclose(together, alone, atol=2e-4)
+    assert np.abs(np.asarray(batch(images, training=True)) - [np.asarray(batch(i[None]))[0] for i in images]).max() > 0.01
+
+
+def test_an_unknown_normalisation():
+    with pytest.raises(InputError, match="unknown normalisation 'layer': expected one of batch, instance"):
+        build("unet3d", (8, 8, 8), 1, 1, normalisation="layer")
 
 
 def count(variables):
@@ -198,7 +216,7 @@ def test_layers_are_those_of_the_twin():
 def test_dilations_in_series_are_summed(normalised):
     """On a grid on which a dilation of 8 still finds neighbours along every axis."""
     image = keras.Input((12, 10, 9, 3))
-    model = randomise(keras.Model(image, dilated(image, "deep", 2, normalised)))
+    model = randomise(keras.Model(image, dilated(image, "deep", 2, BatchNormalization if normalised else None)))
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     assert len(norms) == 4 * normalised
     x = plain_numpy.image((12, 10, 9), 3)

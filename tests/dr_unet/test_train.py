@@ -15,7 +15,7 @@ from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
 from dr_unet.recipe import PUBLISHED
-from shared import datasets, held_out, plots, preprocess, runs, splits, training, volume
+from shared import augment, datasets, held_out, plots, preprocess, runs, splits, training, volume
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.volume import from_array
@@ -42,6 +42,40 @@ def refused(capsys, *arguments):
     error = capsys.readouterr().err
     assert ended.value.code == 2 and len(error.splitlines()) == 1, error
     return error
+
+
+# Augmentation ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_slice_of_image_and_labels_turns_alike():
+    rng = np.random.default_rng(0)
+    slice_ = np.kron(rng.integers(0, 2, (4, 3)), np.ones((8, 8)))  # (32, 24)
+    labels = np.repeat(slice_[None, ..., None], 5, axis=3).astype(np.uint8)
+    drawn = augment.draw_affine(rng, (32, 24), rotation_deg=20.0, crop_px=0.15 * np.array([32, 24]), flip=False)
+    image, turned = training_command.turned(labels[..., None].astype(np.float32), labels, drawn[None])
+    image, turned = np.asarray(image)[0, ..., 0], np.asarray(turned)[0]
+    assert image.shape == turned.shape == (32, 24, 5) and turned.dtype == np.uint8
+    for z in range(5):
+        np.testing.assert_array_equal(turned[..., z], turned[..., 0])
+    assert (turned != labels[0]).mean() > 0.05
+    assert ((image >= 0.5) == turned).mean() > 0.97  # linear against nearest neighbour: borders may differ
+
+
+def test_the_paper_preset_turns_nothing(tiny):
+    def drawn(**changes):
+        stages = training_command.Stages(tiny("dr_unet_f8", **changes), {}, {}, Path(), Path(), {}, 0)
+        return stages.turn((32, 24))
+
+    assert drawn(rotation_deg=0.0, zoom=0.0) is None
+    np.testing.assert_allclose(drawn(rotation_deg=0.0, zoom=1e-6)(np.random.default_rng(0)), [1, 0, 0, 0, 1, 0, 0, 0], atol=1e-3)
+    angle = max(abs(np.rad2deg(np.arctan2(c[3], c[4]))) for c in map(drawn(rotation_deg=20.0, zoom=0.0), generators(50)))
+    assert 15 < angle <= 20
+    extents = [drawn(rotation_deg=0.0, zoom=0.25)(rng)[[4, 0]] for rng in generators(50)]  # of x and y
+    assert np.min(extents) > 0.7 and np.ptp(extents, axis=1).max() < 0.05 and np.ptp(extents, axis=0).min() > 0.15
+
+
+def generators(count):
+    return [np.random.default_rng(seed) for seed in range(count)]
 
 
 # A run ----------------------------------------------------------------------------------------------------------------------

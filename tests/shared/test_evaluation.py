@@ -637,13 +637,14 @@ def cine(tmp_path):
 def test_cine(cine, tmp_path):
     seen = []
 
-    def predict(scan):
-        seen.append(scan)
+    def predict(scan, path):
+        seen.append((scan, path))
         return scan.with_array(beating())
 
     job = Job(cine, tmp_path / "out" / "cine.nii.gz")
     volumes, functions = clinical.segment([job], predict, ACDC)
-    assert seen[0].array.shape == (10, 10, 2, 4)
+    ((scan, path),) = seen
+    assert scan.array.shape == (10, 10, 2, 4) and path == cine
     written = nibabel.load(job.output)
     np.testing.assert_array_equal(np.asarray(written.dataobj), beating())
     np.testing.assert_allclose(written.affine, nibabel.load(cine).affine)
@@ -668,7 +669,7 @@ def test_pairs_of_scans(tmp_path):
         write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
     a, b, c, d = frames
     jobs = clinical.jobs([], [a, d], [b, c], tmp_path / "out")
-    volumes, functions = clinical.segment(jobs, lambda scan: scan, ACDC, [a, d], [b, c])
+    volumes, functions = clinical.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
     assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
     assert [(f["ed_scan"], f["es_scan"], f["LV_ef_percent"]) for f in functions] == [
         (str(a), str(b), pytest.approx(60)), (str(d), str(c), pytest.approx(25)),
@@ -678,19 +679,19 @@ def test_pairs_of_scans(tmp_path):
 
 def test_only_what_the_structures_allow(tmp_path, cine):
     job = Job(cine, tmp_path / "labels.nii.gz")
-    volumes, functions = clinical.segment([job], lambda scan: scan.with_array(beating()), {2: "LA"})
+    volumes, functions = clinical.segment([job], lambda scan, path: scan.with_array(beating()), {2: "LA"})
     assert volumes[0] == {"scan": str(cine), "frame": 1, "LA_ml": 30} and functions == []
-    _, functions = clinical.segment([job], lambda scan: scan.with_array(beating()), {3: "LV"})
+    _, functions = clinical.segment([job], lambda scan, path: scan.with_array(beating()), {3: "LV"})
     assert [key for key in functions[0] if key.startswith(("RV", "Myo"))] == []
 
 
 def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
-    _, (function,) = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda scan: scan.with_array(0 * beating()), ACDC)
+    _, (function,) = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda scan, path: scan.with_array(0 * beating()), ACDC)
     assert function["LV_edv_ml"] == 0 and math.isnan(function["LV_ef_percent"]) and math.isnan(function["RV_ef_percent"])
 
 
 def test_a_scan_that_cannot_be_segmented_is_named(tmp_path, cine):
-    def refuse(scan):
+    def refuse(scan, path):
         raise InputError("constant image")
 
     with pytest.raises(InputError, match="cine.nii.gz: constant image"):

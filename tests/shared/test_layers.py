@@ -1,11 +1,11 @@
-"""Batch normalisation through the fused kernel: Keras' layer to the last digit that float32 holds."""
+"""Normalisation through the fused kernel: Keras' layers to the last digit that float32 holds."""
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from shared.layers import BatchNormalization
+from shared.layers import BatchNormalization, InstanceNormalization
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 SHAPES = [(7, 3), (4, 6, 3), (5, 4, 6, 3), (2, 4, 3, 5, 3)]
@@ -209,3 +209,63 @@ def test_weights_go_to_and_from_keras_own_layer():
     theirs.set_weights(ours.get_weights())
     inputs = noise((2, 4, 4, 3), 1)
     assert_close(ours(inputs), theirs(inputs))
+
+
+# By each example's own statistics --------------------------------------------------------------------------------------------
+
+
+def instance_pair(shape):
+    """Our layer and Keras' group normalisation with a group for every channel, both with the same random variables."""
+    layers = InstanceNormalization(epsilon=1e-2), keras.layers.GroupNormalization(groups=-1, epsilon=1e-2)
+    random = np.random.default_rng(1)
+    values = {"gamma": random.normal(1, 0.5, shape[-1]), "beta": random.normal(0, 1, shape[-1])}
+    for layer in layers:
+        layer.build(shape)
+        assert [variable.name for variable in layer.variables] == ["gamma", "beta"]
+        for variable in layer.variables:
+            variable.assign(values[variable.name])
+    return layers
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 3), (3, 5, 4, 2), (2, 4, 3, 5, 3), (1, 4, 3, 5, 1)])
+def test_every_example_and_channel_by_its_own_statistics(shape):
+    ours, theirs = instance_pair(shape)
+    inputs = noise(shape) * np.arange(1, shape[0] + 1).reshape(-1, *[1] * (len(shape) - 1))
+    for training in (True, False):
+        assert_close(ours(inputs, training=training), theirs(inputs, training=training))
+
+
+def test_values_of_an_instance_by_hand():
+    layer = InstanceNormalization(epsilon=0.0)
+    inputs = np.array([[[1.0, 10.0], [3.0, 10.0 + 2**-6]], [[-4.0, 0.0], [0.0, 8.0]]], np.float32)
+    assert_close(layer(inputs), [[[-1, -1], [1, 1]], [[-1, -1], [1, 1]]], 1e-3)
+
+
+def test_gradients_of_an_instance_are_those_of_keras():
+    if not TENSORFLOW:
+        pytest.skip("gradients of the fused kernel: TensorFlow only")
+    import tensorflow as tf
+
+    gradients = []
+    for layer in instance_pair((2, 4, 3, 5, 3)):
+        inputs = tf.constant(noise((2, 4, 3, 5, 3)))
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = ops.sum(layer(inputs) ** 3 * noise((2, 4, 3, 5, 3), 2))
+        gradients.append(tape.gradient(loss, [inputs, *(variable.value for variable in layer.variables)]))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert_close(ours, theirs, 2e-3)
+
+
+def test_an_instance_in_bfloat16_keeps_its_statistics_in_float32():
+    inputs = ops.cast(noise((2, 4, 4, 4, 3), mean=100.0), "bfloat16")
+    layer, reference = InstanceNormalization(dtype="mixed_bfloat16"), InstanceNormalization()
+    found = layer(inputs)
+    assert keras.backend.standardize_dtype(found.dtype) == "bfloat16"
+    assert_close(ops.cast(found, "float32"), reference(ops.cast(inputs, "float32")), 0.03)
+
+
+def test_config_of_an_instance_comes_back():
+    layer = InstanceNormalization(epsilon=1e-4, name="enc1_norm")
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert type(again) is InstanceNormalization and (again.epsilon, again.name) == (1e-4, "enc1_norm")

@@ -11,7 +11,9 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from scipy import ndimage
 
+from shared import datasets
 from shared.errors import InputError
 from shared.phantom import (
     GROUPS,
@@ -24,6 +26,7 @@ from shared.phantom import (
     write_acdc,
     write_lasc,
     write_nnunet,
+    write_stacom,
 )
 from shared.phantom.__main__ import main
 from shared.phantom.heart import fit_heart, volumes_ml, walls
@@ -262,6 +265,60 @@ def test_nnunet_layout(tmp_path):
     np.testing.assert_array_equal(written.dataobj, image)
     np.testing.assert_allclose(np.diag(written.affine)[:3], spacing_mm, rtol=1e-5)
     np.testing.assert_array_equal(nibabel.load(root / "labelsTr" / "patient001_ED.nii.gz").dataobj, label)
+
+
+@pytest.fixture(scope="module")
+def stacom(tmp_path_factory):
+    """The STACOM layout with three volunteers and two frames."""
+    return write_stacom(tmp_path_factory.mktemp("stacom") / "stacom", patients=3, seed=2, frames=2)
+
+
+def test_stacom_layout(stacom):
+    assert sorted(path.name for path in stacom.iterdir()) == ["phantom.json", "v1", "v2", "v4"]  # as the benchmark, no v3
+    for number, folder in ((1, "v1"), (2, "v2"), (3, "v4")):
+        volunteer = draw_patient(number, "NOR", seed=2)
+        cine, mask = (nibabel.load(stacom / folder / f"{name}.nii.gz") for name in ("cine_sax", "mask_ed"))
+        assert cine.shape == (*volunteer.shape, 2) and cine.get_data_dtype() == np.int16 and mask.get_data_dtype() == np.uint8
+        beat_s = volunteer.frames * volunteer.frame_s
+        np.testing.assert_allclose(cine.header.get_zooms(), (*volunteer.spacing_mm, beat_s / 2), rtol=1e-5)
+        for frame in (0, 1):
+            np.testing.assert_array_equal(cine.dataobj[..., frame], render(volunteer, frame)[0])
+
+
+def test_stacom_is_read_as_it_was_written(stacom):
+    cases = datasets.find("stacom", stacom)
+    assert [case.name for case in cases] == ["v1_ED", "v2_ED", "v4_ED"]
+    for number, case in enumerate(cases, start=1):
+        volunteer = draw_patient(number, "NOR", seed=2)
+        scan, label, spacing_mm = render(volunteer, 0)
+        image, mask = datasets.load_pair(case, ("BV",))
+        np.testing.assert_array_equal(image.array, scan)
+        np.testing.assert_allclose(mask.spacing_mm, spacing_mm, rtol=1e-5)
+        walls_of = mask.array == 1
+        assert (walls_of[label == MYOCARDIUM]).all() and not walls_of[(label == RV) | (label == LV)].any()
+        for axis in (0, 1):  # the RV's blood touches walls only, and its wall is as thick as it was drawn
+            for step in (1, -1):
+                beside = np.roll(label == RV, step, axis)
+                assert (walls_of | (label != 0))[beside].all()
+        free = walls_of & (label == 0)
+        for z in range(label.shape[2]):
+            if not (label[..., z] == RV).any():
+                assert not free[..., z].any()
+                continue
+            away_mm = ndimage.distance_transform_edt(label[..., z] != RV, sampling=spacing_mm[:2])
+            assert away_mm[free[..., z]].max(initial=0) <= volunteer.rv_wall_mm + spacing_mm[0] / 2
+        assert free.sum() > 0.2 * (label == MYOCARDIUM).sum()
+
+
+def test_stacom_that_cannot_be_written(stacom, tmp_path):
+    before = contents(stacom)
+    assert write_stacom(stacom, patients=3, seed=2, frames=2) == stacom and contents(stacom) == before
+    with pytest.raises(InputError, match="holds something else"):
+        write_stacom(stacom, patients=3, seed=2, frames=3)
+    for arguments, words in (({"patients": 0}, "patients of at least 1"), ({"frames": 1}, "frames of at least 2")):
+        with pytest.raises(InputError, match=words):
+            write_stacom(tmp_path / "none", **arguments)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_complete_folder_is_left_and_another_one_refused(acdc, tmp_path):

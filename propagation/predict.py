@@ -1,0 +1,284 @@
+"""Scan -> biventricular mask on the scan's own grid, by a trained run or by the authors' released networks.
+
+python -m propagation.predict --weights RUN SCAN... -o OUT [--base SLICE | --bases CSV] [--apex-first]
+python -m propagation.predict --released {lvrv,lv,finetune} --weights DIR SCAN... -o OUT
+
+Inside this package slice 0 is at the base and the slices go on to the apex, as ACDC's files do; the paper counts the other way.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from scipy import ndimage
+
+from propagation import masks, released_predict
+from propagation.model import STEP, build_initialization, build_propagation
+from propagation.recipe import Recipe
+from propagation.stack import find_base, network_input, propagate
+from shared import clinical, inference, preprocess, runs, training, volume
+from shared.datasets import nnunet
+from shared.errors import InputError
+from shared.postprocess import largest_components
+from shared.volume import Volume
+
+INITIALIZATION = "initialization"  # folder of the first network inside a run
+STRUCTURES = {1: "BV"}  # what the mask is called on disk
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """The networks with their weights, and how their input is prepared."""
+
+    initialization: keras.Model
+    propagation: keras.Model | None  # None: the initialization network alone, on every slice
+    recipe: Recipe
+    structures: dict[int, str]
+
+
+def initialization_network(recipe):
+    groups, channels = recipe.initialization_groups, recipe.initialization_channels
+    return build_initialization(recipe.size, groups, channels, **options(recipe))
+
+
+def propagation_network(recipe):
+    groups, channels = recipe.propagation_groups, recipe.propagation_channels
+    return build_propagation(recipe.size, groups, channels, **options(recipe))
+
+
+def options(recipe):
+    """What both networks share."""
+    names = ("kernel", "slope", "normalisation", "gaussian_noise", "impulse_noise")
+    return {name: vars(recipe)[name] for name in names} | {"seed": 0}
+
+
+def prepare(scan, recipe, centre=None):
+    """Scan (x, y, z) -> (size, size, n): isotropic voxels, linear; a square about `centre`; normalised (paper 2.1).
+
+    Args:
+        scan: slices last, the basal one first.
+        recipe: a `Recipe`.
+        centre: (x, y) of the heart as voxels of the scan, by default the middle of its slices.
+
+    Raises:
+        InputError: an image without contrast.
+    """
+    return normalise(square(isotropic(scan, recipe), scan, recipe, centre), recipe.percentiles)
+
+
+def isotropic(volume, recipe):
+    return preprocess.resample(volume, (recipe.spacing_mm,) * 3, 1)
+
+
+def square(volume, scan, recipe, centre=None):
+    """The window of size x size voxels of an isotropic `volume` about the voxel (x, y) `centre` of `scan`."""
+    if centre is None:
+        centre = (np.array(scan.array.shape[:2]) - 1) / 2
+    middle = voxel_on(scan, (*centre, 0), volume)[:2]
+    starts = np.round(middle - (recipe.size - 1) / 2).astype(int)
+    return preprocess.window(volume, (*starts.tolist(), 0), (recipe.size, recipe.size, volume.array.shape[2]))
+
+
+def voxel_on(volume, index, other):
+    """The voxel `index` of `volume` as fractional voxel of `other`, whose grid was made from it."""
+    return (np.linalg.inv(other.affine) @ volume.affine @ [*index, 1])[:3]
+
+
+def normalise(volume, percentiles):
+    """Subtract the mean and divide by the standard deviation of the voxels strictly between two percentiles (ours)."""
+    array = volume.array.astype(np.float32)
+    low, high = np.percentile(array, percentiles)
+    between = array[(array > low) & (array < high)]
+    if len(between) == 0 or between.std() == 0:
+        raise InputError("an image without contrast: nearly all its voxels are equal, there is nothing to segment")
+    return volume.with_array((array - between.mean(dtype=np.float64).astype(np.float32)) / between.std())
+
+
+def probabilities(segmenter, image, base, propagating=True):
+    """Probabilities (x, y, n) of the wall in a prepared `image` (x, y, n), 0 above the `base`.
+
+    Args:
+        propagating: carry the middle slice's mask through the stack; otherwise every slice is segmented by itself.
+    """
+    if propagating:
+        return propagate(
+            image,
+            lambda slice_: slice_by_slice(segmenter, slice_[..., None])[..., 0],
+            lambda *parts: carried(segmenter.propagation, *parts),
+            base,
+            segmenter.recipe.binary_input,
+        )
+    masks = slice_by_slice(segmenter, image)
+    masks[..., :base] = 0
+    return masks
+
+
+def slice_by_slice(segmenter, image):
+    """What the initialization network finds in every slice by itself: (x, y, n) -> probabilities (x, y, n)."""
+    slices = np.moveaxis(image, 2, 0)[..., None]
+    batches = (slices[start : start + 16] for start in range(0, len(slices), 16))
+    found = [inference.logits(segmenter.initialization, batch, min(16, len(slices)))[..., 0] for batch in batches]
+    return np.moveaxis(np.concatenate(found), 0, 2)
+
+
+def carried(network, slice_, mask, next_slices):
+    """The masks (x, y, 4) that the propagation network finds in the next four slices."""
+    inputs = network_input(slice_, mask, next_slices)
+    return inference.logits(network, inputs[None], 1)[0, ..., :STEP]
+
+
+def heart_centre(segmenter, scan):
+    """The heart's (x, y) as voxels of `scan`: where the initialization network sees its wall, in the middle third of the slices
+    of a square around the image's centre (ours: the paper does not say how it crops)."""
+    image = prepare(scan, segmenter.recipe)
+    n = image.array.shape[2]
+    middle = image.array[:, :, n // 3 : n - n // 3 : max(1, n // 12)]
+    wall = (slice_by_slice(segmenter, middle) >= 0.5).any(axis=2)
+    if not wall.any():
+        return (np.array(scan.array.shape[:2]) - 1) / 2
+    return voxel_on(image, (*ndimage.center_of_mass(largest_components(wall.astype(np.uint8))), 0), scan)[:2]
+
+
+def slice_of_base(scan, base, image):
+    """The first slice of the prepared `image` at or above the centre of slice `base` of `scan`.
+
+    Raises:
+        InputError: the scan has no such slice.
+    """
+    if not 0 <= base < scan.array.shape[2]:
+        raise InputError(f"base slice {base}: expected 0 to {scan.array.shape[2] - 1}, counted from the basal end of the scan")
+    return int(np.floor(voxel_on(scan, (0, 0, base), image)[2] + 1e-6))
+
+
+def segment(segmenter, scan, base=None):
+    """The wall's probabilities on the network's grid (`Volume`), and the slice that they begin at.
+
+    Args:
+        segmenter: a `Segmenter`.
+        scan: (x, y, z), slices last, the basal one first.
+        base: slice of the scan; None finds it.
+
+    Raises:
+        InputError: as `prepare` and `slice_of_base`.
+    """
+    image = prepare(scan, segmenter.recipe, heart_centre(segmenter, scan))
+    start = find_base(slice_by_slice(segmenter, image.array)) if base is None else slice_of_base(scan, base, image)
+    found = probabilities(segmenter, image.array, start, segmenter.propagation is not None)
+    return image.with_array(found), start
+
+
+def basal_first(scan, apex_first):
+    """`scan` with its slices last and the basal one first."""
+    scan = preprocess.transpose(scan, preprocess.slices_last(scan))
+    return preprocess.flip(scan, 2) if apex_first else scan
+
+
+def on_scan(found, scan, apex_first):
+    """Classes (`Volume`, 0 or 1) on the grid of `scan`, in its own order of axes and slices."""
+    ordered = basal_first(scan, apex_first)
+    classes = ordered.with_array((preprocess.onto_grid(found, ordered, 1).array >= 0.5).astype(np.uint8))
+    classes = preprocess.flip(classes, 2) if apex_first else classes
+    axes = preprocess.slices_last(scan)
+    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)])
+
+
+def predict(segmenter, scan, base=None, apex_first=False):
+    """Label map (1 = biventricular wall) on the grid of `scan`; every frame of a cine by itself.
+
+    Args:
+        segmenter: a `Segmenter`.
+        scan: short-axis `Volume` (x, y, z) or (x, y, z, t).
+        base: first slice to segment, counted from the basal end; None finds it.
+        apex_first: whether the scan's slices go from apex to base.
+
+    Raises:
+        InputError: as `segment`.
+    """
+
+    def predict_frame(frame):
+        found, _ = segment(segmenter, basal_first(frame, apex_first), base)
+        return on_scan(found, frame, apex_first).array
+
+    return clinical.predict_frames(scan, predict_frame, segmenter.structures)
+
+
+def load(weights):
+    """The `Segmenter` of a run folder, or of the best.weights.h5 in one.
+
+    Raises:
+        InputError: not a run of this package, or weights that do not fit.
+    """
+    weights = Path(weights)
+    folder = weights if weights.is_dir() else weights.parent
+    recipe, structures = runs.load_recipe(folder, Recipe)
+    with training.precision(recipe.precision):
+        initialization = initialization_network(recipe)
+        propagation = propagation_network(recipe) if recipe.method == "propagation" else None
+    if propagation:
+        training.load_weights(propagation, folder / training.BEST)
+        training.load_weights(initialization, folder / INITIALIZATION / training.BEST)
+    else:
+        training.load_weights(initialization, folder / training.BEST)
+    return Segmenter(initialization, propagation, recipe, structures)
+
+
+@dataclass(frozen=True)
+class Released:
+    """The authors' released networks as a segmenter."""
+
+    segment: Callable[[Volume, int | None], Volume]
+    structures: dict[int, str]
+
+
+def main(arguments=None):
+    weights_help = "run folder, its best.weights.h5, or with --released the folder with the authors' files"
+    parser = clinical.parser("python -m propagation.predict", __doc__.splitlines()[0], weights_help)
+    parser.add_argument("--released", choices=released_predict.VARIANTS, help="use the authors' networks instead of a run")
+    base = parser.add_mutually_exclusive_group()
+    base.add_argument(
+        "--base", type=int, help="first slice to segment, from 0 at the basal end (default: found, or 0 if released)"
+    )
+    base.add_argument(
+        "--bases", type=Path, metavar="CSV", help="the same by patient and phase: columns patient, ed_base, es_base"
+    )
+    parser.add_argument("--apex-first", action="store_true", help="the scan's slices go from apex to base")
+    parser.add_argument("--no-eight-bit", action="store_true", help="released: do not cut grey values to whole numbers")
+    parser.add_argument("--stretch", action="store_true", help="released: stretch each probability map as the authors' code does")
+    parser.add_argument("--leaky-slope", type=float, default=0.0, help="released: of activations below 0 (default: 0)")
+    options = parser.parse_args(arguments)
+
+    def load_either(weights):
+        if not options.released:
+            return load(weights)
+        own = released_predict.Released(eight_bit=not options.no_eight_bit, stretch=options.stretch,
+                                        leaky_slope=options.leaky_slope, apex_first=options.apex_first)  # fmt: skip
+        nets = released_predict.load_nets(weights, options.released, own)
+        return Released(lambda scan, base: released_predict.segment(scan, nets, base=base, variant=options.released, options=own),
+                        released_predict.STRUCTURES)  # fmt: skip
+
+    def predict_either(segmenter, scan, path):
+        base = options.base if options.bases is None else listed_base(options.bases, path)
+        if options.released:
+            return segmenter.segment(scan, base)
+        return predict(segmenter, scan, base, options.apex_first)
+
+    clinical.command(options, load_either, predict_either)
+
+
+def listed_base(bases, path):
+    """The base slice that the CSV file `bases` gives for a scan called PATIENT_ED or PATIENT_ES.
+
+    Raises:
+        InputError: as `masks.read_bases`; no such row.
+    """
+    patient, phase = nnunet.patient_and_phase(volume.stem(path))
+    found = masks.read_bases(bases).get((patient, phase))
+    if found is None:
+        raise InputError(f"{bases}: no base of patient {patient!r}, phase {phase!r}; call scans PATIENT_ED or PATIENT_ES")
+    return found
+
+
+if __name__ == "__main__":
+    main()

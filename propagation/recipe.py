@@ -1,0 +1,123 @@
+"""Zheng, Delingette, Duchateau, Ayache 2018, "3D Consistent Biventricular Myocardial Segmentation Using Deep Learning for Mesh
+Generation", arXiv 1803.11080.
+
+    python -m propagation.train --dataset {stacom,acdc} --data-root DIR [--experiment NAME] [--fold all] [--preset quick]
+
+should reach a 3D Dice of about 0.78 below the base on the STACOM volunteers, the two numbers that the paper gives. No code or
+weights of this paper were released, and the figure with the networks' filter sizes could not be had. What each number comes
+from: "paper", "later code" (the authors' networks of the follow-ups), or "ours" where the paper is silent.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: str
+    size: int
+    spacing_mm: float
+    percentiles: tuple[float, ...]
+    rv_wall_mm: float
+    initialization_groups: tuple[int, ...]
+    initialization_channels: tuple[int, ...]
+    propagation_groups: tuple[int, ...]
+    propagation_channels: tuple[int, ...]
+    kernel: int
+    slope: float
+    normalisation: str
+    rotation_deg: float
+    gaussian_noise: float
+    impulse_noise: float
+    binary_input: bool
+    variants: int
+    instants: int
+    initialization_instants: int
+    initialization_margin: float
+    batch_size: int
+    initialization_steps: int
+    propagation_steps: int
+    validate_every: int
+    learning_rate: float
+    final_learning_rate: float
+    momentum: float
+    folds: int
+    split_seed: int
+    precision: str
+
+
+PROPAGATION = Recipe(
+    method="propagation",  # paper 2.2; "initialization": that network alone on every slice, the paper's ablation
+    size=128,  # paper 2.3
+    spacing_mm=1.25,  # paper 2.1: isotropic
+    percentiles=(5.0, 95.0),  # ours: mean and std of the voxels strictly between; later code does so for each slice
+    rv_wall_mm=3.75,  # ours: where a data set has the RV cavity only, its wall is a ring of three pixels around it
+    initialization_groups=(8, 5, 4),  # ours: receptive fields of 33, 21 and 17 pixels
+    initialization_channels=(64, 48, 32),  # ours
+    propagation_groups=(8, 5),  # ours
+    propagation_channels=(64, 48),  # ours
+    kernel=5,  # ours
+    slope=0.25,  # paper 2.3
+    normalisation="batch",  # paper 2.3
+    rotation_deg=180.0,  # later code; paper: "random rotation"
+    gaussian_noise=0.1,  # ours
+    impulse_noise=0.01,  # ours
+    binary_input=False,  # ours: the mask goes on as probabilities, which the paper's definition of a predicted mask is
+    variants=31,  # paper 2.5: 1 healthy, 30 infarcted
+    instants=30,  # paper 2.5
+    initialization_instants=10,  # paper 2.5: around end-diastole
+    initialization_margin=1 / 6,  # paper 2.5: of the slices, left out at the base and at the apex
+    batch_size=1,  # paper 2.5
+    initialization_steps=300_000,  # paper 2.5
+    propagation_steps=600_000,  # paper 2.5
+    validate_every=10_000,  # ours
+    learning_rate=1e-4,  # paper 2.5
+    final_learning_rate=1e-4,  # ours: fixed
+    momentum=0.0,  # ours: "stochastic gradient descent"
+    folds=5,  # paper 3: of three volunteers each
+    split_seed=0,  # ours
+    precision="float32",  # ours
+)
+
+RECIPES = {
+    "propagation": PROPAGATION,
+    "initialization": replace(PROPAGATION, method="initialization"),
+}
+DEFAULT = "propagation"
+
+
+def quick(recipe):
+    """The same experiment with narrower networks, fewer motions and fewer steps: minutes on two CPU cores."""
+    return replace(
+        recipe,
+        initialization_groups=(4, 3, 3),
+        initialization_channels=(32, 16, 8),
+        propagation_groups=(4, 3),
+        propagation_channels=(32, 12),
+        normalisation="instance",
+        variants=4,
+        initialization_steps=2000,
+        propagation_steps=4000,
+        validate_every=500,
+        final_learning_rate=1e-6,
+        momentum=0.9,
+        precision="auto",
+    )
+
+
+PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+
+# The paper names 3D Dice at ED, over all slices below the base, of two of its fifteen volunteers; nothing else in numbers.
+PUBLISHED = {
+    1: {
+        "title": "STACOM volunteers at ED, biventricular wall, 3D Dice below the base (the paper gives v1 and v2 only)",
+        "dataset": "stacom",
+        "folds": (0, 1, 2, 3, 4),
+        "scores": (("", "cases_resampled.csv", "on the paper's grid, 1.25 mm isotropic, below the base"),),
+        "columns": [("BV", "", "dice")],
+        "rows": [
+            ("with propagation, v1", "propagation", None, [0.7851]),
+            ("with propagation, v2", "propagation", None, [0.7817]),
+        ],
+        "patients": {"with propagation, v1": "v1", "with propagation, v2": "v2"},
+    },
+}

@@ -1,0 +1,74 @@
+"""Masks carried through a stack of slices: the loop of Zheng 2018, section 2.2, whatever the networks are.
+
+Slice 0 is at the base; the paper counts from the apex.
+"""
+
+import numpy as np
+from scipy import ndimage
+
+from propagation.model import STEP
+
+LEAST_CAVITY = 20  # pixels: less is a gap in the wall
+
+
+def propagate(image, initialise, carry, base, binary_input=False):
+    """The mask of every slice from `base` on, carried up and down from the middle one, four slices a step (paper 2.2).
+
+    Args:
+        image: (x, y, n), slice 0 at the base.
+        initialise: `initialise(slice (x, y)) -> probabilities (x, y)`.
+        carry: `carry(slice (x, y), its mask (x, y), four slices (x, y, 4)) -> probabilities (x, y, 4)`.
+        base: first slice to segment.
+        binary_input: carry the mask on as 0 and 1 rather than as probabilities.
+
+    Returns:
+        (x, y, n) float32; 0 above the base.
+    """
+    last = image.shape[2] - 1
+    masks = np.zeros(image.shape, np.float32)
+    middle = last - (last - base + 1) // 2
+    masks[..., middle] = initialise(image[..., middle])
+    for direction, end in ((-1, base), (1, last)):
+        z = middle
+        while z != end:
+            mask = (masks[..., z] >= 0.5).astype(np.float32) if binary_input else masks[..., z]
+            found = carry(image[..., z], mask, image[..., neighbours(z, direction, last)])
+            count = min(STEP, abs(end - z))
+            masks[..., [z + direction * k for k in range(1, count + 1)]] = found[..., :count]
+            z += direction * count
+    return masks
+
+
+def neighbours(z, direction, last):
+    """The next four slices from `z` on; where the stack ends, its edge again (ours: the paper does not say)."""
+    return [min(max(z + direction * k, 0), last) for k in range(1, STEP + 1)]
+
+
+def network_input(slice_, mask, next_slices):
+    """What the propagation network sees, (x, y, 6): slice z, mask z, slices z+1 to z+4."""
+    return np.concatenate([np.stack([slice_, mask], axis=-1), next_slices], axis=-1, dtype=np.float32)
+
+
+def find_base(alone):
+    """The base where none is given: going up from the middle, the last slice with an enclosed cavity and at least half the
+    wall of the slices in the middle third (ours: the paper's is picked by hand).
+
+    Args:
+        alone: probabilities (x, y, n) of every slice by itself, as of `slice_by_slice`.
+
+    Returns:
+        Slice index; 0 where the wall goes on to the end of the stack.
+    """
+    masks = alone >= 0.5
+    n = masks.shape[2]
+    areas = masks.sum(axis=(0, 1))
+    enough = np.median(areas[n // 3 : n - n // 3]) / 2
+    base = n // 2
+    while base > 0 and areas[base - 1] >= enough and has_cavity(masks[..., base - 1]):
+        base -= 1
+    return base
+
+
+def has_cavity(mask):
+    """Whether the wall (x, y) encloses a cavity of more than a few pixels."""
+    return (ndimage.binary_fill_holes(mask) & ~mask).sum() >= LEAST_CAVITY

@@ -1,0 +1,210 @@
+"""Train one experiment of the paper, predict its held-out patients and score them with and without propagation.
+
+python -m propagation.train --dataset {stacom,acdc} --data-root DIR [--experiment NAME] [--fold K|all] [--preset quick]
+"""
+
+import shlex
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from propagation import along_axis, masks
+from propagation import predict as prediction
+from propagation.database import Slices, Steps
+from propagation.losses import MultiScale
+from propagation.masks import CAVITY, WALL
+from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
+from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
+from shared import augment, cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared.errors import InputError
+from shared.files import fingerprint, write_json
+from shared.pipeline import Batches
+from shared.progress import Progress, duration
+
+BEATING = ("", "ED")  # phases of a scan that motion starts from
+
+
+def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper", fold=0, seed=0, command=""):
+    """Run one experiment in its folder below `workdir`, or go on with it, and return the folder.
+
+    Args:
+        recipe: a `Recipe`.
+        cases: all labelled cases of the data set; the recipe's rule splits them.
+        dataset, experiment, preset, fold: name the run folder.
+        seed: of weights, shuffling, motion and noise.
+        command: kept in the run's record.
+
+    Raises:
+        InputError: data that cannot be used, or a folder that holds another run.
+    """
+    started = time.monotonic()
+    check(recipe)
+    cases = [case for case in cases if case.label is not None]
+    split = splits.k_fold(cases, recipe.folds, fold, recipe.split_seed)
+    digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
+    folder = runs.folder_of(workdir, "propagation", experiment, preset, dataset, fold)
+    identity = runs.identity("propagation", experiment, preset, dataset, fold, seed, recipe, STRUCTURES, split, digests.values())
+    record = runs.open_run(folder, identity, command)
+    if runs.is_done(folder):
+        print(f"done: {folder / 'summary.md'}")
+        return folder
+
+    trained, unseen = split.of(cases, "train"), split.of(cases, "test")
+    print(f"{experiment} ({preset}) on {dataset}, fold {fold}: {len(trained)} scans train, {len(unseen)} are held out; "
+          f"run folder {folder}", flush=True)  # fmt: skip
+    stored = store(recipe, cases, digests, Path(workdir) / "cache")
+    record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
+    stages = Stages(recipe, trained, unseen, stored, folder, record, seed)
+    first = folder if recipe.method == "initialization" else folder / INITIALIZATION
+    options = {"used": recipe.initialization_instants, "margin": recipe.initialization_margin}
+    stages.fit(INITIALIZATION, initialization_network, first, 3, recipe.initialization_steps, Slices, **options)
+    if recipe.method == "propagation":
+        stages.fit("propagation", propagation_network, folder, 2, recipe.propagation_steps, Steps, used=recipe.instants)
+
+    segmenter = prediction.load(folder)
+    compared = [along_axis.compare(segmenter, case) for case in Progress("predicting", len(unseen)).over(unseen)]
+    headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "", *along_axis.write(folder, compared, STRUCTURES)]
+    by_name = {each.case.name: each for each in compared}
+
+    def predict(scan, case):
+        each = by_name[case.name]
+        return each.native, (each.own, each.reference)
+
+    held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case: on_disk(case, recipe))
+    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
+    return folder
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What the networks of one run have in common."""
+
+    recipe: Recipe
+    trained: list  # cases
+    unseen: list  # held-out cases: the learning curve shows them, nothing is chosen by them
+    stored: dict[str, Path]  # case name -> prepared case
+    folder: Path
+    record: dict
+    seed: int
+
+    def fit(self, stage, build, folder, scales, steps, examples, **options):
+        """Train one network for its number of steps and keep the last weights (paper 2.5).
+
+        Args:
+            stage: its name in the record.
+            build: `build(recipe) -> keras.Model`.
+            folder: receives weights, checkpoint and history.
+            scales: of the network.
+            steps: of `recipe.batch_size`.
+            examples: class of `database`.
+            **options: of that class.
+        """
+        recipe = self.recipe
+        training.seed_everything(self.seed)
+        with training.precision(recipe.precision) as precision:
+            model = build(recipe)
+        database = self.database(examples, self.trained, recipe.variants, **options)
+        unseen = self.database(examples, self.unseen, 1, **options | {"used": 1})
+        loss = MultiScale(scales)
+        print(f"{stage}: {model.count_params():,} parameters, {precision}; {len(database)} volumes, {steps} steps of "
+              f"{recipe.batch_size}", flush=True)  # fmt: skip
+        rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
+        result = training.fit(
+            model,
+            Batches(database, recipe.batch_size, draw=self.turn),
+            steps=steps,
+            loss=loss,
+            optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
+            augment=augment.affine,
+            validate=lambda model: validate(model, unseen, loss),
+            validate_every=recipe.validate_every,
+            monitor=None,
+            folder=folder,
+        )
+        self.record["seconds"].setdefault(f"train {stage}", round(result.pop("seconds"), 1))
+        self.record.setdefault("result", {})[stage] = {**result, "precision": precision}
+        write_json(self.folder / "run.json", self.record)
+
+    def database(self, examples, cases, variants, **options):
+        paths, beating = [self.stored[case.name] for case in cases], [case.phase in BEATING for case in cases]
+        recipe = self.recipe
+        return examples(
+            paths, beating, self.seed, spacing_mm=recipe.spacing_mm, variants=variants, instants=recipe.instants, **options
+        )
+
+    def turn(self, rng):
+        """The paper's random rotation: one for the slices, the mask and the labels of an example."""
+        shape = (self.recipe.size, self.recipe.size)
+        return augment.draw_affine(rng, shape, rotation_deg=self.recipe.rotation_deg, crop_px=0, flip=False)
+
+
+def store(recipe, cases, digests, cache):
+    """Case name -> path of the prepared case as `database` wants it: a square about the heart, isotropic."""
+    code = [Path(module.__file__) for module in (preprocess, volume, prediction, masks)]
+    geometry = {name: vars(recipe)[name] for name in ("size", "spacing_mm", "percentiles", "rv_wall_mm")}
+
+    def make(case):
+        labelled = masks.load(case, recipe.rv_wall_mm)
+        x, y, _ = np.nonzero(labelled.wall.array)
+        if not x.size:
+            raise InputError(f"{case.label}: no wall below the base; leave the scan out")
+        centre = x.mean(), y.mean()
+        image = prediction.prepare(labelled.scan, recipe, centre)
+        label = np.zeros(image.array.shape, np.uint8)
+        for value in (CAVITY, WALL):
+            part = labelled.classes.with_array((labelled.classes.array == value).astype(np.float32))
+            label[prediction.square(prediction.isotropic(part, recipe), labelled.scan, recipe, centre).array >= 0.5] = value
+        label[..., : prediction.slice_of_base(labelled.scan, labelled.base, image)] = 0
+        return image.array, label
+
+    keys = [fingerprint(digests[case.name], dict(case.structures), geometry, "propagation", *code) for case in cases]
+    return sampling.store_all(cache, cases, keys, make)
+
+
+def on_disk(case, recipe):
+    """The wall of a case on the grid of its file."""
+    return prediction.on_scan(masks.load(case, recipe.rv_wall_mm).wall, datasets.load_image(case), apex_first=False)
+
+
+def check(recipe):
+    """Raise InputError unless the recipe's method is known and its networks can be built."""
+    if recipe.method not in ("propagation", "initialization"):
+        raise InputError(f"unknown method {recipe.method!r}: expected propagation or initialization")
+    initialization_network(recipe)
+    propagation_network(recipe)
+
+
+def validate(model, examples, loss):
+    """Mean loss, and mean Dice at the finest scale, of one example of every held-out scan as it lies on disk."""
+    losses, scores = [], []
+    for index in range(len(examples)):
+        inputs, wall = examples.example(0, index)
+        found = inference.logits(model, inputs[None], 1)
+        losses.append(float(loss(wall[None], found)))
+        scores.append(metrics.dice(found[0, ..., : wall.shape[-1]] >= 0.5, wall > 0))
+    return {"val_loss": float(np.mean(losses)), "val_dice": float(np.mean(scores))}
+
+
+def main(arguments=None):
+    parser = cli.Parser(prog="python -m propagation.train", description=__doc__.splitlines()[0])
+    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        recipe = cli.override(PRESETS[options.preset](RECIPES[options.experiment]), options.set)
+        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
+        command = shlex.join(["python", "-m", "propagation.train", *(sys.argv[1:] if arguments is None else arguments)])
+        folders = [
+            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
+                  fold=fold, seed=options.seed, command=command)
+            for fold in cli.folds(options.fold, recipe.folds)
+        ]  # fmt: skip
+        if options.fold == "all":
+            held_out.pool(folders, folders[0].parent)
+
+
+if __name__ == "__main__":
+    main()
