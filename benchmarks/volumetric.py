@@ -33,7 +33,7 @@ def main():
     parser.add_argument("--scan", type=Path)
     options = parser.parse_args()
     if options.plain:
-        dr_unet.model.BatchNormalization = keras.layers.BatchNormalization
+        dr_unet.model.NORMS["batch"] = keras.layers.BatchNormalization
     recipe = RECIPES[options.experiment]
     with training.precision(recipe.precision):
         model = prediction.network(recipe)

@@ -148,8 +148,8 @@ def quick(recipe):
             localiser_shape=(64, 64, 16),
             crop_shape=(80, 80, 16),
             batch_size=2,
-            epochs=12,
-            localiser_epochs=6,
+            epochs=8,
+            localiser_epochs=4,
         )
     left_atrium = replace(shorter, localiser_batch_size=1, epochs=36, localiser_epochs=15, rotation_deg=20.0, zoom=0.15)
     if recipe.method != "multi_stage":
