@@ -10,8 +10,8 @@ public. Here the heart moves with the flow of a velocity field about the axis of
 | longitudinal | v_z = e * distance to the apex, v_r = e r / 2 | nowhere |
 | torsion | v_angle = w(z) r | nowhere |
 
-All of it fades to 0 outside the heart. A flow cannot fold, and followed backwards it is its own inverse. How far it has got is the
-activation tau(t), 0 at end-diastole and 1 at end-systole. The field is the same at all times, but for the blood over which a
+All of it fades to 0 outside the heart. A flow cannot fold, and followed backwards it is its own inverse. How far it has got is
+the activation tau(t), 0 at end-diastole and 1 at end-systole. The field is the same at all times, but for the blood over which a
 sink is spread: it shrinks with the cavity.
 
 Lengths are mm, a position is voxel index times spacing, z grows from base to apex. The picture is taken from the mitral annulus:
@@ -56,8 +56,9 @@ ROUNDING = 0.2  # of the edge of these, in area
 SMOOTHING_MM = 5.0  # along z, of the measured shape
 FADE = 1.5  # motion ends at this multiple of the distance from the LV axis to the farthest wall
 FADE_MM = 20.0  # above the base and below the apex
-STEPS = 3  # of Runge-Kutta
+STEPS = 4  # of Runge-Kutta
 LEAST_CAVITY_MM = 6.0  # narrower parts of the LV cavity, at its tip, are treated as this wide
+LEAST_RV_DEPTH_MM2, LEAST_RV_RAD = 50.0, 0.05  # half an RV cavity in r^2 / 2 and angle, where it is a few voxels
 LEAST_RV_MM = 9.0  # where the RV's half-thickness is less, at its tip, it contracts less
 TINY = 1e-9
 COARSE = 3  # voxels between the points that `inverse_grid` integrates, in the plane
@@ -188,9 +189,9 @@ def heart_of(mask, spacing_mm, cavity=None):
         cavity_mm=tuple(smooth(radius_mm).tolist()),
         rv_mm2=tuple(smooth(rv_mm2.astype(float)).tolist()),
         rv_depth_mm2=tuple(extent[0].tolist()),
-        rv_half_depth_mm2=tuple(extent[2].tolist()),
+        rv_half_depth_mm2=tuple(np.maximum(extent[2], LEAST_RV_DEPTH_MM2).tolist()),
         rv_rad=tuple(extent[1].tolist()),
-        rv_half_rad=tuple(extent[3].tolist()),
+        rv_half_rad=tuple(np.maximum(extent[3], LEAST_RV_RAD).tolist()),
     )
 
 

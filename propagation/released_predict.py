@@ -28,7 +28,7 @@ class Variant:
     """What sets one way to use a segmentation network apart."""
 
     network: str
-    from_zero: bool = False  # start at slice 0, knowing nothing; else at the base, knowing the image above
+    from_zero: bool = False  # start at slice 0, whatever the base; else at the base, knowing the image above
     earlier: int = 0  # slices above the given base that are segmented too
     kept: tuple[int, ...] = ()  # classes of which the largest component is kept
 
@@ -196,7 +196,7 @@ def propagate(images, model, first, way, stretch=False):
     side, size = images.shape[0], model.input_shape[0][1]
     classes = np.zeros(images.shape, np.uint8)
     mask = np.zeros((side, side), np.uint8)
-    before = np.zeros((side, side)) if way.from_zero or first == 0 else images[:, :, first - 1]
+    before = images[:, :, first - 1] if first else np.zeros((side, side))
     for z in range(first, images.shape[2]):
         inputs = [normalised(square_image(image, size)) for image in (before, images[:, :, z])]
         inputs.append(resized_nearest(mask, size).astype(np.float32))

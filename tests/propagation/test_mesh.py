@@ -158,7 +158,7 @@ FLAT = [[0, 0, 0], [4, 0, 0], [0, 4, 0]]
         ([[3, 3, 0], [6, 3, 0], [3, 6, 0]], 0),  # in one plane, apart
         ([[1, 1, 0], [6, 3, 0], [3, 6, 0]], 1),  # in one plane, overlapping
         ([[0.5, 0.5, 0], [1, 0.5, 0], [0.5, 1, 0]], 1),  # in one plane, one inside the other
-        ([[-1, 1, 0], [5, 1, 0], [2, -3, 0]], 1),  # in one plane, no corner inside the other
+        ([[2.5, 2.5, 0], [-1.5, 2.5, 0], [2.5, -1.5, 0]], 1),  # in one plane, no corner inside the other
     ],
 )
 def test_triangles_that_meet(other, pairs):

@@ -15,6 +15,7 @@ from propagation.released_predict import (
     Square,
     apparent_flow,
     cleaned,
+    clipped,
     equalised,
     find_heart,
     grey,
@@ -151,6 +152,11 @@ def test_slices_for_the_heart(slices, expected):
     """ACDC's share; 15 slices: round(1.501) to round(7.501)."""
     assert list(share_of(slices, 0.1, 0.5)) == expected
     assert list(share_of(10, 0.2, 0.6)) == [2, 3, 4, 5] and list(share_of(3, 0.99, 1.0)) == [2]
+
+
+def test_clipping():
+    image = np.arange(101.0)
+    np.testing.assert_array_equal(clipped(image)[[0, 4, 5, 50, 95, 96, 100]], [5, 5, 5, 50, 95, 95, 95])
 
 
 def test_equalisation_starts_at_zero_and_keeps_the_order():
@@ -328,14 +334,15 @@ def test_square_is_cut_out_and_pasted_back(monkeypatch):
     monkeypatch.setattr(released_predict, "find_heart", lambda *arguments: Square(3, -4, 32))
     model = Stub(answer=lambda before, image, mask: ring())
     scan = from_array(np.random.default_rng(0).uniform(1, 9, (50, 45, 2)))
-    labels = segment(scan, Nets(model), options=Released(eight_bit=False)).array
+    scan.array[40, 40] = 900  # outside the square, so that it does not count
+    labels = segment(scan, Nets(model)).array
     expected = np.zeros((50, 45), int)
     expected[:28, 3:35] = np.array([0, 3, 2, 1])[ring()].T[4:]
     for z in range(2):
         np.testing.assert_array_equal(labels[:, :, z], expected)
     assert len(np.unique(model.calls[0][1][:, :4])) == 1  # columns outside
     crop = np.zeros((32, 32))
-    crop[4:] = scan.array[:28, 3:35, 0]
+    crop[4:] = np.floor(scan.array[:28, 3:35, 0] * (255 / scan.array[:28, 3:35].max()))
     np.testing.assert_allclose(model.calls[0][1], normalised(crop.T), atol=1e-4)
 
 
@@ -375,12 +382,16 @@ def test_eight_bit_and_negative_values():
     scan = numbered_scan(1, side=32)
     segment(scan, Nets(model))
     segment(scan, Nets(model), options=Released(eight_bit=False))
-    segment(scan.with_array(scan.array - scan.array.min() - 7), Nets(model), options=Released(eight_bit=False))
-    coarse, fine, shifted = (image for _, image, _ in model.calls)
+    coarse, fine = (image for _, image, _ in model.calls)
     scaled = scan.array[:, :, 0].T * (255 / scan.array.max())
     np.testing.assert_allclose(coarse, normalised(np.floor(scaled)), atol=1e-5)
     assert abs(coarse - fine).max() > 1e-3
-    np.testing.assert_allclose(shifted, fine, atol=1e-3)
+    whole = np.round(scan.array * 9)
+    whole -= whole.min()
+    model.calls.clear()
+    for lowered in (0, 70):
+        segment(scan.with_array(whole - lowered), Nets(model))
+    np.testing.assert_array_equal(model.calls[1][1], model.calls[0][1])
 
 
 def test_bad_arguments():
