@@ -151,7 +151,7 @@ def quick(recipe):
             epochs=8,
             localiser_epochs=4,
         )
-    left_atrium = replace(shorter, localiser_batch_size=1, epochs=36, localiser_epochs=15, rotation_deg=20.0, zoom=0.15)
+    left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15)
     if recipe.method != "multi_stage":
         return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
     return replace(
@@ -161,6 +161,9 @@ def quick(recipe):
         localiser_factors=(2, 2, 2),
         localiser_shape=(72, 56, 24),
         crop_shape=(128, 88, 48),
+        rotation_deg=20.0,
+        zoom=0.15,
+        epochs=50,
     )
 
 
