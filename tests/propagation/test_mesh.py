@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
 meshio = pytest.importorskip("meshio", reason="the extra [mesh] is not installed")
 
-from propagation import masks, mesh  # noqa: E402
-from propagation.mesh import Surface, Tetrahedra  # noqa: E402
+from propagation import masks, mesh, mesh_quality  # noqa: E402
+from propagation.solid import Surface, Tetrahedra, boundary, enclosed_ml, signed_volumes_mm3  # noqa: E402
 from shared import volume  # noqa: E402
 from shared.errors import InputError  # noqa: E402
 from shared.volume import Volume, from_array  # noqa: E402
@@ -34,7 +34,7 @@ def ball(radius_mm, shape=(24, 24, 24), spacing_mm=(1.0, 1.0, 1.0)):
 
 def quality(mask, **options):
     solid = mesh.surface(mask, **options)
-    return solid, mesh.surface_quality(solid, mesh.mask_ml(mask))
+    return solid, mesh_quality.surface_quality(solid, mesh.mask_ml(mask))
 
 
 def assert_sound(found, pieces=1, euler=2):
@@ -132,7 +132,7 @@ def test_crumbs_are_left_out():
     kept = mesh.without_crumbs(both, smallest_ml=1 / 1000)
     np.testing.assert_array_equal(kept.points_mm, 10 * CORNER)
     np.testing.assert_array_equal(kept.faces, tetra)
-    assert mesh.enclosed_ml(kept) == pytest.approx(1000 / 6 / 1000)
+    assert enclosed_ml(kept) == pytest.approx(1000 / 6 / 1000)
 
 
 # Checks ---------------------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def test_crumbs_are_left_out():
 
 def meeting(first, second):
     """How many pairs two triangles with no common index make."""
-    return len(mesh.self_intersections(Surface(np.array([*first, *second], float), np.arange(6).reshape(2, 3))))
+    return len(mesh_quality.self_intersections(Surface(np.array([*first, *second], float), np.arange(6).reshape(2, 3))))
 
 
 FLAT = [[0, 0, 0], [4, 0, 0], [0, 4, 0]]
@@ -183,7 +183,7 @@ def test_triangles_that_meet(other, pairs):
 )
 def test_what_neighbours_share_does_not_count(points, second, pairs):
     solid = Surface(np.array([*FLAT, *points], float), np.array([[0, 1, 2], second]))
-    assert len(mesh.self_intersections(solid)) == pairs
+    assert len(mesh_quality.self_intersections(solid)) == pairs
 
 
 def test_a_large_triangle_meets_a_small_one_far_from_its_middle():
@@ -195,7 +195,7 @@ def test_two_balls_that_overlap():
     solid = mesh.surface(from_array(ball(6.0)))
     shifted = Surface(np.concatenate([solid.points_mm, solid.points_mm + [3, 0.3, 0.2]]), np.tile(solid.faces, (2, 1)))
     shifted.faces[len(solid.faces) :] += len(solid.points_mm)
-    pairs = mesh.self_intersections(shifted)
+    pairs = mesh_quality.self_intersections(shifted)
     assert len(pairs) > 50 and np.all((pairs < len(solid.faces)).sum(axis=1) == 1)  # one of each ball
 
 
@@ -204,7 +204,7 @@ def tetrahedron_surface(points=CORNER):
 
 
 def test_surface_quality_of_a_corner():
-    found = mesh.surface_quality(tetrahedron_surface(), 1 / 6000)
+    found = mesh_quality.surface_quality(tetrahedron_surface(), 1 / 6000)
     assert_sound(found)
     assert (found.points, found.faces) == (4, 4)
     assert found.area_mm2 == pytest.approx(1.5 + np.sqrt(3) / 2)
@@ -212,11 +212,11 @@ def test_surface_quality_of_a_corner():
 
 def test_a_missing_a_flipped_and_every_face_flipped():
     whole = tetrahedron_surface()
-    hole = mesh.surface_quality(Surface(whole.points_mm, whole.faces[:3]), 1.0)
+    hole = mesh_quality.surface_quality(Surface(whole.points_mm, whole.faces[:3]), 1.0)
     assert hole.open_edges == 3 and not hole.closed and not hole.manifold
-    flipped = mesh.surface_quality(Surface(whole.points_mm, np.array([whole.faces[0][::-1], *whole.faces[1:]])), 1.0)
+    flipped = mesh_quality.surface_quality(Surface(whole.points_mm, np.array([whole.faces[0][::-1], *whole.faces[1:]])), 1.0)
     assert flipped.flipped_edges == 3 and flipped.manifold and not flipped.outward
-    inside_out = mesh.surface_quality(Surface(whole.points_mm, whole.faces[:, ::-1]), 1.0)
+    inside_out = mesh_quality.surface_quality(Surface(whole.points_mm, whole.faces[:, ::-1]), 1.0)
     assert inside_out.flipped_edges == 0 and inside_out.volume_ml < 0 and not inside_out.outward
 
 
@@ -224,41 +224,41 @@ def test_two_tetrahedra_that_share_a_point_or_an_edge():
     whole = tetrahedron_surface()
     points = np.concatenate([CORNER, -CORNER[1:]])
     at_a_point = np.concatenate([whole.faces, np.array([0, 4, 6, 5])[whole.faces]])
-    found = mesh.surface_quality(Surface(points, at_a_point), 1.0)
+    found = mesh_quality.surface_quality(Surface(points, at_a_point), 1.0)
     assert (found.open_edges, found.pinched_points, found.pieces) == (0, 1, 1) and not found.manifold
     at_an_edge = np.concatenate([whole.faces, np.array([0, 4, 5, 3])[whole.faces]])  # half a turn about the edge 0-3
-    found = mesh.surface_quality(Surface(points[:6], at_an_edge), 1.0)
+    found = mesh_quality.surface_quality(Surface(points[:6], at_an_edge), 1.0)
     assert found.open_edges == 1 and not found.manifold
 
 
 def test_radius_ratio_and_dihedral_angles():
     sliver = np.array([[1, 0, 0.1], [-1, 0, 0.1], [0, 1, -0.1], [0, -1, -0.1]])
     corners = np.stack([REGULAR[[0, 2, 1, 3]], CORNER, sliver[[0, 1, 2, 3]]])
-    corners = np.where((mesh.signed_volumes_mm3(corners) < 0)[:, None, None], corners[:, [1, 0, 2, 3]], corners)
-    regular, corner, flat = mesh.radius_ratios(corners)
+    corners = np.where((signed_volumes_mm3(corners) < 0)[:, None, None], corners[:, [1, 0, 2, 3]], corners)
+    regular, corner, flat = mesh_quality.radius_ratios(corners)
     assert regular == pytest.approx(1)
     assert corner == pytest.approx(
         3 * (0.5 / (1.5 + np.sqrt(3) / 2)) / (np.sqrt(3) / 2)
     )  # r = 3 V / area, R = half the cube's diagonal
     # Sliver: V = 2/3 * 0.2; four faces of area sqrt(1 + 0.2^2); its sphere's centre is the origin, R^2 = 1.01.
     assert flat == pytest.approx(3 * (3 * (2 / 3 * 0.2) / (4 * np.sqrt(1.04))) / np.sqrt(1.01))
-    assert mesh.signed_volumes_mm3(corners) == pytest.approx([8 / 3, 1 / 6, 2 / 3 * 0.2])
-    angles = mesh.dihedrals_deg(corners)
+    assert signed_volumes_mm3(corners) == pytest.approx([8 / 3, 1 / 6, 2 / 3 * 0.2])
+    angles = mesh_quality.dihedrals_deg(corners)
     np.testing.assert_allclose(angles[0], np.rad2deg(np.arccos(1 / 3)))
     np.testing.assert_allclose(np.sort(angles[1]), [np.rad2deg(np.arccos(1 / np.sqrt(3)))] * 3 + [90] * 3)
     inverted = corners[:, [1, 0, 2, 3]]
-    assert np.all(mesh.radius_ratios(inverted) == 0) and np.all(mesh.signed_volumes_mm3(inverted) < 0)
+    assert np.all(mesh_quality.radius_ratios(inverted) == 0) and np.all(signed_volumes_mm3(inverted) < 0)
 
 
 def test_quality_of_two_tetrahedra_of_which_one_is_inverted():
     points = np.concatenate([CORNER, [[1, 1, 1]]])
     tets = Tetrahedra(points, np.array([[0, 1, 2, 3], [1, 2, 3, 4]]), np.array([1, 4]))
-    volumes = mesh.signed_volumes_mm3(points[tets.cells])
-    found = mesh.tetrahedra_quality(tets, tetrahedron_surface())
+    volumes = signed_volumes_mm3(points[tets.cells])
+    found = mesh_quality.tetrahedra_quality(tets, tetrahedron_surface())
     assert volumes == pytest.approx([1 / 6, 1 / 3])
     assert found.inverted == 0 and found.regions_ml == pytest.approx({1: 1 / 6000, 4: 1 / 3000})
     assert found.volume_ratio == pytest.approx(3) and found.boundary_manifold
-    swapped = mesh.tetrahedra_quality(
+    swapped = mesh_quality.tetrahedra_quality(
         Tetrahedra(points, np.array([[0, 1, 2, 3], [2, 1, 3, 4]]), tets.regions), tetrahedron_surface()
     )
     assert swapped.inverted == 1 and swapped.worst == 0
@@ -279,26 +279,26 @@ def two_halves():
 
 def test_tetrahedra_fill_the_surface(two_halves):
     _, solid, tets = two_halves
-    found = mesh.tetrahedra_quality(tets, solid)
+    found = mesh_quality.tetrahedra_quality(tets, solid)
     assert found.inverted == 0 and found.boundary_manifold
     assert found.volume_ratio == pytest.approx(1, abs=0.01)
     assert 0.05 < found.worst < found.mean and 0.6 < found.mean <= 1 and found.min_dihedral_deg > 3
-    outside = mesh.boundary(tets)
-    assert mesh.enclosed_ml(outside) == pytest.approx(found.volume_ml)  # its triangles look outwards
+    outside = boundary(tets)
+    assert enclosed_ml(outside) == pytest.approx(found.volume_ml)  # its triangles look outwards
     assert np.all(np.linalg.norm(outside.points_mm - 7.5, axis=1) > 5)
 
 
 def test_regions_are_the_labels_at_their_place(two_halves):
     labels, solid, tets = two_halves
-    found = mesh.tetrahedra_quality(tets, solid).regions_ml
-    assert set(found) == {2, 5} and sum(found.values()) == pytest.approx(mesh.enclosed_ml(solid), rel=0.01)
+    found = mesh_quality.tetrahedra_quality(tets, solid).regions_ml
+    assert set(found) == {2, 5} and sum(found.values()) == pytest.approx(enclosed_ml(solid), rel=0.01)
     middles_mm = tets.points_mm[tets.cells].mean(axis=1)
     assert middles_mm[tets.regions == 2, 0].max() < 7.6 and middles_mm[tets.regions == 5, 0].min() > 7.4
 
 
 def test_edge_length(two_halves):
     labels, solid, tets = two_halves
-    finer = mesh.tetrahedra(solid, edge_mm=2.0, epsilon_mm=0.1)
+    finer = mesh.tetrahedra(solid, edge_mm=1.2, epsilon_mm=0.1)
     assert len(finer.cells) > 1.2 * len(tets.cells) and set(finer.regions) == {1}
 
 
