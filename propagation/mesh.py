@@ -15,7 +15,9 @@ the header, the latter wins, as in `shared.volume`. Triangles are anticlockwise 
 """
 
 import argparse
+import contextlib
 import importlib
+import tempfile
 import time
 import warnings
 from pathlib import Path
@@ -239,10 +241,11 @@ def tetrahedra(solid, edge_mm=EDGE_MM, epsilon_mm=EPSILON_MM, labels=None):
         if not 0 < size_mm < diagonal_mm:
             raise InputError(f"{name} of {size_mm:g} mm: expected more than 0 and less than the solid's {diagonal_mm:.0f} mm")
     centre_mm = solid.points_mm.mean(axis=0)
-    points_mm, cells = extra("pytetwild").tetrahedralize(
-        solid.points_mm - centre_mm, solid.faces.astype(np.int32), edge_length_abs=edge_mm, epsilon=epsilon_mm / diagonal_mm,
-        vtk_ordering=True,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):  # fTetWild leaves a file where it runs
+        points_mm, cells = extra("pytetwild").tetrahedralize(
+            solid.points_mm - centre_mm, solid.faces.astype(np.int32), edge_length_abs=edge_mm,
+            epsilon=epsilon_mm / diagonal_mm, vtk_ordering=True,
+        )  # fmt: skip
     points_mm = points_mm + centre_mm
     filled = signed_volumes_mm3(points_mm[cells]).sum() / 1000 / enclosed_ml(solid)
     if abs(filled - 1) > TOLERANCE:

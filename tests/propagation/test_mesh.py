@@ -296,10 +296,12 @@ def test_regions_are_the_labels_at_their_place(two_halves):
     assert middles_mm[tets.regions == 2, 0].max() < 7.6 and middles_mm[tets.regions == 5, 0].min() > 7.4
 
 
-def test_edge_length(two_halves):
+def test_edge_length(two_halves, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     labels, solid, tets = two_halves
     finer = mesh.tetrahedra(solid, edge_mm=1.2, epsilon_mm=0.1)
     assert len(finer.cells) > 1.2 * len(tets.cells) and set(finer.regions) == {1}
+    assert not list(tmp_path.iterdir())  # the library's own files are gone
 
 
 @pytest.mark.parametrize("options", [{"edge_mm": 0}, {"epsilon_mm": -1.0}, {"edge_mm": 1e4}, {"epsilon_mm": float("nan")}])
