@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from propagation import motion
+from propagation import masks, motion
+from propagation import predict as prediction
 from propagation.masks import CAVITY, WALL
 from propagation.model import STEP
 from propagation.stack import network_input
@@ -123,3 +124,23 @@ def heart_of(label, spacing_mm, path):
         return motion.heart_of(label == WALL, spacing_mm, cavity if cavity.any() else None)
     except InputError as error:
         raise InputError(f"{path}: no heart that could be moved ({error})") from error
+
+
+def prepared(case, recipe):
+    """Image and label (size, size, n) of a labelled case, about its heart: what `database` wants.
+
+    Raises:
+        InputError: as `masks.load` and `predict.prepare`; no wall below the base.
+    """
+    labelled = masks.load(case, recipe.rv_wall_mm)
+    x, y, _ = np.nonzero(labelled.wall.array)
+    if not x.size:
+        raise InputError(f"{case.label}: no wall below the base; leave the scan out")
+    centre = x.mean(), y.mean()
+    image = prediction.prepare(labelled.scan, recipe, centre)
+    label = np.zeros(image.array.shape, np.uint8)
+    for value in (CAVITY, WALL):
+        part = labelled.classes.with_array((labelled.classes.array == value).astype(np.float32))
+        label[prediction.square(prediction.isotropic(part, recipe), labelled.scan, recipe, centre).array >= 0.5] = value
+    label[..., : prediction.slice_of_base(labelled.scan, labelled.base, image)] = 0
+    return image.array, label

@@ -12,11 +12,10 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from propagation import along_axis, masks
+from propagation import along_axis, database, masks
 from propagation import predict as prediction
 from propagation.database import Slices, Steps
 from propagation.losses import MultiScale
-from propagation.masks import CAVITY, WALL
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
 from shared import augment, cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
@@ -107,15 +106,15 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        database = self.database(examples, self.trained, recipe.variants, **options)
+        learned = self.database(examples, self.trained, recipe.variants, **options)
         unseen = self.database(examples, self.unseen, 1, **options | {"used": 1})
         loss = MultiScale(scales)
-        print(f"{stage}: {model.count_params():,} parameters, {precision}; {len(database)} volumes, {steps} steps of "
+        print(f"{stage}: {model.count_params():,} parameters, {precision}; {len(learned)} volumes, {steps} steps of "
               f"{recipe.batch_size}", flush=True)  # fmt: skip
         rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
         result = training.fit(
             model,
-            Batches(database, recipe.batch_size, draw=self.turn),
+            Batches(learned, recipe.batch_size, draw=self.turn),
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
@@ -144,25 +143,10 @@ class Stages:
 
 def store(recipe, cases, digests, cache):
     """Case name -> path of the prepared case as `database` wants it: a square about the heart, isotropic."""
-    code = [Path(module.__file__) for module in (preprocess, volume, prediction, masks)]
+    code = [Path(module.__file__) for module in (preprocess, volume, prediction, masks, database)]
     geometry = {name: vars(recipe)[name] for name in ("size", "spacing_mm", "percentiles", "rv_wall_mm")}
-
-    def make(case):
-        labelled = masks.load(case, recipe.rv_wall_mm)
-        x, y, _ = np.nonzero(labelled.wall.array)
-        if not x.size:
-            raise InputError(f"{case.label}: no wall below the base; leave the scan out")
-        centre = x.mean(), y.mean()
-        image = prediction.prepare(labelled.scan, recipe, centre)
-        label = np.zeros(image.array.shape, np.uint8)
-        for value in (CAVITY, WALL):
-            part = labelled.classes.with_array((labelled.classes.array == value).astype(np.float32))
-            label[prediction.square(prediction.isotropic(part, recipe), labelled.scan, recipe, centre).array >= 0.5] = value
-        label[..., : prediction.slice_of_base(labelled.scan, labelled.base, image)] = 0
-        return image.array, label
-
     keys = [fingerprint(digests[case.name], dict(case.structures), geometry, "propagation", *code) for case in cases]
-    return sampling.store_all(cache, cases, keys, make)
+    return sampling.store_all(cache, cases, keys, lambda case: database.prepared(case, recipe))
 
 
 def on_disk(case, recipe):

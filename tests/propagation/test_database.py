@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from propagation import figures
 from propagation.database import Slices, Steps
 from shared.errors import InputError
 from shared.sampling import VOXEL
@@ -114,3 +115,27 @@ def test_cases_that_cannot_be_used(tmp_path, heart):
     np.save(tmp_path / "open.npy", voxels)
     with pytest.raises(InputError, match="open.npy: no heart that could be moved"):
         Steps([tmp_path / "open.npy"], [True], 0, used=1, **OPTIONS)
+
+
+# The sheet to look at -------------------------------------------------------------------------------------------------------
+
+
+def test_a_sheet_of_beats(heart_root, tmp_path, capsys):
+    sheet = tmp_path / "sheet.png"
+    figures.main(
+        ["--dataset", "acdc", "--data-root", str(heart_root), "--patient", "patient002", "-o", str(sheet), "--variants", "0,3"]
+    )
+    assert sheet.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == f"wrote {sheet}\n"
+
+
+@pytest.mark.parametrize(
+    ("patient", "variants", "message"),
+    [("patient099", "0", "no labelled end-diastolic scan; "), ("patient002", "0,-1", "expected whole numbers such as 0,1,2")],
+)
+def test_a_sheet_that_cannot_be(heart_root, tmp_path, capsys, patient, variants, message):
+    arguments = ["--dataset", "acdc", "--data-root", str(heart_root), "--patient", patient, f"--variants={variants}"]
+    with pytest.raises(SystemExit) as ended:
+        figures.main([*arguments, "-o", str(tmp_path / "sheet.png")])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and message in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "sheet.png").exists()

@@ -1,0 +1,64 @@
+"""The synthetic motion of one scan to look at: a healthy beat and infarcted ones over the cycle, and where volume is lost.
+
+python -m propagation.figures --dataset {acdc,stacom} --data-root DIR --patient NAME -o sheet.png [--variants 0,1,2]
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from propagation import masks, motion
+from propagation.database import heart_of, prepared
+from propagation.recipe import PROPAGATION
+from shared import cli, datasets
+from shared.errors import InputError
+
+
+def beats(path, case, recipe, variants, seed=0):
+    """PNG of the variants `variants` (0 is healthy) of an end-diastolic `case`, in its middle slice.
+
+    Raises:
+        InputError: as `masks.load`; a heart that cannot be moved.
+    """
+    image, label = prepared(case, recipe)
+    wall = label == masks.WALL
+    spacing_mm = (recipe.spacing_mm,) * 3
+    heart = heart_of(label, spacing_mm, case.label)
+    motions = {}
+    for index in variants:
+        variant = motion.variant(index, (seed, 0))
+        segments = ", ".join(map(str, variant.segments))
+        motions[f"{index}: {f'AHA {segments}' if segments else 'healthy'}"] = motion.Motion(heart, variant)
+    slices = np.flatnonzero(wall.any(axis=(0, 1)))
+    motion.sheet(path, image, wall, motions, spacing_mm, int(slices[len(slices) // 2]), recipe.instants)
+
+
+def main(arguments=None):
+    parser = cli.Parser(prog="python -m propagation.figures", description=__doc__.splitlines()[0])
+    cli.add_data(parser)
+    parser.add_argument("--patient", required=True, help="of the data set")
+    parser.add_argument("--variants", type=numbers, default=[0, 1, 2], metavar="0,1,2", help="0 is healthy (default: 0,1,2)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="SHEET.png")
+    cli.add_debug(parser)
+    options = parser.parse_args(arguments)
+    with cli.one_line_errors(options.debug):
+        root = cli.data_root(options.dataset, options.data_root, Path("runs"))
+        cases = [case for case in datasets.find(options.dataset, root) if case.phase != "ES" and case.label]
+        chosen = [case for case in cases if case.patient == options.patient]
+        if not chosen:
+            names = ", ".join(case.patient for case in cases[:3])
+            raise InputError(f"--patient {options.patient}: no labelled end-diastolic scan; {root} has {names} and others")
+        beats(options.output, chosen[0], PROPAGATION, options.variants)
+        print(f"wrote {options.output}")
+
+
+def numbers(text):
+    """`0,1,2` as whole numbers from 0."""
+    if not all(part.strip().isdigit() for part in text.split(",")):
+        raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}")
+    return [int(part) for part in text.split(",")]
+
+
+if __name__ == "__main__":
+    main()
