@@ -28,7 +28,7 @@ STEP = 4  # slices that one propagation reaches (paper 2.2)
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 
 
-def build_initialization(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise, seed):
+def build_initialization(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise):
     """One slice -> its mask.
 
     Args:
@@ -39,7 +39,6 @@ def build_initialization(size, groups, channels, *, kernel, slope, normalisation
         normalisation: "batch" (paper) or "instance".
         gaussian_noise: standard deviation, in units of the normalised slice.
         impulse_noise: share of the pixels that turn to pepper or salt.
-        seed: of the noise.
 
     Returns:
         `keras.Model` from (B, size, size, 1) to (B, size, size, 3): the mask at scales 1, 1/2 and 1/4.
@@ -50,7 +49,7 @@ def build_initialization(size, groups, channels, *, kernel, slope, normalisation
     check("initialization", size, groups, channels, normalisation, scales=3)
     subnet = functools.partial(sub_network, kernel=kernel, slope=slope, Norm=NORMS[normalisation])
     image = keras.Input((size, size, 1), name="slice")
-    x = noise(image, gaussian_noise, impulse_noise, seed)
+    x = noise(image, gaussian_noise, impulse_noise)
 
     mask32 = subnet(down(x, 4), 1, groups[0], channels[0], "coarsest")  # (B, 32, 32, 1)
     mask64 = subnet(merge(down(x, 2), mask32, "coarse_in"), 1, groups[1], channels[1], "coarse")  # (B, 64, 64, 1)
@@ -59,13 +58,13 @@ def build_initialization(size, groups, channels, *, kernel, slope, normalisation
     return keras.Model(image, at_full_size(mask128, mask64, mask32), name="initialization")
 
 
-def build_propagation(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise, seed):
+def build_propagation(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise):
     """A slice, its mask and the next four slices of one direction -> the masks of those four.
 
     Args:
         size: of the slices along x and y, a multiple of 2 (paper: 128).
         groups, channels: of SubNet64 and SubNet128.
-        kernel, slope, normalisation, gaussian_noise, impulse_noise, seed: as of `build_initialization`; the mask gets no noise.
+        kernel, slope, normalisation, gaussian_noise, impulse_noise: as of `build_initialization`; the mask gets no noise.
 
     Returns:
         `keras.Model` from (B, size, size, 6), in the order slice z, mask z, slices z+1 to z+4, to (B, size, size, 8): four masks
@@ -79,7 +78,7 @@ def build_propagation(size, groups, channels, *, kernel, slope, normalisation, g
     image = keras.Input((size, size, 2 + STEP), name="slices_and_mask")
     slices = Channels((0, 2, 3, 4, 5), name="slices")(image)
     mask = Channels((1,), name="mask")(image)
-    x = merge(noise(slices, gaussian_noise, impulse_noise, seed), mask, "noisy")  # (B, 128, 128, 5 + 1)
+    x = merge(noise(slices, gaussian_noise, impulse_noise), mask, "noisy")  # (B, 128, 128, 5 + 1)
 
     masks64 = subnet(down(x, 2), STEP, groups[0], channels[0], "coarse")  # (B, 64, 64, 4)
     masks128 = subnet(merge(x, masks64, "fine_in"), STEP, groups[1], channels[1], "fine")  # (B, 128, 128, 4)
@@ -87,9 +86,9 @@ def build_propagation(size, groups, channels, *, kernel, slope, normalisation, g
     return keras.Model(image, at_full_size(masks128, masks64), name="propagation")
 
 
-def noise(x, gaussian_noise, impulse_noise, seed):
-    x = keras.layers.GaussianNoise(gaussian_noise, seed=seed, name="gaussian_noise")(x)
-    return ImpulseNoise(impulse_noise, seed=seed + 1, name="impulse_noise")(x)
+def noise(x, gaussian_noise, impulse_noise):
+    x = keras.layers.GaussianNoise(gaussian_noise, name="gaussian_noise")(x)
+    return ImpulseNoise(impulse_noise, name="impulse_noise")(x)
 
 
 def sub_network(x, masks, groups, channels, name, *, kernel, slope, Norm):

@@ -51,7 +51,7 @@ def propagation_network(recipe):
 def options(recipe):
     """What both networks share."""
     names = ("kernel", "slope", "normalisation", "gaussian_noise", "impulse_noise")
-    return {name: vars(recipe)[name] for name in names} | {"seed": 0}
+    return {name: vars(recipe)[name] for name in names}
 
 
 def prepare(scan, recipe, centre=None):
@@ -96,23 +96,19 @@ def normalise(volume, percentiles):
     return volume.with_array((array - between.mean(dtype=np.float64).astype(np.float32)) / between.std())
 
 
-def probabilities(segmenter, image, base, propagating=True):
-    """Probabilities (x, y, n) of the wall in a prepared `image` (x, y, n), 0 above the `base`.
-
-    Args:
-        propagating: carry the middle slice's mask through the stack; otherwise every slice is segmented by itself.
-    """
-    if propagating:
-        return propagate(
-            image,
-            lambda slice_: slice_by_slice(segmenter, slice_[..., None])[..., 0],
-            lambda *parts: carried(segmenter.propagation, *parts),
-            base,
-            segmenter.recipe.binary_input,
-        )
-    masks = slice_by_slice(segmenter, image)
-    masks[..., :base] = 0
-    return masks
+def probabilities(segmenter, image, base):
+    """Probabilities (x, y, n) of the wall in a prepared `image` (x, y, n), 0 above the `base`."""
+    if segmenter.propagation is None:
+        found = slice_by_slice(segmenter, image)
+        found[..., :base] = 0
+        return found
+    return propagate(
+        image,
+        lambda slice_: slice_by_slice(segmenter, slice_[..., None])[..., 0],
+        lambda *parts: carried(segmenter.propagation, *parts),
+        base,
+        segmenter.recipe.binary_input,
+    )
 
 
 def slice_by_slice(segmenter, image):
@@ -165,7 +161,7 @@ def segment(segmenter, scan, base=None):
     """
     image = prepare(scan, segmenter.recipe, heart_centre(segmenter, scan))
     start = find_base(slice_by_slice(segmenter, image.array)) if base is None else slice_of_base(scan, base, image)
-    found = probabilities(segmenter, image.array, start, segmenter.propagation is not None)
+    found = probabilities(segmenter, image.array, start)
     return image.with_array(found), start
 
 

@@ -8,7 +8,7 @@ from propagation.model import ImpulseNoise, build_initialization, build_propagat
 from propagation.recipe import PROPAGATION
 from shared.errors import InputError
 
-OPTIONS = {"kernel": 3, "slope": 0.25, "normalisation": "batch", "gaussian_noise": 0.1, "impulse_noise": 0.01, "seed": 0}
+OPTIONS = {"kernel": 3, "slope": 0.25, "normalisation": "batch", "gaussian_noise": 0.1, "impulse_noise": 0.01}
 SMALL = {"initialization": ((2, 1, 1), (4, 3, 2)), "propagation": ((2, 1), (4, 3))}
 BUILD = {"initialization": build_initialization, "propagation": build_propagation}
 
@@ -31,8 +31,8 @@ def test_parameters_of_the_paper_preset():
     options = {
         name: getattr(PROPAGATION, name) for name in ("kernel", "slope", "normalisation", "gaussian_noise", "impulse_noise")
     }
-    first = build_initialization(128, PROPAGATION.initialization_groups, PROPAGATION.initialization_channels, **options, seed=0)
-    second = build_propagation(128, PROPAGATION.propagation_groups, PROPAGATION.propagation_channels, **options, seed=0)
+    first = build_initialization(128, PROPAGATION.initialization_groups, PROPAGATION.initialization_channels, **options)
+    second = build_propagation(128, PROPAGATION.propagation_groups, PROPAGATION.propagation_channels, **options)
     assert first.count_params() == 1_034_147 == subnet(8, 5, 1, 64, 1) + subnet(5, 5, 2, 48, 1) + subnet(4, 5, 2, 32, 1)
     assert second.count_params() == 973_016 == subnet(8, 5, 6, 64, 4) + subnet(5, 5, 10, 48, 4)
     assert first.output.shape == (None, 128, 128, 3) and second.output.shape == (None, 128, 128, 8)
