@@ -174,7 +174,7 @@ def test_missing_folds_are_run(script, made_up, tmp_path, capsys):
     finish(tmp_path, 0, lv=0.9, rv=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script.datasets, "find", lambda dataset, root: [])
-        patch.setattr(script, "picture", lambda path, done, cases: made_up.append(done))
+        patch.setattr(script, "picture", lambda path, done, cases, reference_of: made_up.append(done))
         script.main(["made_up", "1", "--data-root", "DIR", "--workdir", str(tmp_path)])
     *commands, drawn = made_up
     assert [(c[c.index("--experiment") + 1], c[c.index("--fold") + 1]) for c in commands] == [
@@ -200,3 +200,21 @@ def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkey
     assert len(asked) == 1 and asked[0][asked[0].index("--experiment") + 1] == "unet2d_modified_wxent"
     assert (tmp_path / "tables/baumgartner2017_table3_quick.png").stat().st_size > 10_000
     assert "not run" not in (tmp_path / "tables/baumgartner2017_table3_quick.md").read_text()
+
+
+def test_a_row_of_one_patient_counts_that_patient_alone(script, tmp_path):
+    folders = [runs.folder_of(tmp_path, "propagation", "propagation", "paper", "stacom", fold) for fold in range(5)]
+    for fold, folder in enumerate(folders):
+        row = {
+            "case": f"v{fold}_ED",
+            "patient": f"v{fold}",
+            "phase": "ED",
+            "group": "",
+            "structure": "BV",
+            "dice": 0.5 + fold / 10,
+        }
+        write_csv(folder / "cases_resampled.csv", [row])
+        write_text(folder / "summary.md", "")
+    script.main(["zheng2018", "1", "--report-only", "--workdir", str(tmp_path)])
+    rows = read_csv(tmp_path / "tables/zheng2018_table1.csv")
+    assert [(row["paper"], row["ours"].split()[0], row["n"]) for row in rows] == [(0.7851, "0.6000", 1), (0.7817, "0.7000", 1)]
