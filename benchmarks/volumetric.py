@@ -41,7 +41,8 @@ def main():
     if options.what == "step":
         result = step(recipe, model, options.rounds)
     else:
-        result = predict(prediction.Segmenter(model, localiser, recipe, {1: "LA"}), options.scan, options.rounds)
+        structures = dict(enumerate(recipe.structures, start=1))
+        result = predict(prediction.Segmenter(model, localiser, recipe, structures), options.scan, options.rounds)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({**result, "peak_gib": round(peak_gib, 2)}))
 
