@@ -12,7 +12,7 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, metrics, plots, preprocess, statistics
+from shared import datasets, evaluation, held_out, metrics, plots, preprocess, statistics
 from shared.files import write_csv
 from shared.volume import Volume
 
@@ -55,17 +55,18 @@ def compare(segmenter, case):
     """Segment a labelled case from its reference's base on, with propagation and without.
 
     Raises:
-        InputError: as `masks.load` and `predict.segment`.
+        InputError: as `masks.load` and `predict.prepare`.
     """
     recipe, labelled = segmenter.recipe, masks.load(case, segmenter.recipe.rv_wall_mm)
     scan = datasets.load_image(case)
     started = time.monotonic()
-    own, start = prediction.segment(segmenter, labelled.scan, labelled.base)
+    centre = prediction.heart_centre(segmenter, labelled.scan)
+    image = prediction.prepare(labelled.scan, recipe, centre)
+    start = prediction.slice_of_base(labelled.scan, labelled.base, image)
+    own = image.with_array(prediction.probabilities(segmenter, image.array, start))
     native = prediction.on_scan(own, scan, apex_first=False)
     seconds = time.monotonic() - started
 
-    centre = prediction.heart_centre(segmenter, labelled.scan)
-    image = prediction.prepare(labelled.scan, recipe, centre)
     alone = prediction.slice_by_slice(segmenter, image.array)
     automatic = find_base(alone)
     alone[..., :start] = 0
@@ -120,17 +121,13 @@ def write(folder, compared, structures):
     write_csv(folder / BASES, bases)
     write_csv(folder / ALONE, [
         row for each in compared
-        for row in evaluation.score(each.found[METHODS[1]], each.reference, structures, about(each.case))
+        for row in evaluation.score(each.found[METHODS[1]], each.reference, structures, held_out.about(each.case))
     ])  # fmt: skip
     plots.curves(
         folder / "figures" / "along_axis.png", binned(rows), "position: base 0, apex 1", "Dice of a slice, mean and quartiles"
     )
     plots.overlay(folder / "figures" / "long_axis.png", panels(compared), structures)
     return [*method_lines(rows), base_line(bases), f"Time: {np.mean([each.seconds for each in compared]):.1f} s a volume."]
-
-
-def about(case):
-    return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
 
 
 def binned(rows, bins=12):

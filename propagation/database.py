@@ -21,7 +21,8 @@ KEPT = 256  # motions in memory
 
 
 class Database(Examples):
-    """One example for every prepared case, variant and instant; which slices it shows is drawn anew each time.
+    """One example for every prepared case, variant and instant; which slices it shows is drawn anew each time. Subclasses say
+    what `drawn(rng, case, variant, instant)` is.
 
     Args:
         paths: of the prepared cases.
@@ -55,10 +56,6 @@ class Database(Examples):
         shape = len(self.paths), self.variants, self.used
         case, variant, instant = (int(i) for i in np.unravel_index(self._order(epoch)[index], shape))
         return self.drawn(self.rng(epoch, index), case, variant, instant - self.used // 2)
-
-    def drawn(self, rng, case, variant, instant):
-        """One example of a case, variant and instant; `rng` draws the slices."""
-        raise NotImplementedError
 
     def motion(self, case, variant):
         return motion.Motion(self.hearts[case], motion.variant(variant, (self.seed, case)))

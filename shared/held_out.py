@@ -15,6 +15,11 @@ def reference_of(case):
     return volume.read_labels(case.label)
 
 
+def about(case):
+    """Columns that say which case a row of scores is of."""
+    return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
+
+
 def evaluate(folder, cases, predict, record, headline, reference=reference_of):
     """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
 
@@ -34,10 +39,9 @@ def evaluate(folder, cases, predict, record, headline, reference=reference_of):
         scan = load_image(case)
         predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        about = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
-        rows += evaluation.score(predicted, reference(case), structures, about)
+        rows += evaluation.score(predicted, reference(case), structures, about(case))
         if on_papers_grid:
-            rows_resampled += evaluation.score(*on_papers_grid, structures, about)
+            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case))
     write_scores(folder, rows, rows_resampled)
     draw(folder, cases, rows, structures, reference)
     record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)

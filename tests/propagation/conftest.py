@@ -1,4 +1,4 @@
-"""A small phantom in ACDC's layout, recipes that train in seconds, and a finished run."""
+"""Recipes that train in seconds, and a finished run."""
 
 from dataclasses import replace
 
@@ -6,7 +6,6 @@ import pytest
 
 from propagation import train as training_command
 from propagation.recipe import RECIPES, quick
-from shared import datasets, phantom
 
 TINY = {"size": 32, "spacing_mm": 5.0, "initialization_groups": (1, 1, 1), "initialization_channels": (2, 2, 2),
         "propagation_groups": (1, 1), "propagation_channels": (2, 2), "variants": 2, "instants": 6, "initialization_instants": 2,
@@ -24,19 +23,6 @@ def tiny():
 
 
 @pytest.fixture(scope="session")
-def heart_root(tmp_path_factory):
-    """ACDC layout, five patients, of whom each fold holds out one."""
-    root = tmp_path_factory.mktemp("phantom") / "acdc"
-    phantom.write_acdc(root, patients=5, seed=7)
-    return root
-
-
-@pytest.fixture(scope="session")
-def heart_cases(heart_root):
-    return datasets.find("acdc", heart_root)
-
-
-@pytest.fixture(scope="session")
-def finished(tiny, heart_cases, tmp_path_factory):
+def finished(tiny, phantom_cases, tmp_path_factory):
     """The folder of a finished run of both networks."""
-    return training_command.train(tiny(), heart_cases, tmp_path_factory.mktemp("run"), dataset="acdc", command="train")
+    return training_command.train(tiny(), phantom_cases, tmp_path_factory.mktemp("run"), dataset="acdc", command="train")

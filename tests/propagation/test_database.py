@@ -120,10 +120,10 @@ def test_cases_that_cannot_be_used(tmp_path, heart):
 # The sheet to look at -------------------------------------------------------------------------------------------------------
 
 
-def test_a_sheet_of_beats(heart_root, tmp_path, capsys):
+def test_a_sheet_of_beats(phantom_root, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     figures.main(
-        ["--dataset", "acdc", "--data-root", str(heart_root), "--patient", "patient002", "-o", str(sheet), "--variants", "0,3"]
+        ["--dataset", "acdc", "--data-root", str(phantom_root), "--patient", "patient002", "-o", str(sheet), "--variants", "0,3"]
     )
     assert sheet.read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == f"wrote {sheet}\n"
 
@@ -132,8 +132,8 @@ def test_a_sheet_of_beats(heart_root, tmp_path, capsys):
     ("patient", "variants", "message"),
     [("patient099", "0", "no labelled end-diastolic scan; "), ("patient002", "0,-1", "expected whole numbers such as 0,1,2")],
 )
-def test_a_sheet_that_cannot_be(heart_root, tmp_path, capsys, patient, variants, message):
-    arguments = ["--dataset", "acdc", "--data-root", str(heart_root), "--patient", patient, f"--variants={variants}"]
+def test_a_sheet_that_cannot_be(phantom_root, tmp_path, capsys, patient, variants, message):
+    arguments = ["--dataset", "acdc", "--data-root", str(phantom_root), "--patient", patient, f"--variants={variants}"]
     with pytest.raises(SystemExit) as ended:
         figures.main([*arguments, "-o", str(tmp_path / "sheet.png")])
     error = capsys.readouterr().err

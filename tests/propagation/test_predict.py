@@ -168,17 +168,17 @@ def refused(capsys, *arguments):
     return error
 
 
-def test_from_file_to_file(finished, heart_cases, tmp_path, capsys):
-    case = heart_cases[0]
+def test_from_file_to_file(finished, phantom_cases, tmp_path, capsys):
+    case = phantom_cases[0]
     prediction.main(["--weights", str(finished), str(case.image), "-o", str(tmp_path / "seg.nii.gz"), "--base", "1"])
     labels, scan = volume.read_labels(tmp_path / "seg.nii.gz"), volume.read(case.image)
     assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1}
     assert (tmp_path / "seg_volumes.csv").read_text().splitlines()[0] == "scan,frame,BV_ml"
 
 
-def test_bases_from_a_list(finished, heart_cases, tmp_path, capsys):
+def test_bases_from_a_list(finished, phantom_cases, tmp_path, capsys):
     scan = tmp_path / "p7_ED.nii.gz"
-    volume.write(volume.read(heart_cases[0].image), scan)
+    volume.write(volume.read(phantom_cases[0].image), scan)
     bases = tmp_path / "bases.csv"
     bases.write_text("patient,ed_base,es_base\np7,2,\n")
     assert prediction.listed_base(bases, scan) == 2
@@ -189,8 +189,8 @@ def test_bases_from_a_list(finished, heart_cases, tmp_path, capsys):
     assert "p7_ED.nii.gz: base slice 99: expected 0 to" in error and not (tmp_path / "seg.nii.gz").exists()
 
 
-def test_weights_that_do_not_exist(tmp_path, heart_cases, capsys):
-    scan, out = heart_cases[0].image, tmp_path / "seg.nii.gz"
+def test_weights_that_do_not_exist(tmp_path, phantom_cases, capsys):
+    scan, out = phantom_cases[0].image, tmp_path / "seg.nii.gz"
     assert "not a run of this package" in refused(capsys, "--weights", tmp_path, scan, "-o", out)
     assert "lvrv_net" in refused(capsys, "--released", "lvrv", "--weights", tmp_path, scan, "-o", out)
     assert "not allowed with argument" in refused(

@@ -16,13 +16,13 @@ RESULTS = ("best.weights.h5", "history.csv", "initialization/best.weights.h5", "
            "cases_resampled.csv", "cases_without_propagation.csv", "slices.csv", "bases.csv")  # fmt: skip
 
 
-def test_a_run_says_everything(finished, heart_cases):
+def test_a_run_says_everything(finished, phantom_cases):
     record = json.loads((finished / "run.json").read_text())
     assert (len(record["split"]["train"]), len(record["split"]["test"])) == (4, 1)
     assert record["structures"] == {"1": "BV"}
     for stage, steps in (("initialization", 4), ("propagation", 4)):
         assert (record["result"][stage]["steps"], record["result"][stage]["best_step"]) == (steps, steps)  # the last weights
-    by_name = {case.name: case for case in heart_cases}
+    by_name = {case.name: case for case in phantom_cases}
     rows = read_csv(finished / "cases.csv")
     assert [row["phase"] for row in rows] == ["ED", "ES"] and {row["case"] for row in rows} <= by_name.keys()
     for row in rows:
@@ -46,7 +46,7 @@ def training_recipe(folder):
     return runs.load_recipe(folder, Recipe)[0]
 
 
-def test_killed_anywhere_it_ends_with_the_same_bytes(finished, tiny, heart_cases, tmp_path, monkeypatch):
+def test_killed_anywhere_it_ends_with_the_same_bytes(finished, tiny, phantom_cases, tmp_path, monkeypatch):
     from shared import training
 
     saves = []
@@ -61,17 +61,17 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(finished, tiny, heart_cases
     monkeypatch.setattr(training, "save", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
-            training_command.train(tiny(), heart_cases, tmp_path, dataset="acdc", command="train")
-    folder = training_command.train(tiny(), heart_cases, tmp_path, dataset="acdc", command="train")
+            training_command.train(tiny(), phantom_cases, tmp_path, dataset="acdc", command="train")
+    folder = training_command.train(tiny(), phantom_cases, tmp_path, dataset="acdc", command="train")
     for name in RESULTS:
         assert (folder / name).read_bytes() == (finished / name).read_bytes(), name
     modified = (folder / "best.weights.h5").stat().st_mtime_ns
-    assert training_command.train(tiny(), heart_cases, tmp_path, dataset="acdc") == folder
+    assert training_command.train(tiny(), phantom_cases, tmp_path, dataset="acdc") == folder
     assert (folder / "best.weights.h5").stat().st_mtime_ns == modified
 
 
-def test_the_initialization_network_alone(finished, tiny, heart_cases, tmp_path):
-    folder = training_command.train(tiny("initialization"), heart_cases, tmp_path, dataset="acdc", experiment="initialization")
+def test_the_initialization_network_alone(finished, tiny, phantom_cases, tmp_path):
+    folder = training_command.train(tiny("initialization"), phantom_cases, tmp_path, dataset="acdc", experiment="initialization")
     assert (folder / "best.weights.h5").read_bytes() == (finished / "initialization/best.weights.h5").read_bytes()
     assert "| with propagation |" not in (folder / "summary.md").read_text()
     alone, ablation = read_csv(folder / "cases_resampled.csv"), read_csv(finished / "cases_without_propagation.csv")
@@ -97,9 +97,9 @@ def test_five_folds_of_three_volunteers():
 # Prepared cases -------------------------------------------------------------------------------------------------------------
 
 
-def test_prepared_cases_begin_at_the_base_and_keep_the_cavity(tiny, heart_cases, tmp_path):
+def test_prepared_cases_begin_at_the_base_and_keep_the_cavity(tiny, phantom_cases, tmp_path):
     recipe = tiny(size=48, spacing_mm=2.5)
-    case = heart_cases[0]
+    case = phantom_cases[0]
     path = training_command.store(recipe, [case], {case.name: "x"}, tmp_path)[case.name]
     label = np.load(path)["label"]
     wall, cavity = (label == value for value in (1, 2))
@@ -154,7 +154,7 @@ def test_how_far_the_found_base_is_off():
 # Bad input ------------------------------------------------------------------------------------------------------------------
 
 
-def test_methods_and_grids_that_cannot_be(tiny, heart_cases, tmp_path):
+def test_methods_and_grids_that_cannot_be(tiny, phantom_cases, tmp_path):
     for changes, message in (
         ({"method": "both"}, "unknown method 'both'"),
         ({"size": 30}, "slices of 4n x 4n, found 30 x 30"),
@@ -162,13 +162,13 @@ def test_methods_and_grids_that_cannot_be(tiny, heart_cases, tmp_path):
         ({"normalisation": "layer"}, "unknown normalisation 'layer'"),
     ):
         with pytest.raises(InputError, match=message):
-            training_command.train(tiny(**changes), heart_cases, tmp_path, dataset="acdc")
+            training_command.train(tiny(**changes), phantom_cases, tmp_path, dataset="acdc")
     assert not (tmp_path / "propagation").exists()
 
 
-def test_a_reference_without_a_heart_is_named(tiny, heart_cases, tmp_path):
+def test_a_reference_without_a_heart_is_named(tiny, phantom_cases, tmp_path):
     broken = []
-    for case in heart_cases:
+    for case in phantom_cases:
         labels = volume.read_labels(case.label)
         path = tmp_path / f"{case.name}.nii.gz"
         volume.write(labels.with_array(labels.array * (case.name != "patient003_ED")), path)
@@ -177,7 +177,7 @@ def test_a_reference_without_a_heart_is_named(tiny, heart_cases, tmp_path):
         training_command.train(tiny(), broken, tmp_path / "runs", dataset="acdc")
 
 
-def test_the_command_ends_in_one_line(heart_root, tmp_path, capsys):
+def test_the_command_ends_in_one_line(phantom_root, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
-        training_command.main(["--dataset", "acdc", "--data-root", str(heart_root), "--workdir", str(tmp_path), "--fold", "5"])
+        training_command.main(["--dataset", "acdc", "--data-root", str(phantom_root), "--workdir", str(tmp_path), "--fold", "5"])
     assert ended.value.code == 2 and capsys.readouterr().err == "error: --fold 5: expected 0 to 4\n"
