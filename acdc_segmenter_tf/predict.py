@@ -115,7 +115,7 @@ def load(weights):
         InputError: none of these, or weights that do not fit.
     """
     weights = Path(weights)
-    folder = weights if weights.is_dir() else weights.parent
+    folder = runs.folder_holding(weights)
     if (folder / "run.json").is_file() and (weights.is_dir() or weights.name.endswith(".h5")):
         return load_run(folder)
     if weights.name.endswith(".h5"):

@@ -3,8 +3,6 @@
 python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 """
 
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -15,8 +13,9 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.predict import prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, cli, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
+from shared import augment, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
+from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
 from shared.progress import duration
@@ -179,20 +178,8 @@ def selection_dice(labels, predicted, classes):
 
 
 def main(arguments=None):
-    parser = cli.Parser(prog="python -m acdc_segmenter_tf.train", description=__doc__.splitlines()[0])
-    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
-    options = parser.parse_args(arguments)
-    with cli.one_line_errors(options.debug):
-        recipe = cli.override(PRESETS[options.preset](RECIPES[options.experiment]), options.set)
-        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
-        command = shlex.join(["python", "-m", "acdc_segmenter_tf.train", *(sys.argv[1:] if arguments is None else arguments)])
-        folders = [
-            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
-                  fold=fold, seed=options.seed, command=command)
-            for fold in cli.folds(options.fold, recipe.validation_modulus)
-        ]  # fmt: skip
-        if options.fold == "all":
-            held_out.pool(folders, folders[0].parent)
+    parser = training_parser("acdc_segmenter_tf", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
+    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="validation_modulus")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
-path by itself, one volume from file to file, ten steps of the full recipe, and the 3D networks with their memory.
+path by itself, one volume from file to file, ten steps of the full recipe, the 3D networks with their memory, and masks carried
+from slice to slice.
 
-    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe volumetric]
+    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe volumetric propagation]
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam), MedPy's is `dc`, `hd` and `assd` as the authors called them.
@@ -28,6 +29,11 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
+from propagation import predict as propagating
+from propagation import train as propagation_command
+from propagation.database import Slices, Steps
+from propagation.losses import MultiScale
+from propagation.recipe import PROPAGATION
 from shared import cli, datasets, inference, metrics, pipeline, postprocess, runs, sampling, training, volume
 from tests.acdc_segmenter_tf import plain_tf
 
@@ -212,6 +218,33 @@ def volumetric(cases, folder, rounds):
     print()
 
 
+def propagation(cases, folder, rounds):
+    """The paper's two networks and the moving heart behind them: a training step, an example, one volume from file to file."""
+    cases = cases[:8]
+    digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
+    stored = propagation_command.store(PROPAGATION, cases, digests, folder)
+    stages = propagation_command.Stages(PROPAGATION, cases, [], stored, folder, {}, seed=0)
+    with training.precision(PROPAGATION.precision):
+        first, second = propagating.initialization_network(PROPAGATION), propagating.propagation_network(PROPAGATION)
+    slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
+    for model, scales, examples, options in ((first, 3, Slices, slices), (second, 2, Steps, {"used": PROPAGATION.instants})):
+        moving = stages.database(examples, cases, PROPAGATION.variants, **options)
+        took = statistics.median(seconds(lambda i=i, moving=moving: moving.example(0, i)) for i in range(10 * rounds))
+        batch = [part[None] for part in moving.example(0, 0)]
+        model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), MultiScale(scales), jit_compile=False)
+        step = statistics.median(
+            [seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(rounds + 1)][1:]
+        )
+        print(f"{model.name}: training step {step:.2f} s; an example of the moving heart {took:.2f} s on one core")
+    segmenter = propagating.Segmenter(first, second, PROPAGATION, propagating.STRUCTURES)
+    output = folder / "wall.nii.gz"
+    took = statistics.median(
+        seconds(lambda: volume.write(propagating.predict(segmenter, volume.read(cases[0].image), base=1), output))
+        for _ in range(rounds)
+    )
+    print(f"carry a mask through one volume, file to file: {took:.1f} s (the paper: about 3 s on a GPU)\n", flush=True)
+
+
 def took(run):
     return f"{run['seconds']:.2f} s, {run['peak_gib']:.1f} GiB"
 
@@ -235,6 +268,7 @@ PARTS = {
     "predict": predict,
     "recipe": recipe,
     "volumetric": volumetric,
+    "propagation": propagation,
 }
 
 

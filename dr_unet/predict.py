@@ -4,7 +4,6 @@ python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE..
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 
@@ -125,7 +124,7 @@ def on_scan(scan, probabilities):
     """Class indices on the grid of `scan`, in its own order of axes: probabilities interpolated at its voxels."""
     axes = preprocess.slices_last(scan)
     classes = classes_on(preprocess.transpose(scan, axes), probabilities)
-    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)])
+    return preprocess.transpose_back(classes, axes)
 
 
 def probabilities(segmenter, prepared):
@@ -152,8 +151,7 @@ def load(weights):
     Raises:
         InputError: not a run of this package, or weights that do not fit.
     """
-    weights = Path(weights)
-    folder = weights if weights.is_dir() else weights.parent
+    folder = runs.folder_holding(weights)
     recipe, structures = runs.load_recipe(folder, Recipe)
     with training.precision(recipe.precision):
         model = network(recipe)

@@ -3,8 +3,6 @@
 python -m dr_unet.train --dataset {lasc,acdc} --data-root DIR [--experiment NAME] [--fold K|all] [--preset quick]
 """
 
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,8 +15,9 @@ from dr_unet import predict as prediction
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
+from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
 from shared.postprocess import classes_of
@@ -266,22 +265,9 @@ def foreground_dice(labels, logits):
 
 
 def main(arguments=None):
-    parser = cli.Parser(prog="python -m dr_unet.train", description=__doc__.splitlines()[0])
-    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
+    parser = training_parser("dr_unet", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
     parser.add_argument("--localiser", type=Path, metavar="RUN", help="use the localiser of this run instead of training one")
-    options = parser.parse_args(arguments)
-    with cli.one_line_errors(options.debug):
-        experiment = cli.experiment_of(options, DEFAULT)
-        recipe = cli.override(PRESETS[options.preset](RECIPES[experiment]), options.set)
-        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
-        command = shlex.join(["python", "-m", "dr_unet.train", *(sys.argv[1:] if arguments is None else arguments)])
-        folders = [
-            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=experiment, preset=options.preset,
-                  fold=fold, seed=options.seed, command=command, localiser=options.localiser)
-            for fold in cli.folds(options.fold, recipe.folds)
-        ]  # fmt: skip
-        if options.fold == "all":
-            held_out.pool(folders, folders[0].parent)
+    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="folds", own=("localiser",))
 
 
 if __name__ == "__main__":

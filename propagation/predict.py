@@ -176,8 +176,7 @@ def on_scan(found, scan, apex_first):
     ordered = basal_first(scan, apex_first)
     classes = ordered.with_array((preprocess.onto_grid(found, ordered, 1).array >= 0.5).astype(np.uint8))
     classes = preprocess.flip(classes, 2) if apex_first else classes
-    axes = preprocess.slices_last(scan)
-    return preprocess.transpose(classes, [axes.index(axis) for axis in range(3)])
+    return preprocess.transpose_back(classes, preprocess.slices_last(scan))
 
 
 def predict(segmenter, scan, base=None, apex_first=False):
@@ -206,8 +205,7 @@ def load(weights):
     Raises:
         InputError: not a run of this package, or weights that do not fit.
     """
-    weights = Path(weights)
-    folder = weights if weights.is_dir() else weights.parent
+    folder = runs.folder_holding(weights)
     recipe, structures = runs.load_recipe(folder, Recipe)
     with training.precision(recipe.precision):
         initialization = initialization_network(recipe)

@@ -84,23 +84,6 @@ class Square:
     side: int
 
 
-def segmenter(variant, weights, **options):
-    """`scan Volume -> label Volume` by the weight files in a folder.
-
-    Args:
-        variant: a key of `VARIANTS`.
-        weights: the folder.
-        **options: fields of `Released`, and `base` as in `segment`.
-
-    Raises:
-        InputError: as `load_nets`.
-    """
-    base = options.pop("base", None)
-    options = Released(**options)
-    nets = load_nets(weights, variant, options)
-    return lambda scan: segment(scan, nets, base=base, variant=variant, options=options)
-
-
 def load_nets(folder, variant="lvrv", options=DEFAULT):
     """`Nets` for a variant from the .h5 files of a folder, told apart by what they hold.
 

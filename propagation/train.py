@@ -3,8 +3,6 @@
 python -m propagation.train --dataset {stacom,acdc} --data-root DIR [--experiment NAME] [--fold K|all] [--preset quick]
 """
 
-import shlex
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +16,9 @@ from propagation.database import Slices, Steps
 from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, cli, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
+from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
 from shared.progress import Progress, duration
@@ -174,20 +173,8 @@ def validate(model, examples, loss):
 
 
 def main(arguments=None):
-    parser = cli.Parser(prog="python -m propagation.train", description=__doc__.splitlines()[0])
-    cli.add_run(parser, RECIPES, DEFAULT, PRESETS)
-    options = parser.parse_args(arguments)
-    with cli.one_line_errors(options.debug):
-        recipe = cli.override(PRESETS[options.preset](RECIPES[options.experiment]), options.set)
-        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
-        command = shlex.join(["python", "-m", "propagation.train", *(sys.argv[1:] if arguments is None else arguments)])
-        folders = [
-            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=options.experiment, preset=options.preset,
-                  fold=fold, seed=options.seed, command=command)
-            for fold in cli.folds(options.fold, recipe.folds)
-        ]  # fmt: skip
-        if options.fold == "all":
-            held_out.pool(folders, folders[0].parent)
+    parser = training_parser("propagation", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
+    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="folds")
 
 
 if __name__ == "__main__":

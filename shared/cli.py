@@ -58,45 +58,6 @@ def add_data(parser, required=True):
     parser.add_argument("--data-root", type=Path, help="folder the data was unpacked to (the phantom needs none)")
 
 
-def add_run(parser, recipes, default, presets):
-    """The arguments of a training command.
-
-    Args:
-        recipes, presets: the names to choose from.
-        default: an experiment, or data set -> experiment; --experiment is then None where it is not given (see `experiment_of`).
-    """
-    add_data(parser)
-    given = None if isinstance(default, dict) else default
-    shown = given or ", ".join(f"{experiment} for {dataset}" for dataset, experiment in default.items())
-    parser.add_argument("--experiment", default=given, choices=recipes, help=f"which row of the paper (default: {shown})")
-    parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
-    parser.add_argument("--fold", type=fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe")
-    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
-    add_debug(parser)
-
-
-def experiment_of(options, default):
-    """--experiment, or else the default of `add_run`: of a dictionary the one of --dataset, or its first."""
-    if isinstance(default, dict):
-        default = default.get(options.dataset, next(iter(default.values())))
-    return options.experiment or default
-
-
-def fold(text):
-    """The value of --fold: a whole number or "all"."""
-    try:
-        return text if text == "all" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or all, found {text!r}") from None
-
-
-def folds(fold, count):
-    """The folds to run of `count`: every one for "all"."""
-    return list(range(count)) if fold == "all" else [fold]
-
-
 def data_root(dataset, root, workdir):
     """The given root, or for the phantom a folder of its own in `workdir`.
 

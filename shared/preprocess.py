@@ -81,6 +81,11 @@ def transpose(volume, axes):
     return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
 
 
+def transpose_back(volume, axes):
+    """Undo `transpose` by the same `axes`."""
+    return transpose(volume, [axes.index(axis) for axis in range(3)])
+
+
 def flip(volume, axis):
     """One axis in reverse order, each voxel where it was."""
     turn = np.eye(4)

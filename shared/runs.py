@@ -93,6 +93,12 @@ def read_record(folder):
         raise InputError(f"{folder / 'run.json'}: unreadable ({error}); remove the folder to start again") from error
 
 
+def folder_holding(weights):
+    """The run folder that `weights` names: itself, or the one that the file lies in."""
+    weights = Path(weights)
+    return weights if weights.is_dir() else weights.parent
+
+
 def load_recipe(folder, Recipe):
     """The `Recipe` (a dataclass) of a run folder, and label value on disk -> structure name.
 

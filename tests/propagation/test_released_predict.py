@@ -26,7 +26,6 @@ from propagation.released_predict import (
     resized_bilinear,
     resized_nearest,
     segment,
-    segmenter,
     share_of,
     square_around,
     square_image,
@@ -444,18 +443,18 @@ def test_networks_of_a_folder(monkeypatch, tmp_path):
         load_nets(tmp_path / "absent", "lvrv")
 
 
-def test_segmenter_runs_the_real_graphs(tmp_path, monkeypatch):
+def test_the_pipeline_runs_the_real_graphs(tmp_path, monkeypatch):
     """Two channels wide and 32 pixels large. With seeded weights no slice is plausible, so that check is lifted."""
     for name in ("lvrv_net", "roi_net"):
         monkeypatch.setitem(NETWORKS, name, replace(NETWORKS[name], size=32, width=2))
         authors_files.write(tmp_path / f"{name[:2]}.h5", seeded_weights(narrow(name)))
     monkeypatch.setattr(released_predict, "plausible", lambda classes: True)
     scan = numbered_scan(3)
-    labels = segmenter("lvrv", tmp_path, base=1)(scan)
+    labels = segment(scan, load_nets(tmp_path), base=1)
     assert labels.array.shape == scan.array.shape and not labels.array[:, :, 0].any() and labels.array[:, :, 1:].any()
     np.testing.assert_array_equal(labels.affine, scan.affine)
     (tmp_path / "ro.h5").unlink()
-    labels = segmenter("lvrv", tmp_path, centre_mm=100.0)(scan).array
+    labels = segment(scan, load_nets(tmp_path), options=Released(centre_mm=100.0)).array
     assert labels[:, :, 0].any() and not labels[:7].any() and not labels[7 + 25 :].any()  # 25 voxels of 4 mm
 
 

@@ -167,6 +167,7 @@ def test_every_order_of_an_isotropic_scan_is_recovered(axes, turn, signs):
     mixed = preprocess.transpose(scan, axes)
     assert preprocess.slices_last(mixed) == inverse(axes)
     back = preprocess.transpose(mixed, preprocess.slices_last(mixed))
+    np.testing.assert_array_equal(preprocess.transpose_back(back, preprocess.slices_last(mixed)).array, mixed.array)
     np.testing.assert_array_equal(back.array, scan.array)
     np.testing.assert_array_equal(back.affine, scan.affine)
     assert back.spacing_mm == scan.spacing_mm

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared import cli, held_out, runs, volume
+from shared import held_out, runs, volume
 from shared.datasets import Case
 from shared.errors import InputError
+from shared.experiments import experiment_of, folds_of, training_parser
 from shared.files import read_csv, write_csv
 
 ROOT = Path(__file__).parents[2]
@@ -28,15 +29,14 @@ def test_reading_runs_loads_no_pictures():
 
 
 def parse(*arguments, default="small"):
-    parser = cli.Parser(prog="train")
-    cli.add_run(parser, RECIPES, default, PRESETS)
+    parser = training_parser("small", "Train.", RECIPES, default, PRESETS)
     return parser.parse_args(["--dataset", "acdc", *arguments])
 
 
 @pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("-1", [-1]), ("all", [0, 1, 2, 3])])
 def test_folds(text, folds):
-    assert cli.folds(parse("--fold", text).fold, 4) == folds
-    assert cli.folds(parse().fold, 4) == [0]
+    assert folds_of(parse("--fold", text), 4) == folds
+    assert folds_of(parse(), 4) == [0]
 
 
 @pytest.mark.parametrize("text", ["x", "1.5", "", "ALL", "0,1"])
@@ -48,12 +48,12 @@ def test_a_fold_that_is_none(text, capsys):
 
 
 def test_the_experiment_that_was_not_named(capsys):
-    assert cli.experiment_of(parse(), "small") == "small"
-    assert cli.experiment_of(parse("--experiment", "large"), "small") == "large"
+    assert experiment_of(parse(), "small") == "small"
+    assert experiment_of(parse("--experiment", "large"), "small") == "large"
     for by_dataset, expected in (({"lasc": "small", "acdc": "large"}, "large"), ({"lasc": "other", "phantom": "small"}, "other")):
         options = parse(default=by_dataset)
-        assert options.experiment is None and cli.experiment_of(options, by_dataset) == expected
-        assert cli.experiment_of(parse("--experiment", "small", default=by_dataset), by_dataset) == "small"
+        assert options.experiment is None and experiment_of(options, by_dataset) == expected
+        assert experiment_of(parse("--experiment", "small", default=by_dataset), by_dataset) == "small"
     for default, shown in (("small", "small"), ({"lasc": "small", "acdc": "large"}, "small for lasc, large for acdc")):
         with pytest.raises(SystemExit):
             parse("--help", default=default)
