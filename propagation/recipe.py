@@ -96,8 +96,8 @@ def quick(recipe):
         normalisation="instance",  # each slice by itself, as batch norm with one example does while it learns
         variants=4,
         batch_size=4,
-        initialization_steps=6000,
-        propagation_steps=5000,
+        initialization_steps=5000,
+        propagation_steps=4000,
         validate_every=500,
         learning_rate=2e-5,
         final_learning_rate=2e-7,
