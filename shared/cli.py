@@ -58,6 +58,14 @@ def add_data(parser, required=True):
     parser.add_argument("--data-root", type=Path, help="folder the data was unpacked to (the phantom needs none)")
 
 
+def fold(text):
+    """The value of --fold: a whole number or "all"."""
+    try:
+        return text if text == "all" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a whole number or all, found {text!r}") from None
+
+
 def data_root(dataset, root, workdir):
     """The given root, or for the phantom a folder of its own in `workdir`.
 

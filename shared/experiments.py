@@ -1,6 +1,5 @@
 """The training command of every paper: its arguments, and one run for each fold that is asked for."""
 
-import argparse
 import shlex
 import sys
 from pathlib import Path
@@ -23,7 +22,7 @@ def training_parser(package, description, recipes, default, presets):
     shown = given or ", ".join(f"{experiment} for {dataset}" for dataset, experiment in default.items())
     parser.add_argument("--experiment", default=given, choices=recipes, help=f"which row of the paper (default: {shown})")
     parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
-    parser.add_argument("--fold", type=fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
+    parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe")
     parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
@@ -64,14 +63,6 @@ def experiment_of(options, default):
     if isinstance(default, dict):
         default = default.get(options.dataset, next(iter(default.values())))
     return options.experiment or default
-
-
-def fold(text):
-    """The value of --fold: a whole number or "all"."""
-    try:
-        return text if text == "all" else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or all, found {text!r}") from None
 
 
 def folds_of(options, count):
