@@ -4,16 +4,15 @@ Only tensors are read. What a checkpoint must hold, by name and shape, comes fro
 `L_bn/{gamma,beta,moving_mean,moving_variance}` belong to its batch normalisation (names of the authors' code of June 2019).
 """
 
-import collections
 import math
 import re
 import struct
 from pathlib import Path
 
-import numpy as np
-
 from acdc_segmenter_tf.model import build
+from shared import weights
 from shared.errors import InputError
+from shared.weights import Stored, listed, reason
 
 # The authors' name: our network, the paper's data size, the tensor that tells its checkpoints from the others'
 NETWORKS = {
@@ -28,7 +27,6 @@ INDEX_MAGIC = bytes.fromhex("57fb808b247547db")  # last 8 bytes of a sorted tabl
 INDEX_LIMIT = 2**20  # bytes; a training checkpoint of the paper's networks has an index of 2**14
 NAME_LIMIT = 200  # characters
 FLOAT32 = 1  # in TensorFlow's numbering of types
-SHOWN = 8  # tensors of each kind in a message
 
 
 def load_released(name, checkpoint):
@@ -61,7 +59,7 @@ def identify(checkpoint):
         if tensor in reader.tensors and reader.tensors[tensor].shape == shape:
             return name
     expected = "; ".join(f"{name} has {tensor} {shape}" for name, (_, _, (tensor, shape)) in NETWORKS.items())
-    found = listed([f"{tensor} {entry.shape}" for tensor, entry in reader.tensors.items()])
+    found = listed([f"{tensor} {stored.shape}" for tensor, stored in reader.tensors.items()])
     raise InputError(f"{reader.prefix}: none of the paper's networks for 4 labels ({expected}); found {found}")
 
 
@@ -82,33 +80,8 @@ def fill(model, reader):
     unused = {"beta1_power", "beta2_power", "global_step"}
     unused |= {f"{tensor}/{slot}" for tensor in variables for slot in ("Adam", "Adam_1")}
     unused |= {f"{layer.name}/b" for layer in model.layers if f"{layer.name}/W" in variables}
-    shapes = {tensor: tuple(variable.shape) for tensor, variable in variables.items()}
-    found = {tensor: entry for tensor, entry in reader.tensors.items() if tensor not in unused}
-    faults = {
-        "missing": [f"{tensor} {shape}" for tensor, shape in shapes.items() if tensor not in found],
-        "left over": [f"{tensor} {entry.shape}" for tensor, entry in found.items() if tensor not in shapes],
-        "of another shape": [
-            f"{tensor} (expected {shape}, found {found[tensor].shape})"
-            for tensor, shape in shapes.items()
-            if tensor in found and found[tensor].shape != shape
-        ],
-        "not float32": [tensor for tensor in shapes if tensor in found and found[tensor].dtype != FLOAT32],
-        "with NaN or infinite values": [],
-    }
-    if not any(faults.values()):
-        for tensor, variable in variables.items():
-            value = reader.read(tensor)
-            if np.isfinite(value).all():
-                variable.assign(value)
-            else:
-                faults["with NaN or infinite values"].append(tensor)
-    if any(faults.values()):
-        what = "; ".join(f"{len(tensors)} {kind}: {listed(tensors)}" for kind, tensors in faults.items() if tensors)
-        raise InputError(f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels: {what}")
-
-
-def listed(names):
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    found = {tensor: stored for tensor, stored in reader.tensors.items() if tensor not in unused}
+    weights.fill(variables, found, reader.read, f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels")
 
 
 class Checkpoint:
@@ -125,13 +98,13 @@ class Checkpoint:
             self.tensors = dict(read_index(Path(f"{self.prefix}.index"), BundleEntryProto))
             self.reader = tf.compat.v1.train.NewCheckpointReader(self.prefix)
         except Exception as error:  # protobuf and the reader raise classes of their own
-            raise InputError(f"{self.prefix}.index: expected the index of a TensorFlow checkpoint, {reason(error)}") from error
+            raise InputError(f"{self.prefix}.index: expected a TensorFlow checkpoint's index, found {reason(error)}") from error
 
     def read(self, tensor):
         try:
             return self.reader.get_tensor(tensor)
         except Exception as error:  # the reader raises whatever class fits its status
-            raise InputError(f"{self.prefix}: data file absent, cut or damaged at {tensor}, {reason(error)}") from error
+            raise InputError(f"{self.prefix}: data file absent, cut or damaged at {tensor}, found {reason(error)}") from error
 
 
 def checkpoint_prefix(path):
@@ -150,15 +123,8 @@ def checkpoint_prefix(path):
     return prefix
 
 
-def reason(error):
-    return f"found {type(error).__name__}: {' '.join(str(error).split())[:200]}"
-
-
-Entry = collections.namedtuple("Entry", "shape dtype")
-
-
 def read_index(path, entry_type):
-    """Name and `Entry` of each tensor in a checkpoint's index, a sorted table of `BundleEntryProto`.
+    """Name and `Stored` of each tensor in a checkpoint's index, a sorted table of `BundleEntryProto`.
 
     Read here before TensorFlow does, whose reader ends the process at a shape or an entry that makes no sense.
 
@@ -185,7 +151,7 @@ def read_index(path, entry_type):
                 raise ValueError(f"impossible shape of {name!r}: {shape}"[:NAME_LIMIT])
             if entry.slices or entry.shape.unknown_rank:
                 raise ValueError(f"{name!r} is stored in parts or without a shape")
-            yield repr(name)[2:-1], Entry(shape, entry.dtype)
+            yield repr(name)[2:-1], Stored(shape, "float32" if entry.dtype == FLOAT32 else f"type {entry.dtype}")
 
 
 def read_block(table, start, size):

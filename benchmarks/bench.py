@@ -227,7 +227,8 @@ def propagation(cases, folder, rounds):
     with training.precision(PROPAGATION.precision):
         first, second = propagating.initialization_network(PROPAGATION), propagating.propagation_network(PROPAGATION)
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
-    for model, scales, examples, options in ((first, 3, Slices, slices), (second, 2, Steps, {"used": PROPAGATION.instants})):
+    carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
+    for model, scales, examples, options in ((first, 3, Slices, slices), (second, 2, Steps, carrying)):
         moving = stages.database(examples, cases, PROPAGATION.variants, **options)
         took = statistics.median(seconds(lambda i=i, moving=moving: moving.example(0, i)) for i in range(10 * rounds))
         batch = [part[None] for part in moving.example(0, 0)]

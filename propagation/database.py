@@ -96,15 +96,24 @@ class Steps(Database):
     """For the propagation network: a slice, its wall and the next four slices (x, y, 6), and the walls of those (x, y, 4).
 
     Up or down, from any slice that has four more below the base in that direction; the input mask is the reference's (ours).
+
+    Args:
+        mask_lag: the mask is that of a slice up to so many slices back, as a mask is that was carried too faithfully.
+        **options: of `Database`.
     """
+
+    def __init__(self, paths, beating, seed, *, mask_lag, **options):
+        super().__init__(paths, beating, seed, **options)
+        self.mask_lag = mask_lag
 
     def drawn(self, rng, case, variant, instant):
         base, last = self.bases[case], self.shapes[case][2] - 1
         z, direction = int(rng.integers(base, last - STEP + 1)), 1
         if rng.random() < 0.5:
             z, direction = base + last - z, -1
-        image, wall = self.slices(case, variant, instant, [z + direction * k for k in range(STEP + 1)])
-        return network_input(image[..., 0], wall[..., 0], image[..., 1:]), wall[..., 1:]
+        lagging = int(np.clip(z - direction * rng.integers(self.mask_lag + 1), base, last))
+        image, wall = self.slices(case, variant, instant, [lagging, *(z + direction * k for k in range(STEP + 1))])
+        return network_input(image[..., 1], wall[..., 0], image[..., 2:]), wall[..., 2:]
 
 
 def first_labelled(label, path):

@@ -28,6 +28,7 @@ class Recipe:
     rotation_deg: float
     gaussian_noise: float
     impulse_noise: float
+    mask_lag: int
     binary_input: bool
     variants: int
     instants: int
@@ -61,6 +62,7 @@ PROPAGATION = Recipe(
     rotation_deg=180.0,  # later code; paper: "random rotation"
     gaussian_noise=0.1,  # ours
     impulse_noise=0.01,  # ours
+    mask_lag=0,  # ours: slices by which the mask may lag behind its slice in training; 0: the reference's mask as it is
     binary_input=False,  # ours: the mask goes on as probabilities, which the paper's definition of a predicted mask is
     variants=31,  # paper 2.5: 1 healthy, 30 infarcted
     instants=30,  # paper 2.5
@@ -94,6 +96,7 @@ def quick(recipe):
         propagation_groups=(4, 3),
         propagation_channels=(32, 16),
         normalisation="instance",  # each slice by itself, as batch norm with one example does while it learns
+        mask_lag=8,  # so briefly trained on perfect masks, the network copies them, and its errors add up from step to step
         variants=4,
         batch_size=4,
         initialization_steps=5000,

@@ -9,25 +9,19 @@ that hold a whole model have the same under `/model_weights`; their description 
 
 import contextlib
 import hashlib
-import http
-import http.client
-import math
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import h5py
-import numpy as np
 
+from propagation.download import download
 from propagation.released_model import NETWORKS, build
-from shared import cli
+from shared import cli, weights
 from shared.errors import InputError
 from shared.files import write_text
-from shared.progress import Progress
+from shared.weights import Stored, listed, printable, reason
 
 SIGNATURE = "seg_block1/kernel"  # (1, 1, width, outputs): no two of the networks share it, but for fine-tuned ones
-SHOWN = 8  # tensors of each kind in a message
 LAYERS_LIMIT = 1000  # groups in a file; the largest network has 138
 
 BASE = "http://www-sop.inria.fr/members/Qiao.Zheng/"
@@ -43,9 +37,6 @@ ADDRESSES = {
 }
 USUAL = ("roi_net", "lvrv_net")  # what segmenting a scan takes
 SUMS = "SHA256SUMS"
-TIMEOUT_S = 30
-CHUNK = 2**20  # bytes
-SIZE_LIMIT = 2**30  # bytes; the largest file has 240 MB
 
 
 def load_released(name, path, size=None, leaky_slope=0.0):
@@ -99,30 +90,12 @@ def fill(model, path):
         InputError: tensors that are missing, left over, of another shape, not float32, without data, not finite or not readable.
     """
     variables = {f"{layer.name}/{variable.name}": variable for layer in model.layers for variable in layer.weights}
-    shapes = {tensor: tuple(variable.shape) for tensor, variable in variables.items()}
     with tensors(path) as found:
-        known = {tensor: found[tensor] for tensor in shapes if tensor in found}
-        faults = {
-            "missing": [f"{tensor} {shape}" for tensor, shape in shapes.items() if tensor not in found],
-            "left over": [f"{tensor} {dataset.shape}" for tensor, dataset in found.items() if tensor not in shapes],
-            "of another shape": [
-                f"{tensor} (expected {shapes[tensor]}, found {dataset.shape})"
-                for tensor, dataset in known.items()
-                if dataset.shape != shapes[tensor]
-            ],
-            "not float32": [f"{tensor} ({dataset.dtype})" for tensor, dataset in known.items() if dataset.dtype != np.float32],
-            "without data": [tensor for tensor, dataset in known.items() if dataset.id.get_storage_size() != dataset.nbytes],
-            "with NaN or infinite values": [],
+        stored = {
+            tensor: Stored(dataset.shape, str(dataset.dtype), dataset.id.get_storage_size() == dataset.nbytes)
+            for tensor, dataset in found.items()
         }
-        values = {}
-        if not any(faults.values()):  # from here on no tensor is larger than ours
-            values = {tensor: known[tensor][()] for tensor in shapes}
-            faults["with NaN or infinite values"] = [name for name, value in values.items() if not np.isfinite(value).all()]
-    if any(faults.values()):
-        what = "; ".join(f"{len(names)} {fault}: {listed(names)}" for fault, names in faults.items() if names)
-        raise InputError(f"{path}: not the authors' weights of {model.name}: {what}")
-    for tensor, variable in variables.items():
-        variable.assign(values[tensor])
+        weights.fill(variables, stored, lambda tensor: found[tensor][()], f"{path}: not the authors' weights of {model.name}")
 
 
 @contextlib.contextmanager
@@ -182,18 +155,6 @@ def children(group):
 def plain(group, name):
     """Is there a `name` in the group, and not a link to elsewhere?"""
     return isinstance(group.get(name, getlink=True), h5py.HardLink)
-
-
-def listed(names):
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
-
-
-def printable(name):
-    return repr(name)[1:-1][:200]
-
-
-def reason(error):
-    return f"{type(error).__name__}: {printable(' '.join(str(error).split()))}"
 
 
 def describe(path):
@@ -262,58 +223,6 @@ def verify(name, path, folder):
 def sha256(path):
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def download(url, part):
-    """Bring the file at `url` to the path `part`, going on where `part` ends.
-
-    Raises:
-        InputError: another kind of address, no answer, an error of the server's, or less than the server announced.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url}: expected an address that starts with http:// or https://")
-    start = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
-            receive(response, part, start)
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
-            raise unreachable(url, f"the server says {error.code} {printable(error.reason)}") from error
-        if error.headers.get("Content-Range") != f"bytes */{start}":  # else everything is there
-            part.unlink()
-            download(url, part)
-    except urllib.error.URLError as error:
-        raise unreachable(url, printable(str(error.reason))) from error
-    except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
-        if not part.exists():
-            raise unreachable(url, reason(error)) from error
-        raise InputError(f"{url}: {reason(error)}; the same command goes on from the {part.stat().st_size} bytes here") from error
-
-
-def receive(response, part, start):
-    """Write the body of a response to `part`, behind its first `start` bytes where the server goes on from there."""
-    continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
-    if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-        raise InputError(f"{response.url}: expected bytes {start}-, found {response.headers.get('Content-Range')}; remove {part}")
-    size = start if continued else 0
-    total = None if response.length is None else size + response.length
-    progress = Progress(f"{part.stem}, MB", math.ceil((total or SIZE_LIMIT) / CHUNK), done=size // CHUNK)
-    with open(part, "ab" if continued else "wb") as file:
-        while size <= SIZE_LIMIT and (chunk := response.read(CHUNK)):
-            file.write(chunk)
-            size += len(chunk)
-            progress.step()
-    if size > SIZE_LIMIT:
-        part.unlink()
-        raise InputError(f"{response.url}: more than {SIZE_LIMIT} bytes, no file of the authors' is as large")
-    if total is not None and size < total:
-        raise InputError(f"{response.url}: cut at {size} of {total} bytes; the same command goes on from there")
-
-
-def unreachable(url, what):
-    return InputError(f"{url}: {what}; the authors' address may be gone for good: --base names the address of a copy")
 
 
 def main(arguments=None):

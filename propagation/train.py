@@ -61,7 +61,8 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     options = {"used": recipe.initialization_instants, "margin": recipe.initialization_margin}
     stages.fit(INITIALIZATION, initialization_network, first, 3, recipe.initialization_steps, Slices, **options)
     if recipe.method == "propagation":
-        stages.fit("propagation", propagation_network, folder, 2, recipe.propagation_steps, Steps, used=recipe.instants)
+        stages.fit("propagation", propagation_network, folder, 2, recipe.propagation_steps, Steps,
+                   used=recipe.instants, mask_lag=recipe.mask_lag)  # fmt: skip
 
     segmenter = prediction.load(folder)
     compared = [along_axis.compare(segmenter, case) for case in Progress("predicting", len(unseen)).over(unseen)]

@@ -15,6 +15,7 @@ from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.released import Checkpoint, fill, identify, load_released
 from shared.errors import InputError
+from shared.weights import Stored
 from tests.acdc_segmenter_tf import plain_tf
 
 NAME = "unet2D_bn_modified"
@@ -201,7 +202,7 @@ def test_any_file_of_the_checkpoint_names_it(tmp_path):
     for path in (prefix, f"{prefix}.index", f"{prefix}.data-00000-of-00001", f"{prefix}.meta", tmp_path, str(tmp_path)):
         reader = Checkpoint(path)
         assert reader.prefix == str(prefix)
-        assert reader.tensors == {"a": ((), released.FLOAT32)}
+        assert reader.tensors == {"a": Stored((), "float32")}
         assert reader.read("a") == 1
 
 
@@ -313,7 +314,7 @@ def saved(small_weights, tmp_path):
 def test_truncated_index(share, saved):
     index = Path(f"{saved}.index")
     index.write_bytes(index.read_bytes()[: int(share * index.stat().st_size)])
-    assert refusal(Checkpoint, saved).startswith(f"{index}: expected the index of a TensorFlow checkpoint, found ")
+    assert refusal(Checkpoint, saved).startswith(f"{index}: expected a TensorFlow checkpoint's index, found ")
 
 
 def test_damaged_index(saved):
@@ -324,13 +325,13 @@ def test_damaged_index(saved):
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.integers(8)
         index.write_bytes(damaged)
-        assert "expected the index of a TensorFlow checkpoint, found " in refusal(Checkpoint, saved)
+        assert "expected a TensorFlow checkpoint's index, found " in refusal(Checkpoint, saved)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", bytes(5000), b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", bytes(2**20 + 1)])
 def test_index_of_another_kind(content, tmp_path):
     (tmp_path / "model.ckpt.index").write_bytes(content)
-    assert "expected the index of a TensorFlow checkpoint, found ValueError" in refusal(Checkpoint, tmp_path)
+    assert "expected a TensorFlow checkpoint's index, found ValueError" in refusal(Checkpoint, tmp_path)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.999])

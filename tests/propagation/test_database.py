@@ -14,13 +14,16 @@ OPTIONS = {"spacing_mm": 2.5, "variants": 3, "instants": 10}
 
 
 def stored(path, numbered=False):
-    """A prepared heart: LV ring and RV crescent from slice BASE on, its cavity labelled; or the slice's number as grey value."""
+    """A prepared heart: LV ring and RV crescent from slice BASE on, its cavity labelled; or the slice's number as grey value
+    and a pixel of the label that tells it."""
     x, y, z = np.indices(SHAPE)
     lv = np.hypot(x - 18, y - 16)
     rv = np.hypot(x - 9, y - 16)
     cavity = lv < 4.5
     wall = (lv < 8) & ~cavity | (rv < 8) & (rv > 6) & (lv > 8)
     label = np.where(wall, 1, np.where(cavity, 2, 0)) * ((z >= BASE) & (z < 18))
+    if numbered:
+        label = np.where((x == z) & (y == 0) & (z >= BASE), 1, label)
     voxels = np.empty(SHAPE, VOXEL, order="F")
     voxels["image"], voxels["label"] = (z if numbered else label == 1), label
     np.save(path, voxels)
@@ -38,12 +41,12 @@ def numbers(tmp_path):
 
 
 def test_one_example_for_every_variant_and_instant(heart, numbers):
-    assert len(Steps([heart, numbers], [True, False], 0, used=10, **OPTIONS)) == 2 * 3 * 10
+    assert len(Steps([heart, numbers], [True, False], 0, used=10, mask_lag=0, **OPTIONS)) == 2 * 3 * 10
     assert len(Slices([heart], [True], 0, used=4, margin=1 / 6, **OPTIONS)) == 3 * 4
 
 
 def test_a_step_goes_to_the_next_four_slices_below_the_base(numbers):
-    steps = Steps([numbers], [False], 0, used=10, **OPTIONS)
+    steps = Steps([numbers], [False], 0, used=10, mask_lag=0, **OPTIONS)
     starts = {1: set(), -1: set()}
     for epoch in range(12):
         for index in range(len(steps)):
@@ -59,6 +62,21 @@ def test_a_step_goes_to_the_next_four_slices_below_the_base(numbers):
     assert starts == {1: set(range(BASE, 16)), -1: set(range(BASE + 4, 20))}
 
 
+def test_a_mask_may_lag_behind_its_slice(numbers):
+    """By 0 to 3 slices in the direction that the step comes from, never beyond the base or the end."""
+    steps, label = Steps([numbers], [False], 0, used=10, mask_lag=3, **OPTIONS), np.load(numbers)["label"] == 1
+    lags = set()
+    for epoch in range(12):
+        for index in range(len(steps)):
+            inputs, wall = steps.example(epoch, index)
+            z, after = int(inputs[0, 0, 0]), int(inputs[0, 0, 2])
+            back = [int(np.clip(z - (after - z) * lag, BASE, 19)) for lag in range(4)]
+            lag = [(inputs[..., 1] == label[..., each]).all() for each in back].index(True)
+            lags.add((after - z, lag))
+            np.testing.assert_array_equal(wall, label[..., [z + (after - z) * k for k in range(1, 5)]])
+    assert lags == {(direction, lag) for direction in (1, -1) for lag in range(4)}
+
+
 def test_the_outer_slices_are_left_out_for_the_initialization_network(numbers):
     slices = Slices([numbers], [False], 0, used=10, margin=1 / 6, **OPTIONS)
     shown = set()
@@ -71,7 +89,7 @@ def test_the_outer_slices_are_left_out_for_the_initialization_network(numbers):
 
 
 def test_end_diastole_is_the_scan_itself_and_other_instants_are_not(heart):
-    steps = Steps([heart], [True], 0, used=10, **OPTIONS)
+    steps = Steps([heart], [True], 0, used=10, mask_lag=0, **OPTIONS)
     label = np.load(heart)["label"] == 1
     image, wall = steps.slices(0, 1, 0, [6, 7])
     np.testing.assert_array_equal(wall, label[..., [6, 7]])
@@ -94,7 +112,7 @@ def test_instants_lie_around_end_diastole(heart):
 
 
 def test_an_example_depends_on_seed_epoch_and_index_alone(heart):
-    first, again, other = (Steps([heart], [True], seed, used=10, **OPTIONS) for seed in (0, 0, 1))
+    first, again, other = (Steps([heart], [True], seed, used=10, mask_lag=0, **OPTIONS) for seed in (0, 0, 1))
     for epoch, index in ((0, 3), (2, 17)):
         for part, same in zip(first.example(epoch, index), again.example(epoch, index), strict=True):
             np.testing.assert_array_equal(part, same)
@@ -110,11 +128,11 @@ def test_cases_that_cannot_be_used(tmp_path, heart):
         path = tmp_path / f"{name}.npy"
         np.save(path, part)
         with pytest.raises(InputError, match=f"{name}.npy: expected {message}"):
-            Steps([path], [False], 0, used=1, **OPTIONS)
+            Steps([path], [False], 0, used=1, mask_lag=0, **OPTIONS)
     voxels["label"] = np.where(voxels["label"] == 2, 0, voxels["label"]) * (np.indices(SHAPE)[0] < 12)
     np.save(tmp_path / "open.npy", voxels)
     with pytest.raises(InputError, match="open.npy: no heart that could be moved"):
-        Steps([tmp_path / "open.npy"], [True], 0, used=1, **OPTIONS)
+        Steps([tmp_path / "open.npy"], [True], 0, used=1, mask_lag=0, **OPTIONS)
 
 
 # The sheet to look at -------------------------------------------------------------------------------------------------------

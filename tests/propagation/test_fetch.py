@@ -10,8 +10,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from propagation import download as transfer
 from propagation import released
-from propagation.released import ADDRESSES, download, fetch, main
+from propagation.download import download
+from propagation.released import ADDRESSES, fetch, main
 from propagation.released_model import NETWORKS
 from shared.errors import InputError
 from tests.propagation import authors_files
@@ -99,7 +101,7 @@ def names(folder):
 
 @pytest.fixture
 def ranges(server):
-    server.files["/there/file"] = np.random.default_rng(0).bytes(3 * released.CHUNK + 17)
+    server.files["/there/file"] = np.random.default_rng(0).bytes(3 * transfer.CHUNK + 17)
     return server
 
 
@@ -111,7 +113,7 @@ def test_whole_download(fault, ranges, tmp_path):
     assert ranges.asked == [("/there/file", None)]
 
 
-@pytest.mark.parametrize(("fault", "start"), [(None, 5), (None, 3 * released.CHUNK), ("no length", 5)])
+@pytest.mark.parametrize(("fault", "start"), [(None, 5), (None, 3 * transfer.CHUNK), ("no length", 5)])
 def test_partial_download_is_continued(fault, start, ranges, tmp_path):
     content = ranges.files["/there/file"]
     ranges.fault = fault
@@ -160,7 +162,7 @@ def test_answer_to_another_range_is_refused(ranges, tmp_path):
 @pytest.mark.parametrize("fault", [None, "no length"])
 def test_endless_file_is_refused(fault, ranges, tmp_path, monkeypatch):
     ranges.fault = fault
-    monkeypatch.setattr(released, "SIZE_LIMIT", 2 * released.CHUNK)
+    monkeypatch.setattr(transfer, "SIZE_LIMIT", 2 * transfer.CHUNK)
     assert "no file of the authors' is as large" in refusal(download, ranges.url + "file", tmp_path / "part")
     assert names(tmp_path) == []
 
@@ -189,13 +191,13 @@ def test_unknown_host(tmp_path, monkeypatch):
 
 def test_silent_server(tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    monkeypatch.setattr(released, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as listener:  # takes the call, says nothing
         assert "timed out" in refusal(download, f"http://127.0.0.1:{listener.getsockname()[1]}/file", tmp_path / "part")
 
 
 def test_server_that_stalls(ranges, tmp_path, monkeypatch):
-    monkeypatch.setattr(released, "TIMEOUT_S", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT_S", 0.2)
     ranges.fault, ranges.files["/there/file"] = "stall", bytes(5000)
     line = refusal(download, ranges.url + "file", tmp_path / "part")
     ranges.go_on.set()

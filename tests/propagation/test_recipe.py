@@ -32,6 +32,7 @@ CHOSEN = {
     "final_learning_rate": 1e-4,
     "momentum": 0.0,
     "binary_input": False,
+    "mask_lag": 0,
 }
 
 
@@ -55,7 +56,7 @@ def test_quick_changes_no_number_of_the_method(experiment):
     changed = {name for name, value in vars(paper).items() if getattr(quick, name) != value}
     size = {f"{network}_{part}" for network in ("initialization", "propagation") for part in ("groups", "channels", "steps")}
     assert changed <= size | {"normalisation", "variants", "validate_every", "learning_rate", "final_learning_rate", "momentum",
-                              "precision", "batch_size"}  # fmt: skip
+                              "precision", "batch_size", "mask_lag"}  # fmt: skip
 
 
 def test_published_numbers():

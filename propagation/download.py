@@ -1,0 +1,67 @@
+"""A file from an address: continued where it was cut, and refused where it is not what it should be."""
+
+import http
+import http.client
+import math
+import urllib.error
+import urllib.request
+
+from shared.errors import InputError
+from shared.progress import Progress
+from shared.weights import printable, reason
+
+TIMEOUT_S = 30
+CHUNK = 2**20  # bytes
+SIZE_LIMIT = 2**30  # bytes; the largest file has 240 MB
+
+
+def download(url, part):
+    """Bring the file at `url` to the path `part`, going on where `part` ends.
+
+    Raises:
+        InputError: another kind of address, no answer, an error of the server's, or less than the server announced.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"{url}: expected an address that starts with http:// or https://")
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+            receive(response, part, start)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code != http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE or not start:
+            raise unreachable(url, f"the server says {error.code} {printable(error.reason)}") from error
+        if error.headers.get("Content-Range") != f"bytes */{start}":  # else everything is there
+            part.unlink()
+            download(url, part)
+    except urllib.error.URLError as error:
+        raise unreachable(url, printable(str(error.reason))) from error
+    except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        if not part.exists():
+            raise unreachable(url, reason(error)) from error
+        raise InputError(f"{url}: {reason(error)}; the same command goes on from the {part.stat().st_size} bytes here") from error
+
+
+def receive(response, part, start):
+    """Write the body of a response to `part`, behind its first `start` bytes where the server goes on from there."""
+    continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
+    if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        raise InputError(f"{response.url}: expected bytes {start}-, found {response.headers.get('Content-Range')}; remove {part}")
+    size = start if continued else 0
+    total = None if response.length is None else size + response.length
+    progress = Progress(f"{part.stem}, MB", math.ceil((total or SIZE_LIMIT) / CHUNK), done=size // CHUNK)
+    with open(part, "ab" if continued else "wb") as file:
+        while size <= SIZE_LIMIT and (chunk := response.read(CHUNK)):
+            file.write(chunk)
+            size += len(chunk)
+            progress.step()
+    if size > SIZE_LIMIT:
+        part.unlink()
+        raise InputError(f"{response.url}: more than {SIZE_LIMIT} bytes, no file of the authors' is as large")
+    if total is not None and size < total:
+        raise InputError(f"{response.url}: cut at {size} of {total} bytes; the same command goes on from there")
+
+
+def unreachable(url, what):
+    return InputError(f"{url}: {what}; the authors' address may be gone for good: --base names the address of a copy")
