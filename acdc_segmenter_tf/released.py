@@ -151,7 +151,7 @@ def read_index(path, entry_type):
                 raise ValueError(f"impossible shape of {name!r}: {shape}"[:NAME_LIMIT])
             if entry.slices or entry.shape.unknown_rank:
                 raise ValueError(f"{name!r} is stored in parts or without a shape")
-            yield repr(name)[2:-1], Stored(shape, "float32" if entry.dtype == FLOAT32 else f"type {entry.dtype}")
+            yield repr(name)[2:-1], Stored(shape, "float32" if entry.dtype == FLOAT32 else f"TensorFlow's type {entry.dtype}")
 
 
 def read_block(table, start, size):

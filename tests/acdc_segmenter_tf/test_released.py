@@ -242,7 +242,7 @@ def with_first(value):
         (lambda w: w | {"conv9_9/b": np.zeros(2, np.float32)}, "1 left over: conv9_9/b (2,)"),
         (lambda w: changed(w, "conv2_1/W", np.transpose),
          "1 of another shape: conv2_1/W (expected (3, 3, 2, 4), found (4, 2, 3, 3))"),
-        (lambda w: changed(w, "pred_bn/beta", np.float64), "1 not float32: pred_bn/beta"),
+        (lambda w: changed(w, "pred_bn/beta", np.float64), "1 not float32: pred_bn/beta (TensorFlow's type 2)"),
         (lambda w: changed(w, "conv5_1/W", with_first(np.nan)), "1 with NaN or infinite values: conv5_1/W"),
         (lambda w: changed(w, "pred_bn/moving_variance", with_first(np.inf)),
          "1 with NaN or infinite values: pred_bn/moving_variance"),
