@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from propagation import masks, motion
+from propagation import anatomy, infarcts, masks, motion
 from propagation import predict as prediction
 from propagation.masks import CAVITY, WALL
 from propagation.model import STEP
@@ -58,7 +58,7 @@ class Database(Examples):
         return self.drawn(self.rng(epoch, index), case, variant, instant - self.used // 2)
 
     def motion(self, case, variant):
-        return motion.Motion(self.hearts[case], motion.variant(variant, (self.seed, case)))
+        return motion.Motion(self.hearts[case], infarcts.variant(variant, (self.seed, case)))
 
     def slices(self, case, variant, instant, chosen):
         """Image float32 and wall uint8, both (x, y, len(chosen)), of the slices `chosen`."""
@@ -127,7 +127,7 @@ def first_labelled(label, path):
 def heart_of(label, spacing_mm, path):
     cavity = label == CAVITY
     try:
-        return motion.heart_of(label == WALL, spacing_mm, cavity if cavity.any() else None)
+        return anatomy.heart_of(label == WALL, spacing_mm, cavity if cavity.any() else None)
     except InputError as error:
         raise InputError(f"{path}: no heart that could be moved ({error})") from error
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from propagation import masks, motion
+from propagation import infarcts, masks
 from propagation.database import heart_of, prepared
+from propagation.motion import Motion, activation, deformed, inverse_grid, jacobian
 from propagation.recipe import PROPAGATION
-from shared import cli, datasets
+from shared import cli, datasets, plots
 from shared.errors import InputError
 
 
@@ -27,11 +28,43 @@ def beats(path, case, recipe, variants, seed=0):
     heart = heart_of(label, spacing_mm, case.label)
     motions = {}
     for index in variants:
-        variant = motion.variant(index, (seed, 0))
+        variant = infarcts.variant(index, (seed, 0))
         segments = ", ".join(map(str, variant.segments))
-        motions[f"{index}: {f'AHA {segments}' if segments else 'healthy'}"] = motion.Motion(heart, variant)
+        motions[f"{index}: {f'AHA {segments}' if segments else 'healthy'}"] = Motion(heart, variant)
     slices = np.flatnonzero(wall.any(axis=(0, 1)))
-    motion.sheet(path, image, wall, motions, spacing_mm, int(slices[len(slices) // 2]), recipe.instants)
+    sheet(path, image, wall, motions, spacing_mm, int(slices[len(slices) // 2]), recipe.instants)
+
+
+def sheet(path, image, mask, motions, spacing_mm, z, instants=30, columns=8):
+    """One slice over the cycle with the wall's outline, a row per motion; at its end the Jacobian at end-systole.
+
+    Args:
+        path: of the PNG.
+        image, mask: (x, y, z) at end-diastole.
+        motions: title -> `Motion`.
+        z: index of the slice.
+    """
+    figure = plots.canvas(1.7 * (columns + 1), 1.8 * len(motions) + 0.2)
+    axes = figure.subplots(len(motions), columns + 1, squeeze=False)
+    box = plots.around(mask[..., z : z + 1], spacing_mm)
+    voxels = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape[:2]), z, indexing="ij"), axis=-1).reshape(-1, 3)
+    for line, (title, motion) in zip(axes, motions.items(), strict=True):
+        for axis, instant in zip(line, range(0, instants, -(-instants // columns)), strict=False):
+            tau = activation(instant, instants, motion.variant.peak)
+            picture, wall = deformed(image, mask, inverse_grid(motion, tau, mask.shape, spacing_mm, [z]))
+            plots.grey(axis, picture[*box, 0], spacing_mm)
+            plots.outlines(axis, wall[*box, 0].astype(np.uint8), {1: "wall"})
+            axis.set_title(f"instant {instant}", fontsize=7)
+        volumes = jacobian(motion, voxels * spacing_mm, 1.0).reshape(mask.shape[:2])[box]
+        drawn = line[-1].imshow(volumes.T, cmap="RdBu", vmin=0, vmax=2, aspect=plots.aspect(spacing_mm))
+        plots.outlines(line[-1], mask[*box, z].astype(np.uint8), {1: "wall"}, ["black"])
+        figure.colorbar(drawn, ax=line[-1])
+        line[-1].set_title("Jacobian at ES", fontsize=7)
+        line[0].set_ylabel(title, fontsize=7)
+        for axis in line:
+            axis.set_xticks([])
+            axis.set_yticks([])
+    plots.save(figure, path)
 
 
 def main(arguments=None):

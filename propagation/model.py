@@ -10,7 +10,7 @@ Both go from coarse to fine: a sub-network sees the input at its size together w
 A sub-network is a row of groups (convolution, batch normalisation, leaky ReLU) and a 1x1 convolution with a sigmoid. Filter
 sizes, channels and numbers of groups stand in a figure of the paper that could not be had: ours, in `recipe.py`. Noise layers
 come first and work in training only; the paper's third one, a rotation, has to turn the labels too and so happens in the
-training step (`train.rotated`).
+training step (`train.Stages.turn`).
 
 Every mask comes out as probabilities at full size, `(B, size, size, scales * masks)`: the finest scale first, and the coarser
 ones, which only the loss wants, with every pixel repeated.

@@ -14,301 +14,39 @@ All of it fades to 0 outside the heart. A flow cannot fold, and followed backwar
 the activation tau(t), 0 at end-diastole and 1 at end-systole. The field is the same at all times, but for the blood over which a
 sink is spread: it shrinks with the cavity.
 
-Lengths are mm, a position is voxel index times spacing, z grows from base to apex. The picture is taken from the mitral annulus:
-the base stays and the apex rises, which is the same motion as a base that descends but needs no data from above the first slice.
-Angles run from x to y, measured from the direction of the RV; in the usual display (x right, y down, RV at the left) positive
-angles are anterior. In a mirrored scan the names of anterior and inferior segments change places, and nothing else.
+The anatomy comes from `anatomy.heart_of`, the variant from `infarcts.variant`. Lengths are mm, a position is voxel index times
+spacing, z grows from base to apex. The picture is taken from the mitral annulus: the base stays and the apex rises, which is
+the same motion as a base that descends but needs no data from above the first slice. Angles run from x to y, measured from the
+direction of the RV; in the usual display (x right, y down, RV at the left) positive angles are anterior. In a mirrored scan the
+names of anterior and inferior segments change places, and nothing else.
 """
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from scipy import ndimage
 from scipy.interpolate import make_interp_spline
 
-from shared import plots
-from shared.errors import InputError
+from propagation.infarcts import sector
 
-# A healthy heart
+# How a healthy heart contracts; its shortening and torsion are in `infarcts`
 CONTRACTION = 0.62  # LV cavity area that the sink takes away; with the shortening EF 58 %, and a 10 mm wall thickens by 40 %
 RV_CONTRACTION = 0.45
-SHORTENING = 0.12  # of the long axis
-TORSION_DEG = (4.0, -10.0)  # at the base and at the apex; seen from the apex, the apex turns anticlockwise
-PEAK = 0.37  # end-systole, as a part of the cycle
-
-# Infarcts
-SEGMENTS = (1, 5)  # least and most
-RESIDUAL = (0.0, 0.3)  # of the contraction, in the infarct
-PEAKS = (0.34, 0.42)
-TORSIONS = (0.6, 1.1)  # times the healthy one
-SHORTENINGS = (0.7, 1.05)
-TERRITORIES = ((1, 2, 7, 8, 13, 14, 17), (3, 4, 9, 10, 15), (5, 6, 11, 12, 16))  # LAD, RCA, LCX: Cerqueira 2002
-RINGS = (range(1, 7), range(7, 13), range(13, 17), range(17, 18))  # base, mid, apical, apex
-RING_BORDERS = (0.3, 0.6, 0.9)  # of the cavity's length from the base
-BORDER_DEG, BORDER_MM = 12.0, 5.0  # half of the width over which one segment becomes the next
 
 # Smoothness
+RING_BORDERS = (0.3, 0.6, 0.9)  # between the rings of AHA segments, of the cavity's length from the base
+BORDER_DEG, BORDER_MM = 12.0, 5.0  # half of the width over which one segment becomes the next
 CORE, RV_CORE = 0.75, 0.5  # part of the cavities' area at the moment over which the sinks are spread; no wall gets there
 EVEN = 0.36  # of the LV cavity's area at end-diastole: towards the axis an infarct no longer makes a difference
 ROUNDING = 0.2  # of the edge of these, in area
-SMOOTHING_MM = 5.0  # along z, of the measured shape
 FADE = 1.5  # motion ends at this multiple of the distance from the LV axis to the farthest wall
 FADE_MM = 20.0  # above the base and below the apex
 STEPS = 4  # of Runge-Kutta
 LEAST_CAVITY_MM = 6.0  # narrower parts of the LV cavity, at its tip, are treated as this wide
-LEAST_RV_DEPTH_MM2, LEAST_RV_RAD = 50.0, 0.05  # half an RV cavity in r^2 / 2 and angle, where it is a few voxels
 LEAST_RV_MM = 9.0  # where the RV's half-thickness is less, at its tip, it contracts less
 TINY = 1e-9
 COARSE = 3  # voxels between the points that `inverse_grid` integrates, in the plane
-
-
-@dataclass(frozen=True)
-class Heart:
-    """What the motion needs to know of an anatomy; profiles have one value per slice.
-
-    Attributes:
-        axis_mm: x and y of the LV axis at z = 0.
-        slope: how far x and y move along the axis, per mm of z.
-        septum_rad: direction from the LV axis to the RV, the zero of all other angles.
-        base_mm, tip_mm, apex_mm: z of the first slice, of the end of the LV cavity and of the end of the wall.
-        epicardium_mm: LV outer radius in the middle third.
-        reach_mm: distance from the LV axis to the farthest wall.
-        slice_mm: distance of slices.
-        cavity_mm: radius of the LV cavity.
-        rv_mm2: area of the RV cavity.
-        rv_depth_mm2, rv_half_depth_mm2: middle and half-extent of the RV cavity in r^2 / 2.
-        rv_rad, rv_half_rad: middle and half-extent of the RV cavity in angle.
-    """
-
-    axis_mm: tuple[float, float]
-    slope: tuple[float, float]
-    septum_rad: float
-    base_mm: float
-    tip_mm: float
-    apex_mm: float
-    epicardium_mm: float
-    reach_mm: float
-    slice_mm: float
-    cavity_mm: tuple[float, ...]
-    rv_mm2: tuple[float, ...]
-    rv_depth_mm2: tuple[float, ...]
-    rv_half_depth_mm2: tuple[float, ...]
-    rv_rad: tuple[float, ...]
-    rv_half_rad: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One of the simulated beats of a subject.
-
-    Attributes:
-        segments: infarcted AHA segments, of 1 to 17; none in a healthy heart.
-        residual: what is left of the contraction there.
-        shortening: part of the long axis, at end-systole.
-        torsion_deg: rotation at base and apex, at end-systole.
-        peak: time of end-systole as a part of the cycle.
-    """
-
-    segments: tuple[int, ...]
-    residual: float
-    shortening: float
-    torsion_deg: tuple[float, float]
-    peak: float
-
-
-HEALTHY = Variant((), 1.0, SHORTENING, TORSION_DEG, PEAK)
-
-
-def heart_of(mask, spacing_mm, cavity=None):
-    """Measure the anatomy in a biventricular wall mask.
-
-    Args:
-        mask: (x, y, z) bool, the walls of both ventricles; slice 0 at the base end.
-        spacing_mm: voxel size along x, y, z.
-        cavity: (x, y, z) bool, the LV cavity where the data set labels it. Otherwise it is that of the two largest holes of the
-            wall (slice by slice) which is rounder and has the thicker wall around it.
-
-    Raises:
-        InputError: arrays that do not fit together, or no two cavities in the wall.
-    """
-    mask = np.asarray(mask, bool)
-    spacing_mm = np.array(spacing_mm, float)
-    if mask.ndim != 3 or spacing_mm.shape != (3,):
-        raise InputError(f"mask: expected (x, y, z) and 3 spacings, found shape {mask.shape} and {spacing_mm.size} spacings")
-    if cavity is not None and np.shape(cavity) != mask.shape:
-        raise InputError(f"cavity: shape {np.shape(cavity)} differs from {mask.shape} of the mask")
-    left, right = cavities(mask, spacing_mm, cavity)
-
-    slices = np.arange(mask.shape[2])
-    area_mm2 = np.count_nonzero(left, axis=(0, 1)) * spacing_mm[0] * spacing_mm[1]
-    inside = np.flatnonzero(area_mm2)
-    weights = np.sqrt(area_mm2[inside])
-    centres_mm = np.array([np.argwhere(left[..., z]).mean(axis=0) for z in inside]) * spacing_mm[:2]
-    if len(inside) < 3:
-        raise InputError(f"mask: the LV cavity is seen in {len(inside)} slices, 3 are needed to find its axis")
-    slope, axis_mm = np.polyfit(inside * spacing_mm[2], centres_mm, 1, w=weights)
-
-    x, y = (
-        np.arange(n)[shape] * step
-        for n, step, shape in zip(mask.shape, spacing_mm, ((..., None, None), (..., None)), strict=False)
-    )
-    x = x - axis_mm[0] - slope[0] * slices * spacing_mm[2]
-    y = y - axis_mm[1] - slope[1] * slices * spacing_mm[2]
-    depth_mm2 = (x**2 + y**2) / 2
-    septum_rad = float(np.arctan2((y * right).sum(), (x * right).sum()))
-    angle = turned(np.arctan2(y, x) - septum_rad)
-
-    first, tip, last = inside[0], inside[-1], np.flatnonzero(mask.any(axis=(0, 1)))[-1]
-    middle = slice((2 * first + tip) // 3, (first + 2 * tip) // 3 + 1)
-    free = (mask | left)[..., middle] & (np.abs(angle[..., middle]) > np.pi / 2)
-    epicardium_mm = np.sqrt(2 / np.pi * np.count_nonzero(free) * spacing_mm[0] * spacing_mm[1] / free.shape[2])
-
-    def smooth(profile):
-        return ndimage.gaussian_filter1d(profile, SMOOTHING_MM / spacing_mm[2], mode="nearest")
-
-    radius_mm = np.where(slices > tip, 0, np.interp(slices, inside, np.sqrt(area_mm2[inside] / np.pi)))
-    rv_mm2 = np.count_nonzero(right, axis=(0, 1)) * spacing_mm[0] * spacing_mm[1]
-    occupied = np.flatnonzero(rv_mm2)
-    moments = [
-        (f(depth_mm2[..., z][right[..., z]]), f(angle[..., z][right[..., z]])) for z in occupied for f in (np.mean, np.std)
-    ]
-    extent = np.array(moments).reshape(-1, 4) * (1, 1, np.sqrt(3), np.sqrt(3))  # the half-width of a box from its deviation
-    extent = [smooth(np.interp(slices, occupied, column)) for column in extent.T]
-    return Heart(
-        axis_mm=tuple(axis_mm.tolist()),
-        slope=tuple(slope.tolist()),
-        septum_rad=septum_rad,
-        base_mm=float(first * spacing_mm[2]),
-        tip_mm=float((tip + 0.5) * spacing_mm[2]),
-        apex_mm=float((last + 0.5) * spacing_mm[2]),
-        epicardium_mm=float(epicardium_mm),
-        reach_mm=float(np.sqrt(2 * depth_mm2[mask].max())),
-        slice_mm=float(spacing_mm[2]),
-        cavity_mm=tuple(smooth(radius_mm).tolist()),
-        rv_mm2=tuple(smooth(rv_mm2.astype(float)).tolist()),
-        rv_depth_mm2=tuple(extent[0].tolist()),
-        rv_half_depth_mm2=tuple(np.maximum(extent[2], LEAST_RV_DEPTH_MM2).tolist()),
-        rv_rad=tuple(extent[1].tolist()),
-        rv_half_rad=tuple(np.maximum(extent[3], LEAST_RV_RAD).tolist()),
-    )
-
-
-def cavities(mask, spacing_mm, cavity=None):
-    """The LV and the RV cavity as two boolean arrays; arguments as in `heart_of`.
-
-    Raises:
-        InputError: no two cavities in the wall.
-    """
-    if cavity is not None:
-        cavity = np.asarray(cavity, bool)
-        labels, count = ndimage.label(holes_of(mask | cavity))
-        if not cavity.any() or count == 0:
-            raise InputError(
-                "cavity: expected the LV cavity, and beside it an RV cavity enclosed by the mask; one of them is empty"
-            )
-        return cavity, labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-    first, second = two_holes(mask)
-    owner = first + 2 * second
-    _, nearest = ndimage.distance_transform_edt(owner == 0, sampling=spacing_mm, return_indices=True)
-    owner = np.where(mask, owner[tuple(nearest)], 0)
-    first_score = roundness(first, spacing_mm) * thickness(owner == 1, first)
-    second_score = roundness(second, spacing_mm) * thickness(owner == 2, second)
-    return (first, second) if first_score >= second_score else (second, first)
-
-
-def holes_of(mask):
-    """What the mask encloses within its slices."""
-    return np.stack([ndimage.binary_fill_holes(part) & ~part for part in np.moveaxis(mask, 2, 0)], axis=2)
-
-
-def two_holes(mask):
-    """The two cavities, not yet told apart: followed from the slice where both are large, by overlap with the slice before.
-
-    In 3D they may touch: where slices are thick, the septum of one is beside a cavity in the next.
-
-    Raises:
-        InputError: no slice with two holes.
-    """
-    labels = np.stack([ndimage.label(part)[0] for part in np.moveaxis(holes_of(mask), 2, 0)], axis=2)
-    sizes = [np.bincount(labels[..., z].ravel(), minlength=3)[1:] for z in range(labels.shape[2])]
-    start = int(np.argmax([np.sort(size)[-2] for size in sizes]))
-    pair = np.array([labels[..., start] == 1 + index for index in np.argsort(-sizes[start])[:2]])
-    if not pair[1].any():
-        raise InputError(
-            f"mask: no slice along the last axis has a wall around two cavities (shape {mask.shape}); "
-            "give the walls of both ventricles, slice 0 at the base end"
-        )
-    result = np.zeros((2, *mask.shape), bool)
-    for order in (range(start, labels.shape[2]), range(start, -1, -1)):
-        before = pair
-        for z in order:
-            here = np.zeros_like(pair)
-            for index in range(1, labels[..., z].max() + 1):
-                hole = labels[..., z] == index
-                overlap = (before & hole).sum(axis=(1, 2))
-                if overlap.any():
-                    here[overlap.argmax()] |= hole
-            result[..., z] |= here
-            before = np.where(here.any(axis=(1, 2), keepdims=True), here, before)
-    return result
-
-
-def roundness(hole, spacing_mm):
-    """Area over that of a disc with the same mean squared distance from the centre, at most 1; mean over slices by area."""
-    total = 0.0
-    for part in np.moveaxis(hole, 2, 0):
-        if part.any():
-            points_mm = np.argwhere(part) * spacing_mm[:2]
-            area = len(points_mm) * spacing_mm[0] * spacing_mm[1]
-            spread = ((points_mm - points_mm.mean(axis=0)) ** 2).sum(axis=1).mean() + (spacing_mm[:2] ** 2).sum() / 12
-            total += len(points_mm) * area / (2 * np.pi * spread)
-    return total / np.count_nonzero(hole)
-
-
-def thickness(wall, hole):
-    """Mean thickness, in voxels, of the part of the wall that is nearest to a hole."""
-    return np.count_nonzero(wall) / np.count_nonzero(hole & ~ndimage.binary_erosion(hole))
-
-
-def variant(index, rng_seed):
-    """Variant `index` of a subject: 0 is healthy, every other one has an infarct of its own in one coronary territory.
-
-    Args:
-        rng_seed: a whole number or a sequence of them, such as (seed, subject).
-    """
-    if index == 0:
-        return HEALTHY
-    random = np.random.default_rng([*np.atleast_1d(rng_seed).tolist(), index])
-    territory = TERRITORIES[random.integers(len(TERRITORIES))]
-    wanted = min(random.integers(SEGMENTS[0], SEGMENTS[1] + 1), len(territory))
-    segments = [territory[random.integers(len(territory))]]
-    while len(segments) < wanted:
-        around = [s for s in territory if s not in segments and any(adjacent(s, other) for other in segments)]
-        segments.append(around[random.integers(len(around))])
-    turn = random.uniform(*TORSIONS)
-    return Variant(
-        segments=tuple(sorted(segments)),
-        residual=random.uniform(*RESIDUAL),
-        shortening=SHORTENING * random.uniform(*SHORTENINGS),
-        torsion_deg=(turn * TORSION_DEG[0], turn * TORSION_DEG[1]),
-        peak=random.uniform(*PEAKS),
-    )
-
-
-def sector(segment):
-    """Where an AHA segment lies: its ring, 0 (base) to 3 (apex), middle and half-width of its angles in degrees."""
-    ring = next(index for index, segments in enumerate(RINGS) if segment in segments)
-    width = 360 / len(RINGS[ring])
-    return ring, 90 - width * RINGS[ring].index(segment), width / 2
-
-
-def adjacent(first, second):
-    """Whether two different AHA segments share a border, not only a corner."""
-    (ring, middle, half), (other_ring, other_middle, other_half) = sector(first), sector(second)
-    apart = abs((middle - other_middle + 180) % 360 - 180)
-    return apart <= half + other_half if ring == other_ring else abs(ring - other_ring) == 1 and apart < half + other_half
 
 
 def activation(instant, instants, peak):
@@ -492,38 +230,6 @@ def deformed(image, mask, grid):
     return picture, wall >= 0.5
 
 
-def sheet(path, image, mask, motions, spacing_mm, z, instants=30, columns=8):
-    """One slice over the cycle with the wall's outline, a row per motion; at its end the Jacobian at end-systole.
-
-    Args:
-        path: of the PNG.
-        image, mask: (x, y, z) at end-diastole.
-        motions: title -> `Motion`.
-        z: index of the slice.
-    """
-    figure = plots.canvas(1.7 * (columns + 1), 1.8 * len(motions) + 0.2)
-    axes = figure.subplots(len(motions), columns + 1, squeeze=False)
-    box = plots.around(mask[..., z : z + 1], spacing_mm)
-    voxels = np.stack(np.meshgrid(*(np.arange(n) for n in mask.shape[:2]), z, indexing="ij"), axis=-1).reshape(-1, 3)
-    for line, (title, motion) in zip(axes, motions.items(), strict=True):
-        for axis, instant in zip(line, range(0, instants, -(-instants // columns)), strict=False):
-            tau = activation(instant, instants, motion.variant.peak)
-            picture, wall = deformed(image, mask, inverse_grid(motion, tau, mask.shape, spacing_mm, [z]))
-            plots.grey(axis, picture[*box, 0], spacing_mm)
-            plots.outlines(axis, wall[*box, 0].astype(np.uint8), {1: "wall"})
-            axis.set_title(f"instant {instant}", fontsize=7)
-        volumes = jacobian(motion, voxels * spacing_mm, 1.0).reshape(mask.shape[:2])[box]
-        drawn = line[-1].imshow(volumes.T, cmap="RdBu", vmin=0, vmax=2, aspect=plots.aspect(spacing_mm))
-        plots.outlines(line[-1], mask[*box, z].astype(np.uint8), {1: "wall"}, ["black"])
-        figure.colorbar(drawn, ax=line[-1])
-        line[-1].set_title("Jacobian at ES", fontsize=7)
-        line[0].set_ylabel(title, fontsize=7)
-        for axis in line:
-            axis.set_xticks([])
-            axis.set_yticks([])
-    plots.save(figure, path)
-
-
 @lru_cache(maxsize=64)
 def spline(size, step):
     """Every `step`-th of `size` voxels and the last, and the matrix from values there to all voxels (cubic where enough)."""
@@ -543,8 +249,3 @@ def core_share(u):
     near, far = 1 - ROUNDING, 1 + ROUNDING
     u = np.minimum(u, far)
     return u - np.maximum(u - near, 0) ** 2 / (2 * (far - near))
-
-
-def turned(angle):
-    """The same angle in -pi to pi."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from scipy import ndimage
 
-from shared.errors import InputError
+from shared.extras import library
 from shared.files import written_whole
 
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
@@ -166,10 +166,7 @@ def surface(mask, spacing_mm, detail=100):
     Raises:
         InputError: scikit-image is missing.
     """
-    try:
-        from skimage.measure import marching_cubes
-    except ImportError as error:
-        raise InputError("surfaces need scikit-image: pip install -e '.[mesh]'") from error
+    marching_cubes = library("skimage.measure", "mesh").marching_cubes
     if not mask.any():
         return np.zeros((0, 3, 3))
     spacing_mm = np.array(spacing_mm)

@@ -1,5 +1,6 @@
-"""The quick preset trains and predicts, and activation maps are taken, under JAX on a machine without TensorFlow."""
+"""Every paper's quick preset trains and predicts, and activation maps are taken, under JAX on a machine without TensorFlow."""
 
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -8,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 
-from acdc_segmenter_tf import predict as prediction
 from dr_unet import gcam
 from shared import volume
 from shared.files import read_csv
@@ -18,9 +18,9 @@ WITHOUT_TENSORFLOW = """
 import sys
 for name in ("tensorflow", "tensorboard"):
     sys.modules[name] = None  # importing it raises ImportError
-from acdc_segmenter_tf import predict, train
-arguments = sys.argv[1:]
-(train if arguments[0] == "train" else predict).main(arguments[1:])
+import importlib
+package, command, *arguments = sys.argv[1:]
+importlib.import_module(f"{package}.{command}").main(arguments)
 assert "torch" not in sys.modules
 """
 ACTIVATION_MAPS = """
@@ -43,23 +43,37 @@ np.savez(sys.argv[1], **maps)
 needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="the jax extra is not installed")
 
 
-@needs_jax
-def test_jax_trains_and_predicts_without_tensorflow(phantom_root, phantom_cases, tmp_path):
-    def run(*arguments):
-        return subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_TENSORFLOW, *arguments], check=True, text=True,
-                              env={**os.environ, "KERAS_BACKEND": "jax"}, stdout=subprocess.PIPE).stdout  # fmt: skip
+RUNS = {  # package -> experiment, fields of its quick recipe that make it train in seconds, share of the first loss at the end
+    "acdc_segmenter_tf": ("unet2d_modified_wxent", {"steps": 40, "validate_every": 10, "width": 8, "image_shape": "52,52",
+                          "batch_size": 4, "warmup_steps": 0}, 0.8),
+    "dr_unet": ("dr_unet_f32", {"epochs": 3, "width": 2, "batch_size": 4, "spacing_mm": "5,5,10", "image_shape": "32,32,16",
+                "localiser_factors": "2,2,1", "localiser_shape": "16,16,16"}, 1.0),
+    "propagation": ("propagation", {"initialization_steps": 4, "propagation_steps": 4, "validate_every": 2, "size": 32,
+                    "spacing_mm": 5, "initialization_groups": "1,1,1", "initialization_channels": "4,4,4",
+                    "propagation_groups": "1,1", "propagation_channels": "4,4"}, 1.0),
+}  # fmt: skip
 
-    changes = {"steps": 80, "validate_every": 20, "width": 8, "image_shape": "52,52", "batch_size": 4, "warmup_steps": 0,
-               "precision": "float32"}  # fmt: skip
+
+@needs_jax
+@pytest.mark.parametrize("package", RUNS)
+def test_jax_trains_and_predicts_without_tensorflow(package, phantom_root, phantom_cases, tmp_path):
+    def run(command, *arguments):
+        return subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_TENSORFLOW, package, command, *arguments],
+                              check=True, text=True, env={**os.environ, "KERAS_BACKEND": "jax"},
+                              stdout=subprocess.PIPE).stdout  # fmt: skip
+
+    experiment, changes, share = RUNS[package]
     settings = [text for field, value in changes.items() for text in ("--set", f"{field}={value}")]
+    settings += ["--experiment", experiment, "--set", "precision=float32"]
     data = ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--workdir", str(tmp_path)]
     assert "done in" in run("train", *data, *settings)
-    folder = tmp_path / "acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0"
+    folder = tmp_path / package / f"{experiment}-quick" / "acdc" / "fold0"
     losses = [row["loss"] for row in read_csv(folder / "history.csv")]
-    assert losses[-1] < 0.8 * losses[0]
+    assert losses[-1] < share * losses[0]
 
     run("predict", "--weights", str(folder), str(phantom_cases[0].image), "-o", str(tmp_path / "seg.nii.gz"))
     under_jax = volume.read_labels(tmp_path / "seg.nii.gz").array
+    prediction = importlib.import_module(f"{package}.predict")
     under_tensorflow = prediction.predict(prediction.load(folder), volume.read(phantom_cases[0].image)).array
     assert len(np.unique(under_jax)) > 1
     assert np.mean(under_jax != under_tensorflow) < 0.001  # rounding may turn a voxel on a border

@@ -12,7 +12,9 @@ pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
 meshio = pytest.importorskip("meshio", reason="the extra [mesh] is not installed")
 
 from propagation import masks, mesh, mesh_quality  # noqa: E402
+from propagation.intersections import self_intersections  # noqa: E402
 from propagation.solid import Surface, Tetrahedra, boundary, enclosed_ml, signed_volumes_mm3  # noqa: E402
+from propagation.surface import mask_ml, structures, surface, without_crumbs  # noqa: E402
 from shared import volume  # noqa: E402
 from shared.errors import InputError  # noqa: E402
 from shared.volume import Volume, from_array  # noqa: E402
@@ -33,8 +35,8 @@ def ball(radius_mm, shape=(24, 24, 24), spacing_mm=(1.0, 1.0, 1.0)):
 
 
 def quality(mask, **options):
-    solid = mesh.surface(mask, **options)
-    return solid, mesh_quality.surface_quality(solid, mesh.mask_ml(mask))
+    solid = surface(mask, **options)
+    return solid, mesh_quality.surface_quality(solid, mask_ml(mask))
 
 
 def assert_sound(found, pieces=1, euler=2):
@@ -98,7 +100,7 @@ def test_slices_may_lie_across_any_axis():
     spacing_mm = (1.5, 1.5, 6.0)
     mask = ball(14.0, (24, 24, 8), spacing_mm)
     upright, turned = from_array(mask, spacing_mm), from_array(mask.transpose(2, 0, 1), (6.0, 1.5, 1.5))
-    one, other = mesh.surface(upright), mesh.surface(turned)
+    one, other = surface(upright), surface(turned)
     np.testing.assert_allclose(np.sort(one.points_mm[:, 2]), np.sort(other.points_mm[:, 0]), atol=1e-4)
 
 
@@ -129,7 +131,7 @@ def test_the_headers_voxel_size_wins_over_the_affines_scale():
 def test_crumbs_are_left_out():
     tetra = np.array([[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]])
     both = Surface(np.concatenate([10 * CORNER, 50 + CORNER]), np.concatenate([tetra, tetra + 4]))
-    kept = mesh.without_crumbs(both, smallest_ml=1 / 1000)
+    kept = without_crumbs(both, smallest_ml=1 / 1000)
     np.testing.assert_array_equal(kept.points_mm, 10 * CORNER)
     np.testing.assert_array_equal(kept.faces, tetra)
     assert enclosed_ml(kept) == pytest.approx(1000 / 6 / 1000)
@@ -140,7 +142,7 @@ def test_crumbs_are_left_out():
 
 def meeting(first, second):
     """How many pairs two triangles with no common index make."""
-    return len(mesh_quality.self_intersections(Surface(np.array([*first, *second], float), np.arange(6).reshape(2, 3))))
+    return len(self_intersections(Surface(np.array([*first, *second], float), np.arange(6).reshape(2, 3))))
 
 
 FLAT = [[0, 0, 0], [4, 0, 0], [0, 4, 0]]
@@ -183,7 +185,7 @@ def test_triangles_that_meet(other, pairs):
 )
 def test_what_neighbours_share_does_not_count(points, second, pairs):
     solid = Surface(np.array([*FLAT, *points], float), np.array([[0, 1, 2], second]))
-    assert len(mesh_quality.self_intersections(solid)) == pairs
+    assert len(self_intersections(solid)) == pairs
 
 
 def test_a_large_triangle_meets_a_small_one_far_from_its_middle():
@@ -192,10 +194,10 @@ def test_a_large_triangle_meets_a_small_one_far_from_its_middle():
 
 
 def test_two_balls_that_overlap():
-    solid = mesh.surface(from_array(ball(6.0)))
+    solid = surface(from_array(ball(6.0)))
     shifted = Surface(np.concatenate([solid.points_mm, solid.points_mm + [3, 0.3, 0.2]]), np.tile(solid.faces, (2, 1)))
     shifted.faces[len(solid.faces) :] += len(solid.points_mm)
-    pairs = mesh_quality.self_intersections(shifted)
+    pairs = self_intersections(shifted)
     assert len(pairs) > 50 and np.all((pairs < len(solid.faces)).sum(axis=1) == 1)  # one of each ball
 
 
@@ -273,7 +275,7 @@ def two_halves():
     pytest.importorskip("pytetwild", reason="the extra [mesh] is not installed")
     labels = ball(6.0, (16, 16, 16)) * np.where(np.arange(16) < 8, 2, 5)[:, None, None]
     labels = from_array(labels.astype(np.uint8))
-    solid = mesh.surface(labels.with_array(labels.array > 0), step_mm=1.25)
+    solid = surface(labels.with_array(labels.array > 0), step_mm=1.25)
     return labels, solid, mesh.tetrahedra(solid, edge_mm=4.0, epsilon_mm=0.1, labels=labels)
 
 
@@ -332,7 +334,7 @@ def test_tetrahedra_round_trip(two_halves, tmp_path, ending):
 
 
 def test_stl_is_binary_and_holds_the_triangles(tmp_path):
-    solid = mesh.surface(from_array(ball(5.0, (14, 14, 14))))
+    solid = surface(from_array(ball(5.0, (14, 14, 14))))
     mesh.write(tmp_path / "ball.stl", solid)
     content = (tmp_path / "ball.stl").read_bytes()
     assert len(content) == 84 + 50 * len(solid.faces)
@@ -349,7 +351,7 @@ def test_an_unknown_ending_lists_the_choices(tmp_path):
 
 
 def test_a_picture(tmp_path):
-    mesh.draw(mesh.surface(from_array(ball(5.0, (14, 14, 14)))), tmp_path / "ball.png")
+    mesh.draw(surface(from_array(ball(5.0, (14, 14, 14)))), tmp_path / "ball.png")
     assert (tmp_path / "ball.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -359,9 +361,9 @@ def test_a_picture(tmp_path):
 def test_only_the_largest_part_of_a_label_stays():
     array = np.zeros((12, 6, 6), np.uint8)
     array[1:5, 1:5, 1:5], array[7:9, 1:3, 1:3], array[9:11, 3:5, 3:5] = 1, 1, 2
-    assert np.count_nonzero(mesh.structures(from_array(array)).array == 1) == 64
-    assert np.count_nonzero(mesh.structures(from_array(array), largest=False).array == 1) == 72
-    assert set(np.unique(mesh.structures(from_array(array), [2]).array)) == {0, 2}
+    assert np.count_nonzero(structures(from_array(array)).array == 1) == 64
+    assert np.count_nonzero(structures(from_array(array), largest=False).array == 1) == 72
+    assert set(np.unique(structures(from_array(array), [2]).array)) == {0, 2}
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_only_the_largest_part_of_a_label_stays():
 )
 def test_label_maps_that_cannot_be_meshed(array, values, message):
     with pytest.raises(InputError, match=message):
-        mesh.structures(Volume(array, (1.0, 1.0, 1.0), np.eye(4)), values)
+        structures(Volume(array, (1.0, 1.0, 1.0), np.eye(4)), values)
 
 
 def labels_file(tmp_path, array, name="seg.nii.gz"):
@@ -451,6 +453,6 @@ def test_a_ventricle_of_acdc():
     path = Path(os.environ.get("CARDIAC_DATA", "")) / "acdc" / "training" / "patient001" / "patient001_frame01_gt.nii.gz"
     if not os.environ.get("CARDIAC_DATA") or not path.exists():
         pytest.skip("no ACDC: the environment variable CARDIAC_DATA names the folder that holds acdc/")
-    labels = mesh.structures(volume.read_labels(path), [masks.MYOCARDIUM])
+    labels = structures(volume.read_labels(path), [masks.MYOCARDIUM])
     _, found = quality(labels.with_array(labels.array > 0), step_mm=2.0)
     assert_sound(found, euler=0)  # a tube: open at the base, and ACDC's last slice has cavity too

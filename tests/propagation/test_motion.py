@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from propagation import masks, motion
-from propagation.motion import Motion, activation, deformed, heart_of, inverse_grid, jacobian, variant
+from propagation import figures, masks, motion
+from propagation.anatomy import heart_of
+from propagation.infarcts import HEALTHY, TERRITORIES, adjacent, variant
+from propagation.motion import Motion, activation, deformed, inverse_grid, jacobian
 from shared import datasets, preprocess
 from shared.errors import InputError
 
@@ -50,7 +52,7 @@ def heart(parts):
 @pytest.fixture(scope="module")
 def infarcted():
     """An infarct of the inferior wall from the base to the apex."""
-    return dataclasses.replace(motion.HEALTHY, segments=(4, 10, 15), residual=0.1)
+    return dataclasses.replace(HEALTHY, segments=(4, 10, 15), residual=0.1)
 
 
 def in_wall(heart, radius_mm, degrees, z_mm):
@@ -126,7 +128,7 @@ def test_the_wall_is_incompressible(heart, index):
 
 def test_blood_is_what_leaves(heart):
     """The same measure is far from 1 in both cavities: the test above can fail."""
-    beat = Motion(heart, motion.HEALTHY)
+    beat = Motion(heart, HEALTHY)
     assert (jacobian(beat, in_wall(heart, 3.0, [0, 90, 180], 20.0), 1.0) < 0.5).all()
     assert jacobian(beat, in_wall(heart, 46.0, 0, 10.0), 1.0) < 0.7
 
@@ -154,7 +156,7 @@ def test_steps_are_small_enough(heart, infarcted, monkeypatch):
 
 def test_end_diastole_is_the_scan_itself(heart, parts):
     points = everywhere(heart)
-    beat = Motion(heart, motion.HEALTHY)
+    beat = Motion(heart, HEALTHY)
     np.testing.assert_array_equal(beat.forward(points, 0.0), points)
     grid = inverse_grid(beat, 0.0, SHAPE, SPACING_MM, [3, 4])
     image = np.random.default_rng(0).normal(size=SHAPE).astype(np.float32)
@@ -173,7 +175,7 @@ def test_the_activation_is_a_smooth_cycle():
 
 
 def test_contraction_shortening_and_torsion_are_the_stated_ones(heart):
-    beat = Motion(heart, dataclasses.replace(motion.HEALTHY, torsion_deg=(4.0, -10.0)))
+    beat = Motion(heart, dataclasses.replace(HEALTHY, torsion_deg=(4.0, -10.0)))
     inner, outer = in_wall(heart, 24.0, [120, 180, 240], 12.0), in_wall(heart, 34.0, [120, 180, 240], 12.0)
     inside, outside = (from_axis(heart, beat.forward(points, 1.0)) for points in (inner, outer))
     assert 1.30 < ((outside - inside) / 10).mean() < 1.45
@@ -181,7 +183,7 @@ def test_contraction_shortening_and_torsion_are_the_stated_ones(heart):
     moved = [beat.forward(points, 1.0) for points in (base, tip)]
     assert moved[0][0, 2] == pytest.approx(0, abs=1e-3)  # the picture stays with the base
     assert moved[1][0, 2] == pytest.approx(60 * 0.88, abs=0.01)
-    still = Motion(heart, dataclasses.replace(motion.HEALTHY, torsion_deg=(0.0, 0.0)))
+    still = Motion(heart, dataclasses.replace(HEALTHY, torsion_deg=(0.0, 0.0)))
 
     def bearing_deg(points):
         return np.rad2deg(np.arctan2(*(points[:, :2] - heart.axis_mm - points[:, 2:] * heart.slope)[:, ::-1].T))
@@ -191,7 +193,7 @@ def test_contraction_shortening_and_torsion_are_the_stated_ones(heart):
 
 
 def test_an_infarct_stills_its_own_segments_only(heart, infarcted):
-    healthy, ill = Motion(heart, motion.HEALTHY), Motion(heart, infarcted)
+    healthy, ill = Motion(heart, HEALTHY), Motion(heart, infarcted)
     inferior, anterior = in_wall(heart, 25.0, -90, 34.0), in_wall(heart, 25.0, 90, 34.0)
 
     def inwards(beat, point):
@@ -206,7 +208,7 @@ def test_an_infarct_stills_its_own_segments_only(heart, infarcted):
 
 def test_segments_share_out_the_whole_wall(heart):
     z = np.linspace(0, 80, 30)
-    everything = dataclasses.replace(motion.HEALTHY, segments=tuple(range(1, 18)), residual=0.25)
+    everything = dataclasses.replace(HEALTHY, segments=tuple(range(1, 18)), residual=0.25)
     np.testing.assert_allclose(motion.contraction(heart, everything, z), 0.25)
     one = motion.contraction(heart, dataclasses.replace(everything, segments=(1,)), z)
     assert one[2, 180 + 90] == pytest.approx(0.25)  # basal anterior: 90 degrees from the RV
@@ -214,22 +216,22 @@ def test_segments_share_out_the_whole_wall(heart):
 
 
 def test_neighbours_in_the_bulls_eye():
-    assert {s for s in range(1, 18) if s != 1 and motion.adjacent(1, s)} == {2, 6, 7}
-    assert {s for s in range(1, 18) if s != 8 and motion.adjacent(8, s)} == {2, 7, 9, 13, 14}
-    assert {s for s in range(1, 18) if s != 16 and motion.adjacent(16, s)} == {11, 12, 13, 15, 17}
+    assert {s for s in range(1, 18) if s != 1 and adjacent(1, s)} == {2, 6, 7}
+    assert {s for s in range(1, 18) if s != 8 and adjacent(8, s)} == {2, 7, 9, 13, 14}
+    assert {s for s in range(1, 18) if s != 16 and adjacent(16, s)} == {11, 12, 13, 15, 17}
 
 
 def test_variants_are_drawn_once_and_for_all():
-    assert variant(0, 5) == motion.HEALTHY
+    assert variant(0, 5) == HEALTHY
     drawn = [variant(index, SEED) for index in range(1, 31)]
     assert drawn == [variant(index, list(SEED)) for index in range(1, 31)]
     assert len(set(drawn)) == 30 and drawn[0] != variant(1, (3, 2)) and drawn[0] != variant(1, (4, 1))
     for one in drawn:
         assert 1 <= len(one.segments) <= 5 and 0 <= one.residual <= 0.3 and len(set(one.segments)) == len(one.segments)
-        assert any(set(one.segments) <= set(territory) for territory in motion.TERRITORIES)
+        assert any(set(one.segments) <= set(territory) for territory in TERRITORIES)
         reached = {one.segments[0]}
         for _ in one.segments:
-            reached |= {s for s in one.segments if any(motion.adjacent(s, other) for other in reached - {s})}
+            reached |= {s for s in one.segments if any(adjacent(s, other) for other in reached - {s})}
         assert reached == set(one.segments)
     assert {len(one.segments) for one in drawn} == {1, 2, 3, 4, 5}
 
@@ -237,7 +239,7 @@ def test_variants_are_drawn_once_and_for_all():
 def test_healthy_hearts_eject_more_than_infarcted_ones_and_walls_keep_their_volume(heart, parts):
     wall, left, _ = parts
     fraction = []
-    for beat in (variant(0, SEED), dataclasses.replace(motion.HEALTHY, segments=(1, 2, 7, 8, 13), residual=0.1)):
+    for beat in (variant(0, SEED), dataclasses.replace(HEALTHY, segments=(1, 2, 7, 8, 13), residual=0.1)):
         grid = inverse_grid(Motion(heart, beat), 1.0, SHAPE, SPACING_MM, range(SHAPE[2]))
         cavity, there = deformed(left, wall, grid)
         fraction.append(1 - np.count_nonzero(cavity >= 0.5) / np.count_nonzero(left))
@@ -262,7 +264,7 @@ def test_the_coarse_grid_is_good_to_a_fraction_of_a_voxel(heart, parts, index):
 
 
 def test_any_choice_of_slices_gives_the_same_grid(heart):
-    beat = Motion(heart, motion.HEALTHY)
+    beat = Motion(heart, HEALTHY)
     whole = inverse_grid(beat, 1.0, SHAPE, SPACING_MM, range(10, 21))
     assert whole.shape == (3, 72, 64, 11)
     np.testing.assert_allclose(inverse_grid(beat, 1.0, SHAPE, SPACING_MM, [20, 10, 14]), whole[..., [10, 0, 4]], atol=0.02)
@@ -277,9 +279,7 @@ def test_masks_end_with_the_volume_and_images_go_on():
 
 
 def test_the_sheet_is_a_picture(heart, parts, tmp_path):
-    motion.sheet(
-        tmp_path / "a.png", parts[1] * 1.0, parts[0], {"healthy": Motion(heart, motion.HEALTHY)}, SPACING_MM, 12, columns=2
-    )
+    figures.sheet(tmp_path / "a.png", parts[1] * 1.0, parts[0], {"healthy": Motion(heart, HEALTHY)}, SPACING_MM, 12, columns=2)
     assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -298,7 +298,7 @@ def test_a_real_heart_beats():
     beat = Motion(given, variant(1, SEED))
     volumes = jacobian(beat, np.argwhere(wall)[::13] * labels.spacing_mm, 1.0)
     assert volumes.min() > 0.1 and np.mean(np.abs(volumes - 1) < 0.01) > 0.93
-    grid = inverse_grid(Motion(given, motion.HEALTHY), 1.0, wall.shape, labels.spacing_mm, range(wall.shape[2]))
+    grid = inverse_grid(Motion(given, HEALTHY), 1.0, wall.shape, labels.spacing_mm, range(wall.shape[2]))
     cavity, there = deformed(left, wall, grid)
     assert 0.5 < 1 - np.count_nonzero(cavity >= 0.5) / np.count_nonzero(left) < 0.7
     assert np.count_nonzero(there) / np.count_nonzero(wall) == pytest.approx(1, abs=0.05)

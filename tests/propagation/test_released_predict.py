@@ -6,6 +6,16 @@ import numpy as np
 import pytest
 
 from propagation import released_predict
+from propagation.released_images import (
+    clipped,
+    equalised,
+    grey,
+    largest_component,
+    normalised,
+    resized_bilinear,
+    resized_nearest,
+    square_image,
+)
 from propagation.released_model import NETWORKS
 from propagation.released_predict import (
     STRUCTURES,
@@ -15,20 +25,12 @@ from propagation.released_predict import (
     Square,
     apparent_flow,
     cleaned,
-    clipped,
-    equalised,
     find_heart,
-    grey,
-    largest_component,
     load_nets,
-    normalised,
     plausible,
-    resized_bilinear,
-    resized_nearest,
     segment,
     share_of,
     square_around,
-    square_image,
     touching,
     warp_by_flow,
 )

@@ -218,7 +218,7 @@ def test_a_lone_myocardium_is_opaque(drawn):
 
 def test_without_scikit_image(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "skimage.measure", None)
-    with pytest.raises(InputError, match=r"surfaces need scikit-image: pip install -e '\.\[mesh\]'"):
+    with pytest.raises(InputError, match=r"skimage is missing: pip install -e '\.\[mesh\]'"):
         plots.surfaces(tmp_path / "a.png", [[("reference", from_array(np.ones((4, 4, 4), np.uint8)))]], {1: "LA"})
     assert not list(tmp_path.iterdir())
 
