@@ -65,7 +65,9 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
                    used=recipe.instants, mask_lag=recipe.mask_lag)  # fmt: skip
 
     segmenter = prediction.load(folder)
+    predicting = time.monotonic()
     compared = [along_axis.compare(segmenter, case) for case in Progress("predicting", len(unseen)).over(unseen)]
+    record["seconds"]["predict"] = round(time.monotonic() - predicting, 1)  # with propagation and without
     headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "", *along_axis.write(folder, compared, STRUCTURES)]
     by_name = {each.case.name: each for each in compared}
 
