@@ -50,23 +50,25 @@ def network_input(slice_, mask, next_slices):
 
 
 def find_base(alone):
-    """The base where none is given: going up from the middle, the last slice with an enclosed cavity and at least half the
-    wall of the slices in the middle third (ours: the paper's is picked by hand).
+    """The base where none is given: the first of the longest run of slices with an enclosed cavity and at least half the wall of
+    the slices in the middle third (ours: the paper's is picked by hand).
 
     Args:
         alone: probabilities (x, y, n) of every slice by itself, as of `slice_by_slice`.
 
     Returns:
-        Slice index; 0 where the wall goes on to the end of the stack.
+        Slice index; the middle slice where there is no such slice.
     """
     masks = alone >= 0.5
     n = masks.shape[2]
     areas = masks.sum(axis=(0, 1))
     enough = np.median(areas[n // 3 : n - n // 3]) / 2
-    base = n // 2
-    while base > 0 and areas[base - 1] >= enough and has_cavity(masks[..., base - 1]):
-        base -= 1
-    return base
+    closed = [areas[z] >= enough and has_cavity(masks[..., z]) for z in range(n)]
+    runs, count = ndimage.label(closed)
+    if not count:
+        return n // 2
+    longest = 1 + np.bincount(runs)[1:].argmax()
+    return int(np.argmax(runs == longest))
 
 
 def has_cavity(mask):

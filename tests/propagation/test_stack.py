@@ -107,6 +107,7 @@ def rings(kinds):
         ("ccoooooooo..", 2),  # the wall goes on, but the annulus is open
         ("oooooooooo..", 0),
         ("oo.ooooooooo", 3),  # what lies beyond a gap is not the heart any more
+        ("oooooccoooo.", 0),  # slices in the middle that were missed; the longer part counts
         ("            ", 6),  # nothing at all: the middle
     ],
 )
