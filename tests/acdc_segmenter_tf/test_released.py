@@ -17,6 +17,7 @@ from acdc_segmenter_tf.released import Checkpoint, fill, identify, load_released
 from shared.errors import InputError
 from shared.weights import Stored
 from tests.acdc_segmenter_tf import plain_tf
+from tests.wrong_weights import changed, with_first, without
 
 NAME = "unet2D_bn_modified"
 # the authors' name: our network, the paper's data size, a small one
@@ -214,23 +215,6 @@ def test_importing_the_module_does_not_import_tensorflow():
 
 
 # Tensors that are not the network's
-
-
-def without(weights, *names):
-    return {name: value for name, value in weights.items() if name not in names}
-
-
-def changed(weights, name, function):
-    return weights | {name: function(weights[name])}
-
-
-def with_first(value):
-    def change(array):
-        array = array.copy()
-        array.flat[0] = value
-        return array
-
-    return change
 
 
 @pytest.mark.parametrize(

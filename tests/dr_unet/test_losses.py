@@ -5,9 +5,9 @@ import math
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
+from tests.scalar_losses import gradient, value
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 takes_gradient = pytest.mark.skipif(not TENSORFLOW, reason="takes TensorFlow's gradient")
@@ -41,22 +41,6 @@ def certain(labels, classes, size=100):
     if classes == 1:
         return np.where(labels > 0, size, -size)[..., None].astype(np.float32)
     return (size * np.eye(classes)[labels]).astype(np.float32)
-
-
-def value(loss, labels, logits):
-    result = loss(labels, logits)
-    assert tuple(result.shape) == ()
-    return float(ops.convert_to_numpy(result))
-
-
-def gradient(loss, labels, logits):
-    import tensorflow as tf
-
-    logits = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        result = loss(labels, logits)
-    return tape.gradient(result, logits).numpy()
 
 
 def batch(classes, shape=(2, 4, 3, 2), seed=0):

@@ -16,6 +16,7 @@ from propagation.released_model import NETWORKS, OneHot, build
 from shared.errors import InputError
 from tests.propagation import authors_files, plain_unet
 from tests.propagation.authors_files import seeded
+from tests.wrong_weights import changed, with_first, without
 
 # name: layers, weights, trainable weights (counted on the authors' definitions)
 COUNTS = {
@@ -188,23 +189,6 @@ def test_forms_of_a_file(form, small, small_weights, tmp_path):
 
 
 # Tensors that are not the network's
-
-
-def without(weights, *names):
-    return {name: value for name, value in weights.items() if name not in names}
-
-
-def changed(weights, name, function):
-    return weights | {name: function(weights[name])}
-
-
-def with_first(value):
-    def change(array):
-        array = array.copy()
-        array.flat[0] = value
-        return array
-
-    return change
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from shared.losses import CrossEntropy, PooledOverlap, SoftDice
+from tests.scalar_losses import gradient, value
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -32,22 +33,6 @@ def two_classes(foreground=FOREGROUND):
 def certain(labels, classes):
     """Logits of a network that is sure."""
     return (100 * np.eye(classes)[labels]).astype(np.float32)
-
-
-def value(loss, labels, logits):
-    result = loss(labels, logits)
-    assert tuple(result.shape) == ()
-    return float(ops.convert_to_numpy(result))
-
-
-def gradient(loss, labels, logits):
-    import tensorflow as tf
-
-    logits = tf.constant(logits)
-    with tf.GradientTape() as tape:
-        tape.watch(logits)
-        result = loss(labels, logits)
-    return tape.gradient(result, logits).numpy()
 
 
 # Cross entropy --------------------------------------------------------------------------------------------------------------
