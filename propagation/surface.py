@@ -8,7 +8,7 @@ mask -> field -> surface
 import numpy as np
 from scipy import interpolate, ndimage, optimize
 
-from propagation.solid import Surface, enclosed_ml, pieces, signed_ml
+from propagation.solid import Surface, components, enclosed_ml, pieces, signed_ml
 from shared import postprocess, preprocess
 from shared.errors import InputError
 from shared.extras import library
@@ -57,11 +57,11 @@ def structures(labels, values=None, largest=True):
 def field(mask, step_mm=None, smoothing_mm=None):
     """A smooth function that is positive inside a mask, on an isotropic grid that it ends well within.
 
-    In every slice the mask is an outline with holes. The signed distances to both are interpolated between slices (monotone
-    cubic), each for itself, so that a leaning wall stays a wall where those of neighbouring slices do not overlap; it stays as
-    thick everywhere as the thinnest wall of any slice. The depth inside the outline and outside the holes, cut off at half a
-    voxel, is smoothed by a Gaussian. The mask ends half a slice beyond its first and its last slice, where its voxels end. Slices
-    lie across the longest voxel side.
+    In every slice the mask is an outline with holes. The signed distances to the outline and to every cavity are interpolated
+    between slices (monotone cubic), each for itself, so that a leaning wall stays a wall where those of neighbouring slices do
+    not overlap; a wall to the outside, and one between cavities, stays as thick everywhere as the thinnest of any slice. The
+    depth inside the outline and outside the cavities, cut off at half a voxel, is smoothed by a Gaussian. The mask ends half a
+    slice beyond its first and its last slice, where its voxels end. Slices lie across the longest voxel side.
 
     Args:
         mask: Volume (x, y, z) bool.
@@ -77,6 +77,7 @@ def field(mask, step_mm=None, smoothing_mm=None):
     last = max(range(3), key=lambda axis: (mask.spacing_mm[axis], axis))
     mask = preprocess.transpose(mask, (*(axis for axis in range(3) if axis != last), last))
     spacing_mm = np.array(mask.spacing_mm)
+    half_voxel_mm = min(spacing_mm[:2]) / 2
     half_mm = max(*(spacing_mm[:2] / 2), step_mm / 2)
     margin_mm = 5 * smoothing_mm + 2 * max(half_mm, step_mm)
 
@@ -86,14 +87,23 @@ def field(mask, step_mm=None, smoothing_mm=None):
     mask = preprocess.window(mask, [part.start for part in box] - pad, size)
     filled = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(mask.array, 2, 0)], axis=2)
     hollow = filled & ~mask.array
-    outline, holes = signed_distances_mm(filled, spacing_mm), signed_distances_mm(hollow, spacing_mm)
-    thinnest_mm = outline[hollow].min(initial=np.inf) - min(spacing_mm[:2]) / 2
+    outline = signed_distances_mm(filled, spacing_mm)
+    each = [signed_distances_mm(cavity, spacing_mm) for cavity in cavities(hollow)]
+    outer_mm = outline[hollow].min(initial=np.inf) - half_voxel_mm  # the thinnest wall to the outside, and between cavities
+    inner_mm = min([outer_mm, *(-one[hollow & (one < 0)].max(initial=-np.inf) - half_voxel_mm for one in each)])
+    outer_mm, inner_mm = (max(thinnest_mm, 2 * smoothing_mm) for thinnest_mm in (outer_mm, inner_mm))
 
     low = np.array([0, 0, -spacing_mm[2] / 2 - margin_mm])
     axes_mm = [np.arange(start, stop, step_mm) for start, stop in zip(low, (size - 1) * spacing_mm - low, strict=True)]
-    outline, holes = (resampled(part, spacing_mm, axes_mm) for part in (outline, holes))
+    outline = resampled(outline, spacing_mm, axes_mm)
     depth_mm = (ndimage.distance_transform_edt(outline > 0) - 0.5) * step_mm
-    holes = np.minimum(holes, depth_mm - thinnest_mm) if hollow.any() else holes
+    holes, second = np.full((2, *outline.shape), -np.inf)  # the largest two of the distances to all cavities
+    for one in each:
+        one = resampled(one, spacing_mm, axes_mm)
+        holes, second = np.maximum(holes, one), np.maximum(second, np.minimum(holes, one))
+    if each:
+        holes = np.minimum(holes, (holes - second - inner_mm) / 2)
+        holes = np.minimum(holes, depth_mm - outer_mm)
     ends = (size[2] / 2) * spacing_mm[2] - np.abs(axes_mm[2] - (size[2] - 1) / 2 * spacing_mm[2])
     inside = np.minimum(np.minimum(outline, -holes), ends)
     values = ndimage.gaussian_filter(np.clip(inside / half_mm, -1, 1), smoothing_mm / step_mm)
@@ -104,6 +114,28 @@ def field(mask, step_mm=None, smoothing_mm=None):
     affine[:3, 3] += affine[:3, :3] @ low
     affine[:3, :3] *= step_mm
     return Volume(values, (step_mm,) * 3, affine)
+
+
+def cavities(hollow):
+    """The cavities that the holes of all slices belong to: list of bool (x, y, z).
+
+    Holes of neighbouring slices are of one cavity where each overlaps the other more than any other, or where more than half of
+    the smaller one overlaps; not wherever they touch, as a septum may lean by more than its thickness from slice to slice.
+
+    Args:
+        hollow: (x, y, z) bool.
+    """
+    flat = ndimage.generate_binary_structure(3, 1) & np.array([False, True, False])  # connected within slices
+    labels, count = ndimage.label(hollow, flat)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    pairs = np.stack([labels[..., :-1], labels[..., 1:]], axis=-1)
+    pairs, overlap = np.unique(pairs[np.all(pairs > 0, axis=-1)], axis=0, return_counts=True)
+    most = np.zeros((2, count + 1), int)  # largest overlap of every hole with one of the slice after and of the slice before
+    for side in (0, 1):
+        np.maximum.at(most[side], pairs[:, side], overlap)
+    mutual = (overlap == most[0, pairs[:, 0]]) & (overlap == most[1, pairs[:, 1]])
+    _, cavity = components(pairs[mutual | (overlap > sizes[pairs].min(axis=1) / 2)] - 1, count)
+    return [hollow & np.isin(labels, 1 + np.flatnonzero(cavity == index)) for index in range(cavity.max(initial=-1) + 1)]
 
 
 def signed_distances_mm(mask, spacing_mm):

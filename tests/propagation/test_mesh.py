@@ -14,7 +14,7 @@ meshio = pytest.importorskip("meshio", reason="the extra [mesh] is not installed
 from propagation import masks, mesh, mesh_quality  # noqa: E402
 from propagation.intersections import self_intersections  # noqa: E402
 from propagation.solid import Surface, Tetrahedra, boundary, enclosed_ml, signed_volumes_mm3  # noqa: E402
-from propagation.surface import mask_ml, structures, surface, without_crumbs  # noqa: E402
+from propagation.surface import cavities, mask_ml, structures, surface, without_crumbs  # noqa: E402
 from shared import volume  # noqa: E402
 from shared.errors import InputError  # noqa: E402
 from shared.volume import Volume, from_array  # noqa: E402
@@ -94,6 +94,41 @@ def test_a_thin_wall_that_leans_has_no_gaps():
     radius_mm = 25 - 0.5 * z  # a cone: rings of 3 mm that are 5 mm larger in every slice do not overlap
     _, found = quality(from_array((np.hypot(x, y) <= radius_mm) & (np.hypot(x, y) > radius_mm - 3), spacing_mm))
     assert_sound(found, euler=0)
+
+
+@pytest.mark.parametrize(("lean_mm", "septum_mm"), [(0, 4.5), (3, 4.5), (6, 4.5), (9, 4.5), (3, 1.5)])
+def test_a_septum_that_leans_has_no_gaps(lean_mm, septum_mm):
+    """Where slices are far apart, each cavity lies beside the other one of the next slice; they stay apart all the same."""
+    spacing_mm, x, y, z = (1.5, 1.5, 10.0), *grid_mm((61, 60, 6), (1.5, 1.5, 10.0))
+    septum = np.abs(x - lean_mm * z / 10) <= septum_mm / 2
+    assert np.all(np.count_nonzero(septum, axis=0) == round(septum_mm / 1.5))
+    inside = np.hypot(x, y) <= 28
+    assert len(cavities(inside & ~septum)) == 2
+    _, found = quality(from_array((np.hypot(x, y) <= 32) & (~inside | septum), spacing_mm))
+    assert_sound(found, euler=-2)  # two tubes, open at both ends
+
+
+def test_holes_of_one_cavity():
+    hollow = np.zeros((20, 12, 3), bool)
+    hollow[1:5, 1:5, 0] = hollow[4:8, 1:5, 1] = hollow[7:11, 1:5, 2] = True  # a quarter overlaps, and nothing else does
+    hollow[6:18, 6:12, :2] = True
+    hollow[13:18, 5:9, 2] = True
+    hollow[17:19, 1:3, 0] = True  # a crumb by itself
+    found = sorted(cavities(hollow), key=np.count_nonzero)
+    assert [np.count_nonzero(one, axis=(0, 1)).tolist() for one in found] == [[4, 0, 0], [16, 16, 16], [72, 72, 20]]
+    np.testing.assert_array_equal(np.sum(found, axis=0), hollow)
+    assert cavities(np.zeros((3, 3, 3), bool)) == []
+
+
+def test_a_cavity_that_forks_stays_one():
+    """One hole in the upper slices, two in the lower ones, which a wall parts: a fork, and no lid between."""
+    x, y, z = grid_mm((60, 60, 8), (1.5, 1.5, 6.0))
+    wall = np.hypot(x, y) <= 32
+    wall &= (np.hypot(x, y) > 28) | ((np.abs(x) <= 3) & (z < 0))
+    mask = from_array(wall, (1.5, 1.5, 6.0))
+    assert len(cavities((np.hypot(x, y) <= 28) & ~wall)) == 1
+    _, found = quality(mask)
+    assert_sound(found, euler=-2)
 
 
 def test_slices_may_lie_across_any_axis():
@@ -448,11 +483,21 @@ def test_a_missing_library_names_the_extra(tmp_path, capsys, monkeypatch, module
     assert not (tmp_path / "heart.vtu").exists()
 
 
-def test_a_ventricle_of_acdc():
-    """Needs the challenge's training set in $CARDIAC_DATA/acdc."""
-    path = Path(os.environ.get("CARDIAC_DATA", "")) / "acdc" / "training" / "patient001" / "patient001_frame01_gt.nii.gz"
+def acdc_labels(patient):
+    """The labels of the first frame. Needs the challenge's training set in $CARDIAC_DATA/acdc."""
+    path = Path(os.environ.get("CARDIAC_DATA", "")) / "acdc" / "training" / patient / f"{patient}_frame01_gt.nii.gz"
     if not os.environ.get("CARDIAC_DATA") or not path.exists():
         pytest.skip("no ACDC: the environment variable CARDIAC_DATA names the folder that holds acdc/")
-    labels = structures(volume.read_labels(path), [masks.MYOCARDIUM])
+    return volume.read_labels(path)
+
+
+def test_the_walls_of_both_ventricles_of_acdc():
+    labels = structures(mesh.wall(acdc_labels("patient010"), 3.75))
+    _, found = quality(labels.with_array(labels.array > 0))
+    assert_sound(found, euler=-2)  # two tubes: no hole in any wall, 10 mm between slices
+
+
+def test_a_ventricle_of_acdc():
+    labels = structures(acdc_labels("patient001"), [masks.MYOCARDIUM])
     _, found = quality(labels.with_array(labels.array > 0), step_mm=2.0)
     assert_sound(found, euler=0)  # a tube: open at the base, and ACDC's last slice has cavity too
