@@ -57,7 +57,7 @@ RUNS = {  # package -> experiment, fields of its quick recipe that make it train
 
 
 @needs_jax
-@pytest.mark.parametrize("package", RUNS)
+@pytest.mark.parametrize("package", ["acdc_segmenter_tf", pytest.param("dr_unet", marks=pytest.mark.slow), "propagation"])
 def test_jax_trains_and_predicts_without_tensorflow(package, phantom_root, phantom_cases, tmp_path):
     experiment, changes, share = RUNS[package]
     settings = [text for field, value in changes.items() for text in ("--set", f"{field}={value}")]
