@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from propagation.masks import holes_of
 from shared.errors import InputError
 
 SMOOTHING_MM = 5.0  # along z, of the measured shape
@@ -144,11 +145,6 @@ def cavities(mask, spacing_mm, cavity=None):
     first_score = roundness(first, spacing_mm) * thickness(owner == 1, first)
     second_score = roundness(second, spacing_mm) * thickness(owner == 2, second)
     return (first, second) if first_score >= second_score else (second, first)
-
-
-def holes_of(mask):
-    """What the mask encloses within its slices."""
-    return np.stack([ndimage.binary_fill_holes(part) & ~part for part in np.moveaxis(mask, 2, 0)], axis=2)
 
 
 def two_holes(mask):

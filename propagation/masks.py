@@ -156,3 +156,8 @@ def first_slice(mask):
     if not slices.size:
         raise InputError("no wall in any slice; label it, or leave the scan out")
     return int(slices[0])
+
+
+def holes_of(mask):
+    """What a mask (x, y, z) encloses within its slices, bool."""
+    return np.stack([ndimage.binary_fill_holes(part) & ~part for part in np.moveaxis(mask, 2, 0)], axis=2)

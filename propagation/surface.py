@@ -8,6 +8,7 @@ mask -> field -> surface
 import numpy as np
 from scipy import interpolate, ndimage, optimize
 
+from propagation.masks import holes_of
 from propagation.solid import Surface, components, enclosed_ml, pieces, signed_ml
 from shared import postprocess, preprocess
 from shared.errors import InputError
@@ -59,9 +60,10 @@ def field(mask, step_mm=None, smoothing_mm=None):
 
     In every slice the mask is an outline with holes. The signed distances to the outline and to every cavity are interpolated
     between slices (monotone cubic), each for itself, so that a leaning wall stays a wall where those of neighbouring slices do
-    not overlap; a wall to the outside, and one between cavities, stays as thick everywhere as the thinnest of any slice. The
-    depth inside the outline and outside the cavities, cut off at half a voxel, is smoothed by a Gaussian. The mask ends half a
-    slice beyond its first and its last slice, where its voxels end. Slices lie across the longest voxel side.
+    not overlap; a wall to the outside, and one between cavities, stays as thick everywhere as the thinnest of any slice, and at
+    least two standard deviations of the smoothing, which it would not survive otherwise. The depth inside the outline and outside
+    the cavities, cut off at half a voxel, is smoothed by a Gaussian. The mask ends half a slice beyond its first and its last
+    slice, where its voxels end. Slices lie across the longest voxel side.
 
     Args:
         mask: Volume (x, y, z) bool.
@@ -85,9 +87,8 @@ def field(mask, step_mm=None, smoothing_mm=None):
     pad = np.array([*np.ceil(margin_mm / spacing_mm[:2] + 1), 0]).astype(int)
     size = [part.stop - part.start for part in box] + 2 * pad
     mask = preprocess.window(mask, [part.start for part in box] - pad, size)
-    filled = np.stack([ndimage.binary_fill_holes(plane) for plane in np.moveaxis(mask.array, 2, 0)], axis=2)
-    hollow = filled & ~mask.array
-    outline = signed_distances_mm(filled, spacing_mm)
+    hollow = holes_of(mask.array)
+    outline = signed_distances_mm(mask.array | hollow, spacing_mm)
     each = [signed_distances_mm(cavity, spacing_mm) for cavity in cavities(hollow)]
     outer_mm = outline[hollow].min(initial=np.inf) - half_voxel_mm  # the thinnest wall to the outside, and between cavities
     inner_mm = min([outer_mm, *(-one[hollow & (one < 0)].max(initial=-np.inf) - half_voxel_mm for one in each)])

@@ -65,8 +65,10 @@ def test_jax_trains_and_predicts_without_tensorflow(package, phantom_root, phant
     data = ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--workdir", str(tmp_path)]
     folder = tmp_path / package / f"{experiment}-quick" / "acdc" / "fold0"
     predict = ["--weights", str(folder), str(phantom_cases[0].image), "-o", str(tmp_path / "seg.nii.gz")]
-    subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_TENSORFLOW, package, json.dumps([*data, *settings]),
-                    json.dumps(predict)], check=True, env={**os.environ, "KERAS_BACKEND": "jax"})  # fmt: skip
+    ended = subprocess.run([sys.executable, "-W", "ignore", "-c", WITHOUT_TENSORFLOW, package, json.dumps([*data, *settings]),
+                            json.dumps(predict)], check=True, text=True, stdout=subprocess.PIPE,
+                           env={**os.environ, "KERAS_BACKEND": "jax"})  # fmt: skip
+    assert "done in" in ended.stdout
     losses = [row["loss"] for row in read_csv(folder / "history.csv")]
     assert losses[-1] < share * losses[0]
     under_jax = volume.read_labels(tmp_path / "seg.nii.gz").array
