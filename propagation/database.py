@@ -15,7 +15,7 @@ from propagation.masks import CAVITY, WALL
 from propagation.model import STEP
 from propagation.stack import network_input
 from shared.errors import InputError
-from shared.sampling import Examples
+from shared.sampling import EXAMPLE, Examples
 
 KEPT = 256  # motions in memory
 
@@ -55,7 +55,7 @@ class Database(Examples):
         """What the network sees (x, y, channels) float32 and the walls it should find (x, y, masks) uint8."""
         shape = len(self.paths), self.variants, self.used
         case, variant, instant = (int(i) for i in np.unravel_index(self._order(epoch)[index], shape))
-        return self.drawn(self.rng(epoch, index), case, variant, instant - self.used // 2)
+        return self.drawn(self.rng(EXAMPLE, epoch, index), case, variant, instant - self.used // 2)
 
     def motion(self, case, variant):
         return motion.Motion(self.hearts[case], infarcts.variant(variant, (self.seed, case)))
@@ -98,7 +98,7 @@ class Steps(Database):
     Up or down, from any slice that has four more below the base in that direction; the input mask is the reference's (ours).
 
     Args:
-        mask_lag: the mask is that of a slice up to so many slices back, as a mask is that was carried too faithfully.
+        mask_lag: use the mask of a slice up to this many slices back, to imitate masks that lag when they are carried.
         **options: of `Database`.
     """
 

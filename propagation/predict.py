@@ -138,14 +138,15 @@ def heart_centre(segmenter, scan):
 
 
 def slice_of_base(scan, base, image):
-    """The first slice of the prepared `image` at or above the centre of slice `base` of `scan`.
+    """The slice of the prepared `image` at or just above the centre of slice `base` of `scan`, at least 0.
 
     Raises:
         InputError: the scan has no such slice.
     """
     if not 0 <= base < scan.array.shape[2]:
         raise InputError(f"base slice {base}: expected 0 to {scan.array.shape[2] - 1}, counted from the basal end of the scan")
-    return int(np.floor(voxel_on(scan, (0, 0, base), image)[2] + 1e-6))
+    slice_ = int(np.floor(voxel_on(scan, (0, 0, base), image)[2] + 1e-6))
+    return max(slice_, 0)  # the centre of a scan's first slice lies above the image's where its slices are the thinner ones
 
 
 def segment(segmenter, scan, base=None):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from shared.errors import InputError
+from shared.sampling import AUGMENTATION
 
 READ_AHEAD = 3  # batches
 
@@ -38,7 +39,7 @@ class Batches(keras.utils.PyDataset):
         epoch, place = divmod(int(step), len(self))
         indices = range(place * self.batch_size, (place + 1) * self.batch_size)
         images, labels = zip(*(self.examples.example(epoch, i) for i in indices), strict=True)
-        drawn = [np.stack([self.draw(self.examples.rng(epoch, i)) for i in indices])] if self.draw else []
+        drawn = [np.stack([self.draw(self.examples.rng(AUGMENTATION, epoch, i)) for i in indices])] if self.draw else []
         return (np.stack(images), np.stack(labels), *drawn)
 
 

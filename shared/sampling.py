@@ -1,5 +1,7 @@
 """What one training example is. Example i of epoch e depends on (seed, e, i) only, so any run can go on from any step.
 
+Each purpose draws from a generator of its own (see `generator`), so that what is drawn for one says nothing about the others.
+
 Prepared cases lie on disk as arrays of (image, label) voxels and are memory-mapped: a data set of any size needs the memory of
 one batch.
 """
@@ -15,6 +17,12 @@ from shared.files import written_whole
 from shared.progress import Progress
 
 VOXEL = np.dtype([("image", np.float32), ("label", np.uint8)])
+ORDER, EXAMPLE, AUGMENTATION = range(3)  # purposes of `generator`
+
+
+def generator(seed, purpose, *place):
+    """The generator for one `purpose` at one `place` of the training stream, such as (epoch, index); none is opened twice."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *place)))
 
 
 def store(folder, key, make):
@@ -68,15 +76,15 @@ class Examples:
         self.paths = tuple(paths)
         self.seed = seed
         self.shapes = [np.load(path, mmap_mode="r").shape for path in self.paths]
-        self._order = lru_cache(maxsize=4)(lambda epoch: np.random.default_rng((seed, epoch)).permutation(len(self)))
+        self._order = lru_cache(maxsize=4)(lambda epoch: generator(seed, ORDER, epoch).permutation(len(self)))
 
     def example(self, epoch, index):
         """Image (..., 1) float32 and label (...) uint8 of example `index` of `epoch`."""
         return self.one(self._order(epoch)[index])
 
-    def rng(self, epoch, index):
-        """The generator that draws whatever is random about that example."""
-        return np.random.default_rng((self.seed, epoch, index, 1))  # 1: apart from the order's, which numpy pads with zeros
+    def rng(self, purpose, epoch, index):
+        """The generator that draws whatever is random about that example for `purpose`: EXAMPLE or AUGMENTATION."""
+        return generator(self.seed, purpose, epoch, index)
 
 
 class Slices(Examples):

@@ -1,12 +1,18 @@
 """What the networks are shown: which slices, whose masks, and that every example can be made again."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from propagation import figures
 from propagation.database import Slices, Steps
+from propagation.recipe import PROPAGATION
+from propagation.train import Stages
 from shared.errors import InputError
+from shared.pipeline import Batches
 from shared.sampling import VOXEL
 
 SHAPE, BASE = (32, 32, 20), 4
@@ -117,6 +123,25 @@ def test_an_example_depends_on_seed_epoch_and_index_alone(heart):
         for part, same in zip(first.example(epoch, index), again.example(epoch, index), strict=True):
             np.testing.assert_array_equal(part, same)
     assert any(not np.array_equal(first.example(0, index)[0], other.example(0, index)[0]) for index in range(5))
+
+
+def test_the_rotation_says_nothing_about_slice_direction_and_lag(numbers):
+    """A thousand examples as training draws them. Both once came from one generator, and the lag was a function of the angle."""
+    label = np.load(numbers)["label"] == 1
+    stages = Stages(replace(PROPAGATION, size=SHAPE[0]), [], [], {}, Path(), {}, 0)
+    batches = Batches(Steps([numbers], [False], 0, used=10, mask_lag=8, **OPTIONS), 10, draw=stages.turn)
+    drawn = []
+    for step in range(100):
+        for inputs, _, (yy, yx, *_) in zip(*batches[step], strict=True):
+            z, direction = int(inputs[0, 0, 0]), int(inputs[0, 0, 2] - inputs[0, 0, 0])
+            lag = next(k for k in range(9) if (inputs[..., 1] == label[..., np.clip(z - direction * k, BASE, 19)]).all())
+            drawn.append((z, direction, lag, np.arctan2(yx, yy)))
+    z, direction, lag, angle = np.array(drawn).T
+    assert np.ptp(angle) > 6 and len(set(lag)) == 9
+    upright = np.abs(angle) < np.pi / 12
+    assert 50 < upright.sum() < 120 and np.bincount(lag[upright].astype(int)).max() < upright.sum() / 2
+    for turned in (angle, np.abs(angle), np.cos(2 * angle)):
+        assert np.abs(np.corrcoef([turned, z, direction, lag])[0, 1:]).max() < 0.13
 
 
 def test_cases_that_cannot_be_used(tmp_path, heart):

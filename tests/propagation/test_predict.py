@@ -117,6 +117,16 @@ def test_the_base_of_the_network_is_at_or_above_the_slices_centre(tiny):
         assert z <= centre + 1e-6 and centre - z < image.spacing_mm[2]
 
 
+def test_the_base_of_a_scan_whose_slices_are_thinner_than_the_networks(tiny):
+    """The centre of its first slice lies outside the centres of the network's slices; it once became slice -1."""
+    scan, _ = scan_of()
+    thin = volume.Volume(
+        np.repeat(scan.array, 8, axis=2), (*scan.spacing_mm[:2], 1.0), scan.affine @ np.diag([1, 1, 1 / scan.spacing_mm[2], 1])
+    )
+    image = prediction.prepare(thin, tiny(size=24, spacing_mm=1.25))
+    assert [prediction.slice_of_base(thin, base, image) for base in (0, 1, 2, 10)] == [0, 0, 1, 7]
+
+
 def test_stacks_from_apex_to_base_and_other_axes(tiny):
     scan, ring = scan_of(first=0, last=5)
     segmenter = knowing(tiny(size=32, spacing_mm=2.5))

@@ -202,7 +202,9 @@ def test_an_epoch_is_a_permutation(paths, kind, which):
 
 def test_examples_depend_on_seed_epoch_and_index_only(paths):
     def ids(examples, places):
-        return {place: (identity(examples.example(*place)[0]), examples.rng(*place).random()) for place in places}
+        return {
+            place: (identity(examples.example(*place)[0]), examples.rng(sampling.EXAMPLE, *place).random()) for place in places
+        }
 
     places = list(itertools.product(range(9), range(13)))
     expected = ids(Slices(paths["slices"], seed=5), places)
@@ -211,6 +213,21 @@ def test_examples_depend_on_seed_epoch_and_index_only(paths):
     other = ids(Slices(paths["slices"], seed=6), places)
     assert sum(expected[place][0] == other[place][0] for place in places) < len(places) / 4
     assert len({drawn for _, drawn in [*expected.values(), *other.values()]}) == 2 * len(places)
+
+
+@pytest.mark.parametrize("kind", [Slices, Volumes])
+def test_what_is_drawn_for_one_purpose_says_nothing_about_another(paths, kind):
+    """Order, example and augmentation of a thousand examples: no generator is opened twice, no pair is correlated."""
+    examples = kind(paths["slices"], seed=3)
+    places = list(itertools.islice(itertools.product(range(1000), range(len(examples))), 1000))
+    draws = np.array([
+        [examples._order(epoch)[index] / len(examples), *examples.rng(sampling.EXAMPLE, epoch, index).random(4),
+         *examples.rng(sampling.AUGMENTATION, epoch, index).random(4)]
+        for epoch, index in places
+    ])  # fmt: skip
+    assert len(np.unique(draws[:, 1:])) == 8000
+    assert np.abs(np.corrcoef(draws.T) - np.eye(9)).max() < 0.13  # four standard deviations of 1000 independent pairs
+    assert np.abs(np.corrcoef(np.abs(draws - 0.5).T) - np.eye(9)).max() < 0.13  # nor do the sizes go together
 
 
 # Batches --------------------------------------------------------------------------------------------------------------------
@@ -242,7 +259,7 @@ def test_a_batch(paths):
         image, label = batches.examples.example(0, 4 + i)
         np.testing.assert_array_equal(images[i], image)
         np.testing.assert_array_equal(labels[i], label)
-        np.testing.assert_array_equal(parameters[i], draw(batches.examples.rng(0, 4 + i)))
+        np.testing.assert_array_equal(parameters[i], draw(batches.examples.rng(sampling.AUGMENTATION, 0, 4 + i)))
     assert len(Batches(batches.examples, 4)[0]) == 2
 
 
