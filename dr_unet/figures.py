@@ -45,13 +45,10 @@ def localisation(path, segmenter, cases, folder):
     rows = []
     for name, case in cases.items():
         recipe = segmenter.recipe
-        scan = datasets.load_image(case)
-        prepared = prediction.prepare(scan, recipe)
+        prepared, reference = prediction.prepared_pair(case, recipe)
+        _, predicted = prediction.prepared_pair(dataclasses.replace(case, label=predicted_map(folder, case)), recipe)
         heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
         heat = preprocess.onto_grid(heat, prepared, 1).array
-        predicted_case = dataclasses.replace(case, label=predicted_map(folder, case))
-        labels = [datasets.load_labels(each, recipe.structures) for each in (case, predicted_case)]
-        reference, predicted = (prediction.prepare_labels(scan.with_array(part.array), recipe) for part in labels)
         heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
         rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
     plots.localisation(path, rows, dict(enumerate(segmenter.recipe.structures, start=1)))

@@ -66,19 +66,17 @@ def input_shape(recipe):
 
 
 def prepare(scan, recipe):
-    """Scan (x, y, z) -> the working grid: slices last, CLAHE, resampled linearly, z-scored, cropped or padded (paper 4.1).
+    """Scan (x, y, z), slices last -> the working grid: CLAHE, resampled linearly, z-scored, cropped or padded (paper 4.1).
 
     Raises:
         InputError: a constant scan.
     """
-    scan = preprocess.transpose(scan, preprocess.slices_last(scan))
     equalised = preprocess.clahe(scan, recipe.clahe_clip, recipe.clahe_tile_mm)
     return preprocess.crop_or_pad(preprocess.zscore(preprocess.resample(equalised, recipe.spacing_mm, 1)), recipe.image_shape)
 
 
 def prepare_labels(labels, recipe):
     """Class indices (x, y, z) -> the same on the working grid, by nearest neighbour."""
-    labels = preprocess.transpose(labels, preprocess.slices_last(labels))
     return preprocess.crop_or_pad(preprocess.resample(labels, recipe.spacing_mm, 0), recipe.image_shape)
 
 
@@ -116,15 +114,8 @@ def predict(segmenter, scan):
 
 
 def predict_frame(segmenter, scan):
-    """Class indices (x, y, z) of one frame."""
-    return on_scan(scan, probabilities(segmenter, prepare(scan, segmenter.recipe))).array
-
-
-def on_scan(scan, probabilities):
-    """Class indices on the grid of `scan`, in its own order of axes: probabilities interpolated at its voxels."""
-    axes = preprocess.slices_last(scan)
-    classes = classes_on(preprocess.transpose(scan, axes), probabilities)
-    return preprocess.transpose_back(classes, axes)
+    """Class indices (x, y, z) of one frame with its slices last."""
+    return classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe))).array
 
 
 def probabilities(segmenter, prepared):

@@ -13,9 +13,22 @@ import numpy as np
 from dr_unet import figures, gcam, localisation
 from dr_unet import predict as prediction
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
-from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
+from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import (
+    augment,
+    clinical,
+    datasets,
+    held_out,
+    inference,
+    metrics,
+    preprocess,
+    runs,
+    sampling,
+    splits,
+    training,
+    volume,
+)
 from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
@@ -88,16 +101,14 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
 
     def predict(scan, case):
         """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
-        prepared = prediction.prepare(scan, recipe)
+        prepared, labels = prepared_pair(case, recipe)
         probabilities = prediction.probabilities(segmenter, prepared)
         values = np.array([0, *segmenter.structures], np.uint16)
-        maps = (
-            prediction.on_scan(scan, probabilities),
-            prediction.classes_on(prepared, probabilities),
-            prepare_labels(scan.with_array(datasets.load_labels(case, recipe.structures).array), recipe),
+        native = clinical.predict_frames(
+            scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
         )
-        native, predicted, labels = (classes.with_array(values[classes.array]) for classes in maps)
-        return native, (predicted, labels)
+        on_grid = (prediction.classes_on(prepared, probabilities), labels)
+        return native, tuple(classes.with_array(values[classes.array]) for classes in on_grid)
 
     held_out.evaluate(folder, sides["test"], predict, record, headline)
     figures.draw(folder, segmenter, sides["test"])

@@ -12,7 +12,7 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, held_out, metrics, plots, preprocess, statistics
+from shared import datasets, evaluation, held_out, metrics, orientation, plots, statistics
 from shared.files import write_csv
 from shared.volume import Volume
 
@@ -64,7 +64,7 @@ def compare(segmenter, case):
     image = prediction.prepare(labelled.scan, recipe, centre)
     start = prediction.slice_of_base(labelled.scan, labelled.base, image)
     own = image.with_array(prediction.probabilities(segmenter, image.array, start))
-    native = prediction.on_scan(own, scan, apex_first=False)
+    native = orientation.with_slices_last(scan, lambda ordered: prediction.on_grid(own, ordered))
     seconds = time.monotonic() - started
 
     alone = prediction.slice_by_slice(segmenter, image.array)
@@ -150,7 +150,7 @@ def panels(compared):
     rows = []
     for name, each in (("best", ranked[0]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[-1])):
         image, reference, *found = (
-            preprocess.transpose(part, (0, 2, 1)) for part in (each.image, each.reference, *each.found.values())
+            orientation.transpose(part, (0, 2, 1)) for part in (each.image, each.reference, *each.found.values())
         )
         rows += [(f"{name}: {each.case.name}\n{title}", image, labels, reference)
                  for title, labels in zip(("reference", *each.found), (reference, *found), strict=True)]  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from shared import datasets, preprocess
+from shared import datasets
 from shared.errors import InputError
 from shared.volume import Volume
 
@@ -134,8 +134,6 @@ def load(case, rv_wall_mm):
     """
     whole = "BV" in case.structures.values()
     scan, labels = datasets.load_pair(case, ("BV",) if whole else ("RV", "Myo", "LV"))
-    axes = preprocess.slices_last(scan)
-    scan, labels = preprocess.transpose(scan, axes), preprocess.transpose(labels, axes)
     try:
         base = first_slice(labels.array > 0) if whole else base_and_apex(labels)[0]
     except InputError as error:

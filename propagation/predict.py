@@ -18,7 +18,7 @@ from propagation import masks, released_predict
 from propagation.model import STEP, build_initialization, build_propagation
 from propagation.recipe import Recipe
 from propagation.stack import find_base, network_input, propagate
-from shared import clinical, inference, preprocess, runs, training, volume
+from shared import clinical, inference, orientation, preprocess, runs, training, volume
 from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.postprocess import largest_components
@@ -166,18 +166,9 @@ def segment(segmenter, scan, base=None):
     return image.with_array(found), start
 
 
-def basal_first(scan, apex_first):
-    """`scan` with its slices last and the basal one first."""
-    scan = preprocess.transpose(scan, preprocess.slices_last(scan))
-    return preprocess.flip(scan, 2) if apex_first else scan
-
-
-def on_scan(found, scan, apex_first):
-    """Classes (`Volume`, 0 or 1) on the grid of `scan`, in its own order of axes and slices."""
-    ordered = basal_first(scan, apex_first)
-    classes = ordered.with_array((preprocess.onto_grid(found, ordered, 1).array >= 0.5).astype(np.uint8))
-    classes = preprocess.flip(classes, 2) if apex_first else classes
-    return preprocess.transpose_back(classes, preprocess.slices_last(scan))
+def on_grid(found, scan):
+    """Classes (x, y, z), 0 or 1, on the voxels of `scan`: probabilities interpolated there."""
+    return (preprocess.onto_grid(found, scan, 1).array >= 0.5).astype(np.uint8)
 
 
 def predict(segmenter, scan, base=None, apex_first=False):
@@ -194,8 +185,9 @@ def predict(segmenter, scan, base=None, apex_first=False):
     """
 
     def predict_frame(frame):
-        found, _ = segment(segmenter, basal_first(frame, apex_first), base)
-        return on_scan(found, frame, apex_first).array
+        scan = orientation.flip(frame, 2) if apex_first else frame
+        found, _ = segment(segmenter, scan, base)
+        return on_grid(found, scan)[:, :, :: -1 if apex_first else 1]
 
     return clinical.predict_frames(scan, predict_frame, segmenter.structures)
 

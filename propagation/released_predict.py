@@ -24,7 +24,7 @@ from propagation.released_images import (
     resized_nearest,
     square_image,
 )
-from shared import clinical, preprocess
+from shared import clinical, orientation, preprocess
 from shared.errors import InputError
 
 LVC, LVM, RVC = 1, 2, 3
@@ -137,7 +137,7 @@ def segment(scan, nets, *, base=None, variant="lvrv", options=DEFAULT):
     """Label map (1 RV, 2 Myo, 3 LV) on the grid of `scan`; every frame of a cine by itself, in one square.
 
     Args:
-        scan: `Volume` (x, y, z) or (x, y, z, t), slices along z from base to apex, or the other way round with
+        scan: `Volume` (x, y, z) or (x, y, z, t) in any order of axes; slices go from base to apex, or the other way round with
             `options.apex_first`.
         nets: `Nets`.
         base: the first slice with a right ventricle, counted from 0 at the base end; None: the first of the scan. "lvrv"
@@ -150,7 +150,12 @@ def segment(scan, nets, *, base=None, variant="lvrv", options=DEFAULT):
         InputError: an unknown variant, a base outside the scan, a constant scan, frames that it has not, or no heart found.
     """
     check_variant(variant)
-    way, shape = VARIANTS[variant], scan.array.shape
+    return orientation.with_slices_last(scan, lambda ordered: labels_of(ordered, nets, base, VARIANTS[variant], options))
+
+
+def labels_of(scan, nets, base, way, options):
+    """`segment` of a scan with its slices last: label map array (x, y, z) or (x, y, z, t)."""
+    shape = scan.array.shape
     if base is not None and not 0 <= base < shape[2]:
         raise InputError(f"base: expected a slice from 0 to {shape[2] - 1}, found {base}")
     low = scan.array.min()
@@ -169,7 +174,7 @@ def segment(scan, nets, *, base=None, variant="lvrv", options=DEFAULT):
         return preprocess.window(pasted, (-square.column, -square.row, 0), shape[:3]).array
 
     labels = clinical.predict_frames(images, segment_frame, STRUCTURES).array
-    return scan.with_array(labels[:, :, ::order])
+    return labels[:, :, ::order]
 
 
 def propagate(images, model, first, way, stretch=False):

@@ -10,7 +10,7 @@ from scipy import interpolate, ndimage, optimize
 
 from propagation.masks import holes_of
 from propagation.solid import Surface, components, enclosed_ml, pieces, signed_ml
-from shared import postprocess, preprocess
+from shared import orientation, postprocess, preprocess
 from shared.errors import InputError
 from shared.extras import library
 from shared.volume import Volume
@@ -77,7 +77,7 @@ def field(mask, step_mm=None, smoothing_mm=None):
     step_mm = step_mm or min(max(finest_mm, 0.5), 1.25)
     smoothing_mm = smoothing_mm or finest_mm
     last = max(range(3), key=lambda axis: (mask.spacing_mm[axis], axis))
-    mask = preprocess.transpose(mask, (*(axis for axis in range(3) if axis != last), last))
+    mask = orientation.transpose(mask, (*(axis for axis in range(3) if axis != last), last))
     spacing_mm = np.array(mask.spacing_mm)
     half_voxel_mm = min(spacing_mm[:2]) / 2
     half_mm = max(*(spacing_mm[:2] / 2), step_mm / 2)

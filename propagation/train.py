@@ -16,7 +16,7 @@ from propagation.database import Slices, Steps
 from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import augment, held_out, inference, metrics, orientation, preprocess, runs, sampling, splits, training, volume
 from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
@@ -75,7 +75,7 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         each = by_name[case.name]
         return each.native, (each.own, each.reference)
 
-    held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case: on_disk(case, recipe))
+    held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case, scan: on_disk(case, scan, recipe))
     print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
     return folder
 
@@ -151,9 +151,10 @@ def store(recipe, cases, digests, cache):
     return sampling.store_all(cache, cases, keys, lambda case: database.prepared(case, recipe))
 
 
-def on_disk(case, recipe):
-    """The wall of a case on the grid of its file."""
-    return prediction.on_scan(masks.load(case, recipe.rv_wall_mm).wall, datasets.load_image(case), apex_first=False)
+def on_disk(case, scan, recipe):
+    """The wall of a case on the voxels of its `scan`."""
+    wall = masks.load(case, recipe.rv_wall_mm).wall
+    return orientation.with_slices_last(scan, lambda ordered: wall.array)
 
 
 def check(recipe):

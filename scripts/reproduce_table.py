@@ -16,9 +16,10 @@ import dr_unet.recipe
 import dr_unet.train
 import propagation.recipe
 import propagation.train
-from shared import cli, datasets, evaluation, held_out, plots, report, runs, volume
+from shared import cli, datasets, evaluation, plots, report, runs, volume
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.orientation import all_slices_last
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Paper:
     package: str
     recipe: ModuleType
     train: ModuleType
-    reference: Callable[[datasets.Case], volume.Volume] = held_out.reference_of
+    reference: Callable[[datasets.Case, volume.Volume], volume.Volume] = datasets.load_reference
 
 
 CELLS = (
@@ -42,7 +43,7 @@ PAPERS = {
         "propagation",
         propagation.recipe,
         propagation.train,
-        lambda case: propagation.train.on_disk(case, propagation.recipe.PROPAGATION),
+        lambda case, scan: propagation.train.on_disk(case, scan, propagation.recipe.PROPAGATION),
     ),
 }
 
@@ -122,11 +123,11 @@ def picture(path, done, cases, reference_of):
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
     rows = []
     for case in (case for case in cases if case.patient == patient):
-        image, reference = datasets.load_image(case), reference_of(case)
-        rows.append((f"{case.name}\nreference", image, reference, reference))
-        for experiment, folder in folders.items():
-            predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
-            rows.append((f"{case.name}\n{experiment}", image, predicted, reference))
+        scan = datasets.load_image(case)
+        maps = [volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz") for folder in folders.values()]
+        image, reference, *maps = all_slices_last(scan, reference_of(case, scan), *maps)
+        rows += [(f"{case.name}\n{name}", image, labels, reference)
+                 for name, labels in zip(("reference", *folders), (reference, *maps), strict=True)]  # fmt: skip
     structures = runs.read_record(next(iter(folders.values())))["structures"]
     plots.overlay(path, rows, {int(value): name for value, name in structures.items()})
     print(f"wrote {path}")

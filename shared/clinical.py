@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import cli, metrics, volume
+from shared import cli, metrics, orientation, volume
 from shared.errors import InputError
 from shared.files import write_csv
 from shared.progress import Progress
@@ -80,17 +80,21 @@ def segment(scans, predict, structures, ed=(), es=()):
 
 
 def predict_frames(scan, predict_frame, structures):
-    """Label map on the grid of `scan`; every frame of a cine by itself.
+    """Label map on the grid of `scan`, in its own order of axes; every frame of a cine by itself.
 
     Args:
         scan: `Volume` (x, y, z) or (x, y, z, t).
-        predict_frame: `predict_frame(frame Volume (x, y, z)) -> class indices (x, y, z)`, 0 = background.
+        predict_frame: `predict_frame(frame Volume (x, y, z) with its slices last) -> class indices (x, y, z)`, 0 = background.
         structures: label value on disk -> name, in the order of the classes.
     """
-    frames = [predict_frame(scan.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
-    classes = frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
+
+    def segment(ordered):
+        frames = [predict_frame(ordered.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
+        return frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
+
     values = np.array([0, *structures], np.uint8 if max(structures) < 256 else np.uint16)
-    return scan.with_array(values[classes])
+    classes = orientation.with_slices_last(scan, segment)
+    return classes.with_array(values[classes.array])
 
 
 def volumes_ml(scan, labels, structures):

@@ -12,6 +12,7 @@ from shared import cli, metrics, report, volume
 from shared.datasets import acdc, lasc, nnunet
 from shared.errors import InputError
 from shared.files import write_csv
+from shared.orientation import matched
 from shared.progress import Progress
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
@@ -27,18 +28,18 @@ def score(predicted, reference, structures, about):
     """Rows of one case, one per structure.
 
     Args:
-        predicted, reference: label maps (`Volume`) on one grid.
+        predicted, reference: label maps (`Volume`) of the same voxels, in any order of axes.
         structures: label value -> structure name.
         about: columns that say which case this is, put first.
 
     Raises:
-        InputError: the grids differ.
+        InputError: the voxels differ (see `orientation.matched`).
     """
     case = " ".join(str(value) for value in about.values() if value)
     if predicted.array.ndim != 3 or reference.array.ndim != 3:
         shapes = f"{predicted.array.shape} against {reference.array.shape}"
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
-    volume.check_same_grid(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
+    predicted = matched(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
     spacing_mm = reference.spacing_mm
     rows = []
     for value, structure in structures.items():

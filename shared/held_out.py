@@ -3,16 +3,13 @@
 import time
 
 from shared import evaluation, plots, report, statistics, volume
-from shared.datasets import load_image
+from shared.datasets import load_image, load_reference
 from shared.files import read_csv, write_csv, write_json, write_text
+from shared.orientation import all_slices_last
 from shared.progress import Progress, duration
 from shared.training import HISTORY
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
-
-
-def reference_of(case):
-    return volume.read_labels(case.label)
 
 
 def about(case):
@@ -20,7 +17,7 @@ def about(case):
     return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
 
 
-def evaluate(folder, cases, predict, record, headline, reference=reference_of):
+def evaluate(folder, cases, predict, record, headline, reference=load_reference):
     """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
 
     Args:
@@ -30,7 +27,7 @@ def evaluate(folder, cases, predict, record, headline, reference=reference_of):
             on another grid, (predicted, reference) there instead of None, scored into cases_resampled.csv and a second table.
         record: of `open_run`; its durations receive "evaluate".
         headline: first lines of summary.md.
-        reference: `reference(case) -> label map`, by default what lies on disk.
+        reference: `reference(case, scan Volume) -> label map on the scan's voxels`, by default what lies on disk.
     """
     start = time.monotonic()
     structures = {int(value): name for value, name in record["structures"].items()}
@@ -39,7 +36,7 @@ def evaluate(folder, cases, predict, record, headline, reference=reference_of):
         scan = load_image(case)
         predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        rows += evaluation.score(predicted, reference(case), structures, about(case))
+        rows += evaluation.score(predicted, reference(case, scan), structures, about(case))
         if on_papers_grid:
             rows_resampled += evaluation.score(*on_papers_grid, structures, about(case))
     write_scores(folder, rows, rows_resampled)
@@ -101,8 +98,9 @@ def draw(folder, cases, rows, structures, reference):
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
     for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
-        image, labels = load_image(case), reference(case)
+        scan = load_image(case)
         predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
+        image, predicted, labels = all_slices_last(scan, predicted, reference(case, scan))
         panels.append((f"{name}: {case.name}\nreference", image, labels, labels))
         panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, labels))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)

@@ -4,7 +4,6 @@ Every function maps a `Volume` to a new `Volume` whose affine says where its vox
 them. Arrays are (x, y, z), or (x, y, z, channels) where a function says so.
 """
 
-import nibabel
 import numpy as np
 from scipy import ndimage
 
@@ -56,41 +55,6 @@ def clahe(volume, clip_limit, tile_mm):
         if high > low:
             result[:, :, z] = equaliser.apply(np.round((grey - low) * (255 / (high - low))).astype(np.uint8))
     return volume.with_array(result)
-
-
-def slices_last(volume):
-    """The axes of an (x, y, z) volume in the order that brings its slices to the end.
-
-    Slices are stacked along the axis whose voxels are at least twice as long as the others'; where there is none, axes are put in
-    the order right-left, front-back, foot-head as far as the affine allows.
-
-    Returns:
-        Permutation for `transpose`, (0, 1, 2) for a scan that is in order.
-    """
-    spacing_mm = np.array(volume.spacing_mm)
-    longest = int(spacing_mm.argmax())
-    if spacing_mm[longest] >= 2 * np.delete(spacing_mm, longest).max():
-        return (*(axis for axis in range(3) if axis != longest), longest)
-    nearest = nibabel.io_orientation(volume.affine)[:, 0]
-    return tuple(int(axis) for axis in np.argsort(nearest))
-
-
-def transpose(volume, axes):
-    """Axes in another order, each voxel where it was; channels stay last."""
-    array = volume.array.transpose(*axes, *range(3, volume.array.ndim))
-    return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
-
-
-def transpose_back(volume, axes):
-    """Undo `transpose` by the same `axes`."""
-    return transpose(volume, [axes.index(axis) for axis in range(3)])
-
-
-def flip(volume, axis):
-    """One axis in reverse order, each voxel where it was."""
-    turn = np.eye(4)
-    turn[axis, axis], turn[axis, 3] = -1, volume.array.shape[axis] - 1
-    return Volume(np.flip(volume.array, axis), volume.spacing_mm, volume.affine @ turn, volume.frame_s)
 
 
 def resample(volume, spacing_mm, order, edge="blend", anti_alias=False):

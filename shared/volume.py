@@ -34,12 +34,14 @@ class Volume:
         spacing_mm: voxel size along x, y, z.
         affine: (4, 4), voxel index -> RAS mm, as the file stores it.
         frame_s: time between frames of a cine in seconds; 0 where unknown or 3D.
+        has_forms: False where the file says that its affine means nothing (both form codes of a NIfTI are 0).
     """
 
     array: np.ndarray
     spacing_mm: tuple[float, float, float]
     affine: np.ndarray
     frame_s: float = 0.0
+    has_forms: bool = True
 
     def with_array(self, array):
         """The same geometry around another array."""
@@ -54,6 +56,14 @@ class Volume:
     @property
     def frames(self):
         return self.array.shape[3] if self.array.ndim == 4 else 1
+
+    @property
+    def placed(self):
+        """Whether the affine says where the scan is. One of unit scale along the axes, though voxels have another size or the
+        origin is 0, is what programs write that know no position."""
+        unit = np.allclose(np.abs(self.affine[:3, :3]), np.eye(3))
+        unknown = unit and (not np.any(self.affine[:3, 3]) or not np.allclose(self.spacing_mm, 1, rtol=0.01))
+        return self.has_forms and not unknown
 
     @property
     def voxel_ml(self):
@@ -87,9 +97,9 @@ def read(path):
     _check(volume, path)
     affine_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)
     if not np.allclose(affine_mm, volume.spacing_mm, rtol=0.01):
-        spacing = _mm(volume.spacing_mm)
+        spacing = millimetres(volume.spacing_mm)
         warnings.warn(
-            f"{path}: the affine says {_mm(affine_mm)}, the header's voxel size {spacing}; using the latter", stacklevel=2
+            f"{path}: the affine says {millimetres(affine_mm)}, the header's voxel size {spacing}; using the latter", stacklevel=2
         )
     return volume
 
@@ -124,15 +134,6 @@ def stem(path):
     return name[: len(name) - len(suffix)]
 
 
-def check_same_grid(volume, other, names):
-    """Raise InputError unless both volumes have one shape and, within 1 %, one voxel size."""
-    first, second = names
-    if volume.array.shape[:3] != other.array.shape[:3]:
-        raise InputError(f"{second}: shape {other.array.shape[:3]} differs from {volume.array.shape[:3]} of {first}")
-    if not np.allclose(volume.spacing_mm, other.spacing_mm, rtol=0.01):
-        raise InputError(f"{second}: voxel size {_mm(other.spacing_mm)} differs from {_mm(volume.spacing_mm)} of {first}")
-
-
 def _read_nifti(path):
     try:
         content = path.read_bytes()
@@ -149,7 +150,8 @@ def _read_nifti(path):
     seconds = {16: 1e-3, 24: 1e-6}.get(int(header["xyzt_units"]) & 56, 1.0)
     frame_s = pixdim[4] * seconds if array.ndim == 4 else 0.0
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return Volume(array, tuple(pixdim[1:4]), np.array(affine, float), frame_s)
+    has_forms = bool(header["qform_code"] or header["sform_code"])
+    return Volume(array, tuple(pixdim[1:4]), np.array(affine, float), frame_s, has_forms)
 
 
 def _write_nifti(volume, path):
@@ -210,7 +212,7 @@ def _check(volume, path):
     if array.ndim not in (3, 4):
         raise InputError(f"{path}: expected a 3D scan or a 4D cine, found an array of shape {array.shape}")
     if not all(np.isfinite(s) and s > 0 for s in volume.spacing_mm):
-        raise InputError(f"{path}: voxel size {_mm(volume.spacing_mm)} is not usable; set it in the file's header")
+        raise InputError(f"{path}: voxel size {millimetres(volume.spacing_mm)} is not usable; set it in the file's header")
     if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-12:
         raise InputError(f"{path}: the affine in the header is not invertible; export the file again")
     if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
@@ -223,7 +225,7 @@ def _odd_value(array):
     return odd.ravel()[0]
 
 
-def _mm(spacing_mm):
+def millimetres(spacing_mm):
     return " x ".join(f"{s:.4g}" for s in spacing_mm) + " mm"
 
 

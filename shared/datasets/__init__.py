@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from shared.datasets import acdc, lasc, nnunet, phantom, stacom
-from shared.datasets.case import Case, load_image, load_labels, load_pair, values_of
+from shared.datasets.case import Case, load_image, load_labels, load_pair, load_reference, values_of
 from shared.errors import InputError
 
 DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
 
-__all__ = ["DATASETS", "Case", "find", "load_image", "load_labels", "load_pair", "values_of"]
+__all__ = ["DATASETS", "Case", "find", "load_image", "load_labels", "load_pair", "load_reference", "values_of"]
 
 
 def find(name, root):

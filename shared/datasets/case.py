@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import volume
+from shared import orientation, volume
 from shared.errors import InputError
 from shared.volume import Volume
 
@@ -76,14 +76,23 @@ def load_labels(case, structures) -> Volume:
 
 
 def load_pair(case, structures) -> tuple[Volume, Volume]:
-    """The scan of `case` and its reference as classes, both with the scan's geometry.
+    """The scan of `case` and its reference as classes on the scan's voxels, both with their slices last, as networks learn.
 
     Raises:
-        InputError: as `load_image` and `load_labels`, and where shape or voxel size of the two differ.
+        InputError: as `load_image` and `load_labels`, and where the two do not share their voxels (see `orientation.matched`).
     """
-    image, labels = load_image(case), load_labels(case, structures)
-    volume.check_same_grid(image, labels, (case.image, case.label))
-    return image, image.with_array(labels.array)
+    image = load_image(case)
+    labels = orientation.matched(image, load_labels(case, structures), (case.image, case.label))
+    return orientation.all_slices_last(image, labels)
+
+
+def load_reference(case, scan) -> Volume:
+    """The reference of `case` with its values on disk, on the voxels of its `scan` as `load_image` gives it.
+
+    Raises:
+        InputError: as `volume.read_labels`, and where the two do not share their voxels.
+    """
+    return orientation.matched(scan, volume.read_labels(case.label), (case.image, case.label))
 
 
 def values_of(on_disk, structures):

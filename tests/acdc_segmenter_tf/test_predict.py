@@ -11,7 +11,7 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED, UNET3D_MODIFIED
-from shared import volume
+from shared import orientation, volume
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.volume import Volume, from_array
@@ -56,6 +56,15 @@ def test_an_oracle_gives_back_the_heart_on_the_scans_grid():
     labels = prediction.predict(segmenter(levels), scan)
     assert labels.array.shape == scan.array.shape and labels.array.dtype == np.uint8
     assert dice(labels.array, classes) > 0.93
+
+
+def test_a_scan_with_its_slices_first_gives_the_same_heart():
+    """Once slices were cut along the last axis, whatever it was, and a fourteenth of the heart was found."""
+    scan, _, levels = heart()
+    expected = prediction.predict(segmenter(levels), scan)
+    found = prediction.predict(segmenter(levels), orientation.transpose(scan, (2, 0, 1)))
+    np.testing.assert_array_equal(found.array, np.moveaxis(expected.array, 2, 0))
+    np.testing.assert_array_equal(found.affine, scan.affine[:, [2, 0, 1, 3]])
 
 
 def test_3d_networks_too():

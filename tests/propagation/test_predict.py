@@ -5,7 +5,7 @@ import pytest
 
 from propagation import predict as prediction
 from propagation.model import STEP
-from shared import preprocess, volume
+from shared import orientation, volume
 from shared.errors import InputError
 from shared.volume import Volume, from_array
 
@@ -131,7 +131,7 @@ def test_stacks_from_apex_to_base_and_other_axes(tiny):
     scan, ring = scan_of(first=0, last=5)
     segmenter = knowing(tiny(size=32, spacing_mm=2.5))
     expected = prediction.predict(segmenter, scan, base=1).array
-    turned = preprocess.transpose(preprocess.flip(scan, 2), (2, 0, 1))
+    turned = orientation.transpose(orientation.flip(scan, 2), (2, 0, 1))
     found = prediction.predict(segmenter, turned, base=1, apex_first=True)
     np.testing.assert_array_equal(found.affine, turned.affine)
     np.testing.assert_array_equal(found.array.transpose(1, 2, 0)[..., ::-1], expected)

@@ -34,6 +34,7 @@ from propagation.released_predict import (
     touching,
     warp_by_flow,
 )
+from shared import orientation
 from shared.errors import InputError
 from shared.volume import from_array
 from tests.propagation import authors_files
@@ -364,6 +365,13 @@ def test_apex_first_is_the_flipped_scan():
     found = segment(flipped, Nets(Stub(answer=answer)), base=2, options=Released(apex_first=True)).array
     np.testing.assert_array_equal(found[:, :, ::-1], labels)
     assert labels.any(axis=(0, 1)).tolist() == [False, False, True, True, True]
+
+
+def test_slices_along_another_axis_are_found():
+    scan = numbered_scan(side=32)
+    turned = orientation.transpose(scan, (2, 0, 1))
+    labels, found = (segment(each, Nets(Stub(answer=lambda before, image, mask: ring()))) for each in (scan, turned))
+    np.testing.assert_array_equal(found.array, np.moveaxis(labels.array, 2, 0))
 
 
 def test_cine_is_segmented_frame_by_frame():

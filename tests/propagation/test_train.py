@@ -26,9 +26,11 @@ def test_a_run_says_everything(finished, phantom_cases):
     rows = read_csv(finished / "cases.csv")
     assert [row["phase"] for row in rows] == ["ED", "ES"] and {row["case"] for row in rows} <= by_name.keys()
     for row in rows:
-        predicted = volume.read_labels(finished / "predictions" / f"{row['case']}.nii.gz").array
-        reference = training_command.on_disk(by_name[row["case"]], training_recipe(finished)).array
-        assert predicted.shape == volume.read(by_name[row["case"]].image).array.shape
+        case = by_name[row["case"]]
+        scan = volume.read(case.image)
+        predicted = volume.read_labels(finished / "predictions" / f"{case.name}.nii.gz").array
+        reference = training_command.on_disk(case, scan, training_recipe(finished)).array
+        assert predicted.shape == scan.array.shape
         assert row["reference_ml"] > 0 and set(np.unique(reference)) == {0, 1}
         together, both = np.count_nonzero(predicted & reference), np.count_nonzero(predicted) + np.count_nonzero(reference)
         assert row["dice"] == pytest.approx(2 * together / both)

@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from shared import datasets, splits
-from shared.datasets import Case, load_image, load_labels, load_pair, values_of
+from shared.datasets import Case, load_image, load_labels, load_pair, load_reference, values_of
 from shared.errors import InputError
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
@@ -426,6 +426,35 @@ def test_scan_and_reference_of_one_grid(tmp_path):
     nibabel.save(nibabel.Nifti1Image(labels(1, 2, 3), np.diag([1.5, 1.5, 9.0, 1.0])), case.label)
     with pytest.raises(InputError, match="labels.nii: voxel size .* differs"):
         load_pair(case, ("LV",))
+
+
+def test_a_mirrored_label_is_brought_onto_the_scan_and_one_elsewhere_is_refused(tmp_path):
+    case = one_case(tmp_path, labels(1, 2, 3))
+    affine = nibabel.load(case.label).affine
+    _, straight = load_pair(case, ("RV", "Myo", "LV"))
+    turn = np.diag([-1.0, -1, 1, 1])
+    turn[:2, 3] = 3, 2
+    nibabel.save(nibabel.Nifti1Image(labels(1, 2, 3)[::-1, ::-1], affine @ turn), case.label)
+    np.testing.assert_array_equal(load_pair(case, ("RV", "Myo", "LV"))[1].array, straight.array)
+    np.testing.assert_array_equal(load_reference(case, load_image(case)).array, labels(1, 2, 3))
+    affine[0, 3] += 60
+    nibabel.save(nibabel.Nifti1Image(labels(1, 2, 3), affine), case.label)
+    for load in (lambda: load_pair(case, ("LV",)), lambda: load_reference(case, load_image(case))):
+        with pytest.raises(InputError, match="labels.nii: lies elsewhere than .*scan.nii: voxel .* at .* mm, expected .* mm"):
+            load()
+
+
+def test_a_scan_with_its_slices_first_is_learnt_as_one_with_its_slices_last(tmp_path):
+    case = one_case(tmp_path, labels(1, 2, 3))
+    ordered = load_pair(case, ("RV", "Myo", "LV"))
+    for path in (case.image, case.label):
+        image = nibabel.load(path)
+        array = np.moveaxis(np.asarray(image.dataobj), 2, 0)
+        nibabel.save(nibabel.Nifti1Image(array, image.affine[:, [2, 0, 1, 3]]), path)
+    assert load_image(case).array.shape == (2, 4, 3)
+    for before, after in zip(ordered, load_pair(case, ("RV", "Myo", "LV")), strict=True):
+        np.testing.assert_array_equal(after.array, before.array)
+        np.testing.assert_allclose(after.affine, before.affine)
 
 
 # The challenges' own files, where somebody has them -------------------------------------------------------------------------

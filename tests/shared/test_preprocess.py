@@ -12,29 +12,11 @@ from scipy import ndimage
 
 from shared import inference, postprocess, preprocess
 from shared.errors import InputError
-from shared.volume import Volume, from_array
-from tests.geometry import rotation
+from shared.volume import from_array
+from tests.geometry import noise, placed, positions_mm, rotation
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 SCIPY_MODE = {"zero": "constant", "blend": "grid-constant"}
-
-
-def placed(array, spacing_mm, axes=None, origin_mm=(-31.5, 20.25, 60.75), unit_affine=False):
-    """A volume whose unit axes in RAS are the columns of `axes`; ACDC's quirk where the affine forgets the spacing."""
-    affine = np.eye(4)
-    affine[:3, :3] = (rotation(25, -40, 70) if axes is None else axes) * (1 if unit_affine else np.asarray(spacing_mm))
-    affine[:3, 3] = origin_mm
-    return Volume(array, tuple(map(float, spacing_mm)), affine)
-
-
-def noise(shape, dtype=np.float32, seed=0):
-    return np.random.default_rng(seed).uniform(1, 200, shape).astype(dtype)
-
-
-def positions_mm(volume):
-    """(x, y, z, 3): where every voxel lies."""
-    indices = np.stack(np.meshgrid(*map(np.arange, volume.array.shape[:3]), indexing="ij"), axis=-1)
-    return indices @ volume.affine[:3, :3].T + volume.affine[:3, 3]
 
 
 @st.composite
@@ -141,64 +123,6 @@ def test_clahe_does_not_mix_slices():
     after = preprocess.clahe(from_array(array), 2.0, 8).array
     np.testing.assert_array_equal(after[..., [0, 2]], together[..., [0, 2]])
     np.testing.assert_array_equal(preprocess.clahe(from_array(array[..., :1]), 2.0, 8).array[..., 0], together[..., 0])
-
-
-# Order of the axes ----------------------------------------------------------------------------------------------------------
-
-EVERY_ORDER = [*itertools.permutations(range(3))]
-
-
-def inverse(axes):
-    return tuple(axes.index(axis) for axis in range(3))
-
-
-def test_isotropic_scan_along_the_scanner_stays_as_it_is():
-    """As the challenge stores its scans: x and y against RAS, 0.625 mm along every axis."""
-    scan = placed(noise((5, 6, 4)), (0.625,) * 3, np.diag([-1.0, -1, 1]))
-    assert preprocess.slices_last(scan) == (0, 1, 2)
-    assert preprocess.slices_last(from_array(noise((5, 6, 4)))) == (0, 1, 2)
-
-
-@pytest.mark.parametrize("axes", EVERY_ORDER)
-@pytest.mark.parametrize("turn", [(0, 0, 0), (20, -15, 25)])
-@pytest.mark.parametrize("signs", [(1, 1, 1), (-1, -1, 1), (1, -1, -1)])
-def test_every_order_of_an_isotropic_scan_is_recovered(axes, turn, signs):
-    scan = placed(noise((5, 6, 4)), (0.7, 0.6, 0.65), rotation(*turn) * np.array(signs))
-    mixed = preprocess.transpose(scan, axes)
-    assert preprocess.slices_last(mixed) == inverse(axes)
-    back = preprocess.transpose(mixed, preprocess.slices_last(mixed))
-    np.testing.assert_array_equal(preprocess.transpose_back(back, preprocess.slices_last(mixed)).array, mixed.array)
-    np.testing.assert_array_equal(back.array, scan.array)
-    np.testing.assert_array_equal(back.affine, scan.affine)
-    assert back.spacing_mm == scan.spacing_mm
-
-
-@pytest.mark.parametrize("turn", [np.eye(3), rotation(90, 0, 0), rotation(0, 90, 0), rotation(30, 50, -70)])
-def test_slices_are_stacked_along_the_longest_voxels_however_the_scan_lies(turn):
-    for spacing_mm, expected in {(1.5, 1.6, 8.0): (0, 1, 2), (8.0, 1.5, 1.6): (1, 2, 0), (1.5, 8.0, 1.6): (0, 2, 1)}.items():
-        assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), spacing_mm, turn)) == expected
-
-
-def test_twice_as_long_makes_a_slice():
-    coronal = np.eye(3)[:, [0, 2, 1]]  # the third axis points front-back
-    assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), (1.0, 1.0, 2.0), coronal)) == (0, 1, 2)
-    assert preprocess.slices_last(placed(np.zeros((4, 5, 6)), (1.0, 1.0, 1.9), coronal)) == (0, 2, 1)
-
-
-@pytest.mark.parametrize("axes", EVERY_ORDER)
-@pytest.mark.parametrize("channels", [(), (2,)])
-def test_transpose_keeps_every_voxel_where_it_is(axes, channels):
-    scan = placed(noise((5, 6, 4, *channels)), (1.2, 1.5, 9.0))
-    found = preprocess.transpose(scan, axes)
-    last = (3,) if channels else ()
-    np.testing.assert_array_equal(found.array, scan.array.transpose(*axes, *last))
-    np.testing.assert_allclose(positions_mm(found), positions_mm(scan).transpose(*axes, 3), atol=1e-9)
-    assert found.spacing_mm == tuple(np.array(scan.spacing_mm)[list(axes)])
-    np.testing.assert_allclose(np.linalg.norm(found.affine[:3, :3], axis=0), found.spacing_mm)
-    back = preprocess.transpose(found, inverse(axes))
-    np.testing.assert_array_equal(back.array, scan.array)
-    np.testing.assert_array_equal(back.affine, scan.affine)
-    assert back.spacing_mm == scan.spacing_mm
 
 
 # resample -------------------------------------------------------------------------------------------------------------------
@@ -648,7 +572,6 @@ STEPS = {
     "crop_or_pad": lambda v, order: preprocess.crop_or_pad(v, (3, 9, 4)),
     "slab": lambda v, order: preprocess.slab(v, 1, 3),
     "window": lambda v, order: preprocess.window(v, (-2, 1, 1), (5, 9, 2)),
-    "transpose": lambda v, order: preprocess.transpose(v, (2, 0, 1)),
     "onto_grid": lambda v, order: preprocess.onto_grid(v, preprocess.resample(v, (1.0, 2.0, 7.0), 0), order, anti_alias=True),
 }
 

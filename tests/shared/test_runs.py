@@ -144,7 +144,7 @@ def test_scores_on_the_papers_grid_too(tmp_path, cases, capsys):
 
 
 def test_a_reference_that_is_not_the_one_on_disk(tmp_path, cases):
-    evaluate(tmp_path / "run", cases, reference=lambda case: square(1, 2))
+    evaluate(tmp_path / "run", cases, reference=lambda case, scan: square(1, 2))
     assert [row["dice"] for row in read_csv(tmp_path / "run/cases.csv")] == [1, 1]
 
 

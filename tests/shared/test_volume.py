@@ -118,17 +118,6 @@ def test_stem(path, expected):
     assert volume.stem(Path(path)) == expected
 
 
-def test_check_same_grid():
-    scan = from_array(np.zeros((4, 5, 6)), (1.0, 1.0, 8.0))
-    cine = from_array(np.zeros((4, 5, 6, 2)), (1.0, 1.0, 8.0))
-    volume.check_same_grid(scan, cine, ("scan", "cine"))
-    volume.check_same_grid(scan, from_array(scan.array, (1.005, 1.0, 8.05)), ("scan", "label"))
-    with pytest.raises(InputError, match=r"^label: shape \(4, 5, 7\).*\(4, 5, 6\) of scan$"):
-        volume.check_same_grid(scan, from_array(np.zeros((4, 5, 7)), (1.0, 1.0, 8.0)), ("scan", "label"))
-    with pytest.raises(InputError, match="^label: voxel size 1 x 1 x 10 mm .* 1 x 1 x 8 mm of scan$"):
-        volume.check_same_grid(scan, from_array(scan.array, (1.0, 1.0, 10.0)), ("scan", "label"))
-
-
 # Round trips ----------------------------------------------------------------------------------------------------------------
 
 
