@@ -449,7 +449,7 @@ def test_a_scan_with_its_slices_first_is_learnt_as_one_with_its_slices_last(tmp_
     ordered = load_pair(case, ("RV", "Myo", "LV"))
     for path in (case.image, case.label):
         image = nibabel.load(path)
-        array = np.moveaxis(np.asarray(image.dataobj), 2, 0)
+        array = np.moveaxis(np.array(image.dataobj), 2, 0)  # a copy: the file is written again
         nibabel.save(nibabel.Nifti1Image(array, image.affine[:, [2, 0, 1, 3]]), path)
     assert load_image(case).array.shape == (2, 4, 3)
     for before, after in zip(ordered, load_pair(case, ("RV", "Myo", "LV")), strict=True):
