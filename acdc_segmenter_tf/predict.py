@@ -12,7 +12,7 @@ import numpy as np
 from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, Recipe
-from shared import clinical, inference, preprocess, runs, training
+from shared import checkpoints, clinical, inference, preprocess, runs, training
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.postprocess import largest_components
@@ -115,11 +115,8 @@ def load(weights):
         InputError: none of these, or weights that do not fit.
     """
     weights = Path(weights)
-    folder = runs.folder_holding(weights)
-    if (folder / "run.json").is_file() and (weights.is_dir() or weights.name.endswith(".h5")):
-        return load_run(folder)
-    if weights.name.endswith(".h5"):
-        raise InputError(f"{weights}: expected the run's run.json beside it, which says what network the weights are for")
+    if weights.name.endswith(".h5") or (weights / "run.json").is_file():
+        return load_run(runs.folder_holding(weights))
     model = released.load_released(None, weights)
     recipe = next(recipe for recipe in RECIPES.values() if recipe.network == model.name)
     return Segmenter(model, recipe, acdc.STRUCTURES)
@@ -129,7 +126,7 @@ def load_run(folder):
     recipe, structures = runs.load_recipe(folder, Recipe)
     with training.precision(recipe.precision):
         model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
-    training.load_weights(model, folder / training.BEST)
+    checkpoints.load_weights(model, runs.weights_of(folder))
     return Segmenter(model, recipe, structures)
 
 

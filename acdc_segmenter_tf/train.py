@@ -13,10 +13,10 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.predict import prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
+from shared import augment, datasets, held_out, inference, losses, runs, sampling, splits, training
 from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
-from shared.files import fingerprint, write_json
+from shared.files import fingerprint
 from shared.pipeline import Batches
 from shared.progress import duration
 
@@ -55,56 +55,55 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
     identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests)
     folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
-    record = runs.open_run(folder, identity, command)
-    if runs.is_done(folder):
-        print(f"done: {folder / 'summary.md'}")
+    with runs.opened(folder, identity, command) as record:
+        if runs.is_done(folder):
+            print(f"done: {folder / 'summary.md'}")
+            return folder
+
+        stored = store(recipe, cases, digests, Path(workdir) / "cache")
+        record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
+        examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
+        batches = Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
+        validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
+        print(
+            f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
+            f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
+            flush=True,
+        )
+        result = training.fit(
+            model,
+            batches,
+            steps=recipe.steps,
+            loss=loss,
+            optimizer=optimizer(recipe),
+            augment=augment.affine,
+            validate=lambda model: validate(model, validation, loss, recipe.batch_size),
+            validate_every=recipe.validate_every,
+            monitor="val_dice",
+            folder=folder,
+        )
+        record["seconds"]["train"] = round(result.pop("seconds"), 1)
+        record["result"] = {**result, "precision": precision}
+        runs.write_record(folder, record)
+
+        segmenter = prediction.load(folder)
+        headline = [
+            f"# {experiment} ({preset}) on {dataset}, fold {fold}",
+            "",
+            f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
+        ]
+
+        def predict(scan, case):
+            return prediction.predict(segmenter, scan), None
+
+        held_out.evaluate(folder, split.of(cases, "test"), predict, record, headline)
+        print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
-
-    stored = store(recipe, cases, digests, Path(workdir) / "cache")
-    record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
-    examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
-    batches = Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
-    validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
-    print(
-        f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
-        f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
-        flush=True,
-    )
-    result = training.fit(
-        model,
-        batches,
-        steps=recipe.steps,
-        loss=loss,
-        optimizer=optimizer(recipe),
-        augment=augment.affine,
-        validate=lambda model: validate(model, validation, loss, recipe.batch_size),
-        validate_every=recipe.validate_every,
-        monitor="val_dice",
-        folder=folder,
-    )
-    record["seconds"]["train"] = round(result.pop("seconds"), 1)
-    record["result"] = {**result, "precision": precision}
-    write_json(folder / "run.json", record)
-
-    segmenter = prediction.load(folder)
-    headline = [
-        f"# {experiment} ({preset}) on {dataset}, fold {fold}",
-        "",
-        f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
-    ]
-
-    def predict(scan, case):
-        return prediction.predict(segmenter, scan), None
-
-    held_out.evaluate(folder, split.of(cases, "test"), predict, record, headline)
-    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
-    return folder
 
 
 def store(recipe, cases, digests, cache):
     """Prepared cases on disk, name -> path; the key is content and labels of the case, geometry of the recipe, this code."""
-    code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
-    settings = fingerprint(recipe.structures, recipe.spacing_mm, recipe.image_shape, *code)
+    settings = fingerprint(recipe.structures, recipe.spacing_mm, recipe.image_shape, runs.code("acdc_segmenter_tf"))
 
     def make(case):
         image, labels = datasets.load_pair(case, recipe.structures)

@@ -11,7 +11,7 @@ import numpy as np
 from dr_unet import gcam
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
 from dr_unet.recipe import Recipe
-from shared import preprocess, runs, training
+from shared import checkpoints, preprocess, runs, training
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, written_whole
 from shared.progress import Progress
@@ -31,9 +31,8 @@ def view(recipe):
 
 def take_over(run, folder):
     """Copy the localiser of another run into the run `folder`."""
-    weights = folder / LOCALISER / training.BEST
-    with written_whole(weights) as temporary:
-        shutil.copyfile(run / LOCALISER / training.BEST, temporary)
+    with written_whole(folder / LOCALISER / runs.BEST) as temporary:
+        shutil.copyfile(runs.weights_of(run, LOCALISER), temporary)
 
 
 def find_regions(recipe, sides, folder):
@@ -49,7 +48,7 @@ def find_regions(recipe, sides, folder):
     if not (folder / REGIONS).exists():
         with training.precision(recipe.precision):
             localiser = localiser_network(recipe)
-        training.load_weights(localiser, folder / LOCALISER / training.BEST)
+        checkpoints.load_weights(localiser, runs.weights_of(folder, LOCALISER))
         cases = [(side, case) for side, cases in sides.items() for case in cases]
         rows = [region_row(localiser, side, case, recipe) for side, case in Progress("locating", len(cases)).over(cases)]
         write_csv(folder / REGIONS, rows)

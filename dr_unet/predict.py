@@ -10,7 +10,7 @@ import keras
 from dr_unet import gcam
 from dr_unet.model import build, build_end_to_end
 from dr_unet.recipe import Recipe
-from shared import clinical, datasets, inference, preprocess, runs, training
+from shared import checkpoints, clinical, datasets, inference, preprocess, runs, training
 from shared.errors import InputError
 from shared.postprocess import classes_of
 
@@ -147,9 +147,9 @@ def load(weights):
     with training.precision(recipe.precision):
         model = network(recipe)
         localiser = localiser_network(recipe) if recipe.method == "multi_stage" else None
-    training.load_weights(model, folder / training.BEST)
+    checkpoints.load_weights(model, runs.weights_of(folder))
     if localiser:
-        training.load_weights(localiser, folder / LOCALISER / training.BEST)
+        checkpoints.load_weights(localiser, runs.weights_of(folder, LOCALISER))
     return Segmenter(model, localiser, recipe, structures)
 
 

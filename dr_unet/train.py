@@ -27,11 +27,10 @@ from shared import (
     sampling,
     splits,
     training,
-    volume,
 )
 from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
-from shared.files import fingerprint, write_json
+from shared.files import fingerprint
 from shared.pipeline import Batches
 from shared.postprocess import classes_of
 from shared.progress import duration
@@ -67,53 +66,53 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
         localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
     structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
-    taken = fingerprint(localiser / LOCALISER / training.BEST) if localiser else ""
+    taken = fingerprint(runs.weights_of(localiser, LOCALISER)) if localiser else ""
     identity = runs.identity("dr_unet", experiment, preset, dataset, fold, seed, recipe, structures, split, digests.values(),
                              localiser=taken)  # fmt: skip
     folder = runs.folder_of(workdir, "dr_unet", experiment, preset, dataset, fold)
-    record = runs.open_run(folder, identity, command)
-    if runs.is_done(folder):
-        print(f"done: {folder / 'summary.md'}")
+    with runs.opened(folder, identity, command) as record:
+        if runs.is_done(folder):
+            print(f"done: {folder / 'summary.md'}")
+            return folder
+
+        sides = {side: split.of(cases, side) for side in ("train", "validation", "test")}
+        print(f"{experiment} ({preset}) on {dataset}, fold {fold}: " + ", ".join(f"{len(c)} {s}" for s, c in sides.items())
+              + f" volumes; run folder {folder}", flush=True)  # fmt: skip
+        stages = Stages(recipe, sides, digests, Path(workdir) / "cache", folder, record, seed)
+        regions = None
+        if recipe.method == "multi_stage":
+            if localiser:
+                localisation.take_over(localiser, folder)
+            else:
+                stages.fit(LOCALISER, localiser_network, folder / LOCALISER, LOSSES[recipe.localiser_loss](recipe.smoothing),
+                           recipe.localiser_batch_size, recipe.localiser_epochs, localisation.view(recipe))  # fmt: skip
+            regions = localisation.find_regions(recipe, sides, folder)
+        result = stages.fit("segmenter", network, folder, loss, recipe.batch_size, recipe.epochs, view(recipe, regions))
+
+        segmenter = prediction.load(folder)
+        headline = [
+            f"# {experiment} ({preset}) on {dataset}, fold {fold}",
+            "",
+            f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {result['steps']}.",
+        ]
+        if regions:
+            headline += ["", localisation.share_line(folder, "test")]
+
+        def predict(scan, case):
+            """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
+            prepared, labels = prepared_pair(case, recipe)
+            probabilities = prediction.probabilities(segmenter, prepared)
+            values = np.array([0, *segmenter.structures], np.uint16)
+            native = clinical.predict_frames(
+                scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
+            )
+            on_grid = (prediction.classes_on(prepared, probabilities), labels)
+            return native, tuple(classes.with_array(values[classes.array]) for classes in on_grid)
+
+        held_out.evaluate(folder, sides["test"], predict, record, headline,
+                          draw_own=lambda: figures.draw(folder, segmenter, sides["test"]))  # fmt: skip
+        print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
-
-    sides = {side: split.of(cases, side) for side in ("train", "validation", "test")}
-    print(f"{experiment} ({preset}) on {dataset}, fold {fold}: " + ", ".join(f"{len(c)} {s}" for s, c in sides.items())
-          + f" volumes; run folder {folder}", flush=True)  # fmt: skip
-    stages = Stages(recipe, sides, digests, Path(workdir) / "cache", folder, record, seed)
-    regions = None
-    if recipe.method == "multi_stage":
-        if localiser:
-            localisation.take_over(localiser, folder)
-        else:
-            stages.fit(LOCALISER, localiser_network, folder / LOCALISER, LOSSES[recipe.localiser_loss](recipe.smoothing),
-                       recipe.localiser_batch_size, recipe.localiser_epochs, localisation.view(recipe))  # fmt: skip
-        regions = localisation.find_regions(recipe, sides, folder)
-    result = stages.fit("segmenter", network, folder, loss, recipe.batch_size, recipe.epochs, view(recipe, regions))
-
-    segmenter = prediction.load(folder)
-    headline = [
-        f"# {experiment} ({preset}) on {dataset}, fold {fold}",
-        "",
-        f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {result['steps']}.",
-    ]
-    if regions:
-        headline += ["", localisation.share_line(folder, "test")]
-
-    def predict(scan, case):
-        """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
-        prepared, labels = prepared_pair(case, recipe)
-        probabilities = prediction.probabilities(segmenter, prepared)
-        values = np.array([0, *segmenter.structures], np.uint16)
-        native = clinical.predict_frames(
-            scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
-        )
-        on_grid = (prediction.classes_on(prepared, probabilities), labels)
-        return native, tuple(classes.with_array(values[classes.array]) for classes in on_grid)
-
-    held_out.evaluate(folder, sides["test"], predict, record, headline)
-    figures.draw(folder, segmenter, sides["test"])
-    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
-    return folder
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ class Stages:
         )
         self.took(f"train {stage}", result.pop("seconds"))
         self.record.setdefault("result", {})[stage] = {**result, "precision": precision}
-        write_json(self.folder / "run.json", self.record)
+        runs.write_record(self.folder, self.record)
         return result
 
     def store(self, side, view):
@@ -180,7 +179,6 @@ class Stages:
                 says what decides it beside the recipe.
         """
         key, look = view
-        code = [Path(module.__file__) for module in (preprocess, volume, prediction)]
         geometry = {name: vars(self.recipe)[name] for name in PREPARATION}
 
         def make(case):
@@ -188,7 +186,10 @@ class Stages:
             return image.array, labels.array
 
         cases = self.sides[side]
-        keys = [fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), *code) for case in cases]
+        keys = [
+            fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), runs.code("dr_unet"))
+            for case in cases
+        ]
         return list(sampling.store_all(self.cache, cases, keys, make).values())
 
     def turn(self, shape):

@@ -8,12 +8,13 @@ permissive licences: scikit-image contours, fTetWild (through pytetwild) fills, 
 
     label map -> surface (`surface`) -> tetrahedra -> quality (`mesh_quality`) -> files
 
-Points are RAS+ millimetres: the label map's affine says where its voxels are; where its scale disagrees with the voxel size of
-the header, the latter wins, as in `shared.volume`. Triangles are anticlockwise from outside, tetrahedra have positive volume.
+Points are RAS+ millimetres, and every file says so: the label map's affine says where its voxels are; where its scale disagrees
+with the voxel size of the header, the latter wins, as in `shared.volume`. Triangles are anticlockwise from outside, tetrahedra have positive volume.
 """
 
 import argparse
 import contextlib
+import re
 import tempfile
 import time
 import warnings
@@ -40,6 +41,15 @@ FORMATS = {  # ending -> what is written, meshio's name of the format, its optio
     ".vtk": ("tetrahedra", "vtk", {}),
     ".msh": ("tetrahedra", "gmsh22", {"binary": False}),  # Gmsh 2.2 in ASCII: more readers than 4.1
     ".inp": ("tetrahedra", "abaqus", {}),
+}
+# Every file says that its points are RAS, STL and .vtk where 3D Slicer looks, which else takes points for LPS. Of .vtu it wants
+# an array of strings, which meshio cannot read again: there a comment says it. Format -> where in meshio's file, what goes there
+SPACES = {
+    "stl": (rb"(?s)\A.{80}", b"SPACE=RAS".ljust(80)),
+    "vtk": (rb"written by meshio[^\n]*", b"SPACE=RAS"),
+    "vtu": (rb"<UnstructuredGrid>", b"<!-- SPACE=RAS -->\n<UnstructuredGrid>"),
+    "gmsh22": (rb"\$EndMeshFormat\n", b"$EndMeshFormat\n$Comments\nSPACE=RAS\n$EndComments\n"),
+    "abaqus": (rb"written by meshio[^\n]*", b"SPACE=RAS"),
 }
 EDGE_MM, EPSILON_MM = 3.0, 0.2
 VIEWS_DEG = ((20, -60), (20, 120))  # elevation and azimuth: opposite sides
@@ -130,8 +140,12 @@ def write(path, solid, tets=None):
             mesh.cell_sets = {f"label_{value}": [np.flatnonzero(regions == value)] for value in values}
         else:
             mesh.cell_data = {"region": [regions]}
+    place, space = SPACES[file_format]
     with written_whole(path) as temporary:
         mesh.write(temporary, file_format=file_format, **options)
+        content, places = re.subn(place, lambda _: space, temporary.read_bytes(), count=1)
+        assert places, f"meshio writes {file_format} in another way"
+        temporary.write_bytes(content)
 
 
 def draw(solid, path):

@@ -18,7 +18,7 @@ from propagation import masks, released_predict
 from propagation.model import STEP, build_initialization, build_propagation
 from propagation.recipe import Recipe
 from propagation.stack import find_base, network_input, propagate
-from shared import clinical, inference, orientation, preprocess, runs, training, volume
+from shared import checkpoints, clinical, inference, orientation, preprocess, runs, training, volume
 from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.postprocess import largest_components
@@ -204,10 +204,10 @@ def load(weights):
         initialization = initialization_network(recipe)
         propagation = propagation_network(recipe) if recipe.method == "propagation" else None
     if propagation:
-        training.load_weights(propagation, folder / training.BEST)
-        training.load_weights(initialization, folder / INITIALIZATION / training.BEST)
+        checkpoints.load_weights(propagation, runs.weights_of(folder))
+        checkpoints.load_weights(initialization, runs.weights_of(folder, INITIALIZATION))
     else:
-        training.load_weights(initialization, folder / training.BEST)
+        checkpoints.load_weights(initialization, runs.weights_of(folder))
     return Segmenter(initialization, propagation, recipe, structures)
 
 

@@ -16,10 +16,10 @@ from propagation.database import Slices, Steps
 from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, held_out, inference, metrics, orientation, preprocess, runs, sampling, splits, training, volume
+from shared import augment, held_out, inference, metrics, orientation, runs, sampling, splits, training
 from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
-from shared.files import fingerprint, write_json
+from shared.files import fingerprint
 from shared.pipeline import Batches
 from shared.progress import Progress, duration
 
@@ -46,38 +46,38 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
     folder = runs.folder_of(workdir, "propagation", experiment, preset, dataset, fold)
     identity = runs.identity("propagation", experiment, preset, dataset, fold, seed, recipe, STRUCTURES, split, digests.values())
-    record = runs.open_run(folder, identity, command)
-    if runs.is_done(folder):
-        print(f"done: {folder / 'summary.md'}")
+    with runs.opened(folder, identity, command) as record:
+        if runs.is_done(folder):
+            print(f"done: {folder / 'summary.md'}")
+            return folder
+
+        trained, unseen = split.of(cases, "train"), split.of(cases, "test")
+        print(f"{experiment} ({preset}) on {dataset}, fold {fold}: {len(trained)} scans train, {len(unseen)} are held out; "
+              f"run folder {folder}", flush=True)  # fmt: skip
+        stored = store(recipe, cases, digests, Path(workdir) / "cache")
+        record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
+        stages = Stages(recipe, trained, unseen, stored, folder, record, seed)
+        first = folder if recipe.method == "initialization" else folder / INITIALIZATION
+        options = {"used": recipe.initialization_instants, "margin": recipe.initialization_margin}
+        stages.fit(INITIALIZATION, initialization_network, first, 3, recipe.initialization_steps, Slices, **options)
+        if recipe.method == "propagation":
+            stages.fit("propagation", propagation_network, folder, 2, recipe.propagation_steps, Steps,
+                       used=recipe.instants, mask_lag=recipe.mask_lag)  # fmt: skip
+
+        segmenter = prediction.load(folder)
+        predicting = time.monotonic()
+        compared = [along_axis.compare(segmenter, case) for case in Progress("predicting", len(unseen)).over(unseen)]
+        record["seconds"]["predict"] = round(time.monotonic() - predicting, 1)  # with propagation and without
+        headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "", *along_axis.write(folder, compared, STRUCTURES)]
+        by_name = {each.case.name: each for each in compared}
+
+        def predict(scan, case):
+            each = by_name[case.name]
+            return each.native, (each.own, each.reference)
+
+        held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case, scan: on_disk(case, scan, recipe))
+        print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
-
-    trained, unseen = split.of(cases, "train"), split.of(cases, "test")
-    print(f"{experiment} ({preset}) on {dataset}, fold {fold}: {len(trained)} scans train, {len(unseen)} are held out; "
-          f"run folder {folder}", flush=True)  # fmt: skip
-    stored = store(recipe, cases, digests, Path(workdir) / "cache")
-    record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
-    stages = Stages(recipe, trained, unseen, stored, folder, record, seed)
-    first = folder if recipe.method == "initialization" else folder / INITIALIZATION
-    options = {"used": recipe.initialization_instants, "margin": recipe.initialization_margin}
-    stages.fit(INITIALIZATION, initialization_network, first, 3, recipe.initialization_steps, Slices, **options)
-    if recipe.method == "propagation":
-        stages.fit("propagation", propagation_network, folder, 2, recipe.propagation_steps, Steps,
-                   used=recipe.instants, mask_lag=recipe.mask_lag)  # fmt: skip
-
-    segmenter = prediction.load(folder)
-    predicting = time.monotonic()
-    compared = [along_axis.compare(segmenter, case) for case in Progress("predicting", len(unseen)).over(unseen)]
-    record["seconds"]["predict"] = round(time.monotonic() - predicting, 1)  # with propagation and without
-    headline = [f"# {experiment} ({preset}) on {dataset}, fold {fold}", "", *along_axis.write(folder, compared, STRUCTURES)]
-    by_name = {each.case.name: each for each in compared}
-
-    def predict(scan, case):
-        each = by_name[case.name]
-        return each.native, (each.own, each.reference)
-
-    held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case, scan: on_disk(case, scan, recipe))
-    print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
-    return folder
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Stages:
         )
         self.record["seconds"].setdefault(f"train {stage}", round(result.pop("seconds"), 1))
         self.record.setdefault("result", {})[stage] = {**result, "precision": precision}
-        write_json(self.folder / "run.json", self.record)
+        runs.write_record(self.folder, self.record)
 
     def database(self, examples, cases, variants, **options):
         paths, beating = [self.stored[case.name] for case in cases], [case.phase in BEATING for case in cases]
@@ -145,9 +145,8 @@ class Stages:
 
 def store(recipe, cases, digests, cache):
     """Case name -> path of the prepared case as `database` wants it: a square about the heart, isotropic."""
-    code = [Path(module.__file__) for module in (preprocess, volume, prediction, masks, database)]
     geometry = {name: vars(recipe)[name] for name in ("size", "spacing_mm", "percentiles", "rv_wall_mm")}
-    keys = [fingerprint(digests[case.name], dict(case.structures), geometry, "propagation", *code) for case in cases]
+    keys = [fingerprint(digests[case.name], dict(case.structures), geometry, runs.code("propagation")) for case in cases]
     return sampling.store_all(cache, cases, keys, lambda case: database.prepared(case, recipe))
 
 

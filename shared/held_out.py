@@ -2,12 +2,11 @@
 
 import time
 
-from shared import evaluation, plots, report, statistics, volume
+from shared import evaluation, plots, report, runs, statistics, volume
 from shared.datasets import load_image, load_reference
-from shared.files import read_csv, write_csv, write_json, write_text
+from shared.files import read_csv, write_csv, write_text
 from shared.orientation import all_slices_last
 from shared.progress import Progress, duration
-from shared.training import HISTORY
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 
@@ -17,7 +16,7 @@ def about(case):
     return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
 
 
-def evaluate(folder, cases, predict, record, headline, reference=load_reference):
+def evaluate(folder, cases, predict, record, headline, reference=load_reference, draw_own=lambda: None):
     """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
 
     Args:
@@ -28,6 +27,7 @@ def evaluate(folder, cases, predict, record, headline, reference=load_reference)
         record: of `open_run`; its durations receive "evaluate".
         headline: first lines of summary.md.
         reference: `reference(case, scan Volume) -> label map on the scan's voxels`, by default what lies on disk.
+        draw_own: draws the paper's own pictures, from cases.csv and predictions/. The summary comes last: it means "done".
     """
     start = time.monotonic()
     structures = {int(value): name for value, name in record["structures"].items()}
@@ -41,8 +41,9 @@ def evaluate(folder, cases, predict, record, headline, reference=load_reference)
             rows_resampled += evaluation.score(*on_papers_grid, structures, about(case))
     write_scores(folder, rows, rows_resampled)
     draw(folder, cases, rows, structures, reference)
+    draw_own()
     record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
-    write_json(folder / "run.json", record)
+    runs.write_record(folder, record)
     took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
     facts = [
         f"- command: `{record['command']}`",
@@ -65,7 +66,7 @@ def write_summary(folder, headline, rows, rows_resampled):
     """Write summary.md: the headline, the table of `rows`, where there are such rows that on the paper's grid, and the rule."""
     table = report.summarise(rows)
     second = ["On the paper's grid:", "", *report.summarise(rows_resampled), ""] if rows_resampled else []
-    write_text(folder / "summary.md", "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
+    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
     print("\n".join(["", *table, "", *second]))
 
 
@@ -104,7 +105,7 @@ def draw(folder, cases, rows, structures, reference):
         panels.append((f"{name}: {case.name}\nreference", image, labels, labels))
         panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, labels))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
-    history = read_csv(folder / HISTORY)
+    history = read_csv(folder / runs.HISTORY)
     losses = [column for column in ("loss", "val_loss") if column in history[0]]
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []

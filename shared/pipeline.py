@@ -51,15 +51,27 @@ def stream(batches, start, stop):
 def _tf_data(batches, start, stop):
     import tensorflow as tf
 
-    first = batches[start]
+    if start >= stop:
+        return
+    first, failed = batches[start], []
     signature = [tf.TensorSpec(part.shape, part.dtype) for part in first]
 
+    def batch(step):
+        try:
+            return batches[step]
+        except Exception as error:
+            failed.append(error)  # TensorFlow makes a text of it
+            raise
+
     def load(step):
-        parts = tf.numpy_function(lambda s: batches[s], [step], [spec.dtype for spec in signature], stateful=False)
+        parts = tf.numpy_function(batch, [step], [spec.dtype for spec in signature], stateful=False)
         return tuple(tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, signature, strict=True))
 
     dataset = tf.data.Dataset.range(start, stop).map(load, num_parallel_calls=READ_AHEAD, deterministic=True)
-    return iter(dataset.prefetch(READ_AHEAD))
+    try:
+        yield from dataset.prefetch(READ_AHEAD)
+    except tf.errors.OpError as error:
+        raise (failed[0] if failed else error) from None
 
 
 def _threads(batches, start, stop):

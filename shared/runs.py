@@ -2,22 +2,29 @@
 
 RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
     run.json           recipe, split, seed, versions, commit, data fingerprint, durations
-    best.weights.h5    checkpoint.npz    history.csv    tensorboard/
+    best.weights.h5    checkpoint.npz    history.csv    tensorboard/    lock
     predictions/       cases.csv    summary.md    figures/
 """
 
 import concurrent.futures
+import contextlib
+import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
 import subprocess
 from pathlib import Path
 
+import filelock
+
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 
-PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "nibabel", "SimpleITK")
+BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
+FRAMEWORKS = ("keras", "tensorflow", "jax")
+PREPARING = ("numpy", "scipy", "nibabel", "SimpleITK", "opencv-python-headless")  # libraries that decide what networks see
 
 
 def folder_of(workdir, package, experiment, preset, dataset, fold):
@@ -54,20 +61,35 @@ def identity(package, experiment, preset, dataset, fold, seed, recipe, structure
     }
 
 
-def open_run(folder, identity, command):
-    """Start a run, or take up the one in `folder` if it is the same.
+@contextlib.contextmanager
+def opened(folder, identity, command):
+    """Start a run, or take up the one in `folder` if it is the same; within the block no other process can.
 
     Args:
         folder: the run's.
         identity: of `identity`.
         command: how to run it again.
 
-    Returns:
+    Yields:
         The record in run.json.
 
     Raises:
-        InputError: the folder holds a run with another identity.
+        InputError: the folder holds a run with another identity, or another process is at it.
     """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise InputError(f"{folder}: another process is at this run; wait for its end, or choose another --workdir") from None
+    try:
+        yield record_of(folder, identity, command)
+    finally:
+        lock.release()
+
+
+def record_of(folder, identity, command):
+    """The content of run.json, which is written first where there is none."""
     path = folder / "run.json"
     identity = json.loads(json.dumps(identity))
     if path.exists():
@@ -93,10 +115,40 @@ def read_record(folder):
         raise InputError(f"{folder / 'run.json'}: unreadable ({error}); remove the folder to start again") from error
 
 
+def write_record(folder, record):
+    """Write run.json, with the fingerprint of every weights file that the run has by now."""
+    record["weights"] = {path.relative_to(folder).as_posix(): fingerprint(path) for path in sorted(folder.rglob(BEST))}
+    write_json(folder / "run.json", record)
+
+
+def weights_of(folder, stage=""):
+    """Path of the best weights of a run, or of one of its earlier stages.
+
+    Raises:
+        InputError: there are none yet, or they are not those that the run recorded.
+    """
+    path = folder / stage / BEST
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the run has no weights yet")
+    recorded = read_record(folder).get("weights", {}).get(path.relative_to(folder).as_posix())
+    if recorded not in (None, fingerprint(path)):  # None: still in training, or trained before there were fingerprints
+        raise InputError(f"{path}: damaged or exchanged, it is not the file that run.json records; copy the run again")
+    return path
+
+
 def folder_holding(weights):
-    """The run folder that `weights` names: itself, or the one that the file lies in."""
+    """The run folder that `weights` names: itself, or the one whose best.weights.h5 it is.
+
+    Raises:
+        InputError: neither.
+    """
     weights = Path(weights)
-    return weights if weights.is_dir() else weights.parent
+    if weights.is_dir():
+        return weights
+    if weights.name != BEST or not weights.is_file():
+        found = "another file" if weights.is_file() else "no such file"
+        raise InputError(f"{weights}: expected a run folder or the {BEST} in it, found {found}")
+    return weights.parent
 
 
 def load_recipe(folder, Recipe):
@@ -115,7 +167,7 @@ def load_recipe(folder, Recipe):
 
 
 def is_done(folder):
-    return (folder / "summary.md").is_file()
+    return (folder / SUMMARY).is_file()
 
 
 def fingerprints(cases):
@@ -131,11 +183,20 @@ def contents(path):
     return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
 
 
+@functools.cache
+def code(package):
+    """Fingerprint of what decides how the cases of a paper are prepared, besides data and recipe: the sources of `shared` and of
+    the paper's package, and the libraries. All of it, since a source forgotten here would mean stale data."""
+    folders = [Path(importlib.util.find_spec(name).origin).parent for name in ("shared", package)]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
+
+
 def versions():
     import keras  # here: reading a run loads no framework, and none of the matplotlib that Keras brings
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for name in PACKAGES:
+    for name in (*FRAMEWORKS, *PREPARING):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

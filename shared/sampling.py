@@ -7,6 +7,7 @@ one batch.
 """
 
 import concurrent.futures
+import hashlib
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from shared.errors import InputError
 from shared.files import written_whole
 from shared.progress import Progress
 
+CHUNK = 2**20
+DIGEST = 32  # bytes of the SHA-256 behind a stored array
 VOXEL = np.dtype([("image", np.float32), ("label", np.uint8)])
 ORDER, EXAMPLE, AUGMENTATION = range(3)  # purposes of `generator`
 
@@ -26,18 +29,56 @@ def generator(seed, purpose, *place):
 
 
 def store(folder, key, make):
-    """Path of the prepared case `key` in `folder`; `make() -> (image, label)`, both (x, y, z), is called where it is missing.
+    """Path of the prepared case `key` in `folder`; `make() -> (image, label)`, both (x, y, z), is called where it is missing or
+    damaged.
 
-    Processes that make the same case at once each write a whole file, and the last rename wins.
+    The file is NumPy's, with a SHA-256 of it behind, which NumPy does not look at. Processes that make the same case at once each
+    write a whole file, and the last rename wins.
     """
     path = Path(folder) / f"{key}.npy"
-    if not path.exists():
+    if not is_whole(path):
         image, label = make()
         voxels = np.empty(image.shape, VOXEL, order="F")  # a slice is then one contiguous part of the file
         voxels["image"], voxels["label"] = image, label
         with written_whole(path) as temporary:
-            np.save(temporary, voxels)
+            with open(temporary, "wb") as file:
+                np.save(file, voxels)
+            digest = fingerprint_of_start(temporary, temporary.stat().st_size)
+            with open(temporary, "ab") as file:
+                file.write(digest)
     return path
+
+
+def is_whole(path):
+    """Whether a stored array is there and is what was written."""
+    try:
+        size = path.stat().st_size - DIGEST
+        with open(path, "rb") as file:
+            file.seek(max(size, 0))
+            return size > 0 and file.read() == fingerprint_of_start(path, size)
+    except FileNotFoundError:
+        return False
+
+
+def fingerprint_of_start(path, size):
+    """SHA-256 (bytes) of the first `size` bytes of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        for start in range(0, size, CHUNK):
+            digest.update(file.read(min(CHUNK, size - start)))
+    return digest.digest()
+
+
+def voxels_of(path):
+    """The stored array, memory-mapped.
+
+    Raises:
+        InputError: it has vanished or was damaged since `store`.
+    """
+    try:
+        return np.load(path, mmap_mode="r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the prepared case has vanished or is damaged; the same command prepares it again") from error
 
 
 def store_all(folder, cases, keys, make):
@@ -75,7 +116,7 @@ class Examples:
     def __init__(self, paths, seed):
         self.paths = tuple(paths)
         self.seed = seed
-        self.shapes = [np.load(path, mmap_mode="r").shape for path in self.paths]
+        self.shapes = [voxels_of(path).shape for path in self.paths]
         self._order = lru_cache(maxsize=4)(lambda epoch: generator(seed, ORDER, epoch).permutation(len(self)))
 
     def example(self, epoch, index):
@@ -99,7 +140,7 @@ class Slices(Examples):
 
     def one(self, position):
         path, z = self.places[position]
-        voxels = np.load(path, mmap_mode="r")[:, :, z]
+        voxels = voxels_of(path)[:, :, z]
         return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])
 
 
@@ -110,5 +151,5 @@ class Volumes(Examples):
         return len(self.paths)
 
     def one(self, position):
-        voxels = np.load(self.paths[position], mmap_mode="r")
+        voxels = voxels_of(self.paths[position])
         return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])

@@ -1,27 +1,28 @@
 """One training loop for all papers: byte-equal reruns, and exact resumption after a kill at any moment.
 
 A run folder's checkpoint holds every variable of the model and the optimiser, the step, and the history so far. It is replaced
-whole after each validation; whatever happened after it is forgotten and computed again, from the same batches.
+whole every `CHECKPOINT_S` seconds, on Ctrl-C and at the end, with the best weights and the history up to there; whatever happened
+after it is forgotten and computed again, from the same batches.
 """
 
 import contextlib
 import dataclasses
-import json
+import signal
+import threading
 import time
-import warnings
-import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
-from shared import pipeline
+from shared import checkpoints, pipeline
 from shared.errors import InputError
-from shared.files import write_csv, written_whole
+from shared.files import write_csv
 from shared.progress import Progress, duration
+from shared.runs import HISTORY
 
-BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
+CHECKPOINT_S = 300.0  # between two checkpoints; at each validation they would add up to terabytes
 
 
 def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None, patience=None):
@@ -45,6 +46,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
 
     Raises:
         InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
+        KeyboardInterrupt: Ctrl-C, after the step that it came in and its checkpoint.
     """
     if patience is not None and patience < 1:
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
@@ -52,45 +54,82 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     optimizer.name = "optimizer"  # weights files hold its name, and Keras numbers those of one process
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
+    model.reset_metrics()
     fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "seconds": 0.0, "history": []}
-    state = fresh | (restore(model, optimizer, folder / CHECKPOINT) or {})
+    state = checkpoints.restore(folder, model, optimizer) or fresh
     if state["step"]:
         print(f"going on from step {state['step']} of {steps}", flush=True)
     progress = Progress("step", steps, done=state["step"])
     write_scalars = tensorboard(folder / "tensorboard")
     start, earlier_s = time.monotonic(), state["seconds"]
-    model.reset_metrics()
-    for step, (images, labels, *parameters) in enumerate(pipeline.stream(batches, state["step"], steps), start=state["step"] + 1):
-        if patience is not None and state["validations_since"] >= patience:
-            print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
-            break
-        if parameters:
-            images, labels = augment(images, labels, *parameters)
-        mean_loss = float(model.train_on_batch(images, labels))
-        progress.step(f"loss {mean_loss:.4f}")
-        if not np.isfinite(mean_loss):
-            raise InputError(f"training diverged: the loss is {mean_loss} at step {step}; try a smaller learning rate")
-        if step % validate_every and step < steps:
-            continue
+    saved, saved_step, best = start, state["step"], None
+
+    def seconds():
+        return earlier_s + time.monotonic() - start
+
+    def validated(step, mean_loss):
+        """Add a row to the history, and whether its weights are the best so far."""
         rate = float(ops.convert_to_numpy(optimizer.learning_rate))
         row = {"step": step, "epoch": step // len(batches), "learning_rate": rate, "loss": mean_loss, **validate(model)}
         model.reset_metrics()
-        state["step"] = step
         state["validations_since"] += 1
         state["history"].append(row)
-        state["seconds"] = earlier_s + time.monotonic() - start
         score = step if monitor is None else row[monitor]
-        if state["best_score"] is None or score > state["best_score"]:
+        better = state["best_score"] is None or score > state["best_score"]
+        if better:
             state["best_step"], state["best_score"], state["validations_since"] = step, score, 0
-            with written_whole(folder / BEST) as temporary:
-                model.save_weights(temporary)
-        save(model, optimizer, state, folder / CHECKPOINT)
-        write_csv(folder / HISTORY, state["history"])
         write_scalars(row)
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
-        best = f"best {state['best_score']:.4f} at {state['best_step']}  " if monitor else ""
-        print(f"step {step}/{steps}  {numbers}  {best}{duration(state['seconds'])} so far", flush=True)
+        suffix = f"best {state['best_score']:.4f} at {state['best_step']}  " if monitor else ""
+        print(f"step {step}/{steps}  {numbers}  {suffix}{duration(seconds())} so far", flush=True)
+        return better
+
+    def save():
+        state["seconds"] = seconds()
+        if best is not None:
+            checkpoints.save_best(folder, model, optimizer, best)
+        checkpoints.save(folder, model, optimizer, state)
+        if state["history"]:
+            write_csv(folder / HISTORY, state["history"])
+
+    with contextlib.closing(pipeline.stream(batches, state["step"], steps)) as stream:
+        for step in range(state["step"] + 1, steps + 1):
+            if patience is not None and state["validations_since"] >= patience:
+                print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
+                break
+            with noted_interrupts() as interrupted:
+                images, labels, *parameters = next(stream)
+                if parameters:
+                    images, labels = augment(images, labels, *parameters)
+                mean_loss = float(model.train_on_batch(images, labels))
+            progress.step(f"loss {mean_loss:.4f}")
+            if not np.isfinite(mean_loss):
+                raise InputError(f"training diverged: the loss is {mean_loss} at step {step}; try a smaller learning rate")
+            if (step % validate_every == 0 or step == steps) and validated(step, mean_loss):
+                best = checkpoints.copy_of(model, optimizer)
+            state["step"] = step
+            if interrupted.is_set() or time.monotonic() - saved >= CHECKPOINT_S:
+                save()
+                saved, saved_step, best = time.monotonic(), step, None
+            if interrupted.is_set():
+                raise KeyboardInterrupt(f"the same command goes on from step {step} of {steps}")
+    if state["step"] > saved_step:
+        save()
     return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}
+
+
+@contextlib.contextmanager
+def noted_interrupts():
+    """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code."""
+    noted = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: noted.set())
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,54 +195,6 @@ def has_bfloat16():
         flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
         return keras.backend.backend() == "tensorflow" and ("avx512_bf16" in flags or "amx_bf16" in flags)
     return False
-
-
-def save(model, optimizer, state, path):
-    """Write every variable and `state` (JSON) into one .npz file."""
-    arrays = {f"{i:04d}": ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
-
-
-def restore(model, optimizer, path):
-    """Fill model and optimiser from a checkpoint and return its state; None where there is no checkpoint."""
-    if not path.exists():
-        return None
-    wanted = variables(model, optimizer)
-    try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
-            state = json.loads(content["state"].tobytes())
-            arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
-            complete = len(content.files) == len(wanted) + 1
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a checkpoint of this network ({error}); remove the run folder to start again") from error
-    if not complete or any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, wanted, strict=True)):
-        raise InputError(f"{path}: checkpoint of another network; remove the run folder to start again")
-    for variable, array in zip(wanted, arrays, strict=True):
-        variable.assign(array)
-    return state
-
-
-def load_weights(model, path):
-    """Fill `model` from a weights file of Keras.
-
-    Raises:
-        InputError: no such file, or one that does not fit the model in every layer.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: missing; the run has not come to its first validation yet")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Skipping")  # Keras leaves layers that it cannot fill as they are
-            model.load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason})") from error
-
-
-def variables(model, optimizer):
-    metrics = {id(variable) for variable in model.metrics_variables}
-    return [variable for variable in model.variables if id(variable) not in metrics] + list(optimizer.variables)
 
 
 def tensorboard(folder):

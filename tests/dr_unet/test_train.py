@@ -15,7 +15,7 @@ from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
 from dr_unet.recipe import PUBLISHED
-from shared import augment, datasets, held_out, plots, preprocess, runs, splits, training, volume
+from shared import augment, checkpoints, datasets, held_out, plots, preprocess, runs, splits, training, volume
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.volume import from_array
@@ -166,7 +166,7 @@ def test_killed_in_both_stages_and_rerun_it_gives_the_same_bytes(multi_stage, la
 
     def killed(last, written):
         """Dies at checkpoint number `last` of this session, which is or is not written."""
-        save, calls = training.save, []
+        save, calls = checkpoints.save, []
 
         def dying(*arguments):
             calls.append(arguments)
@@ -176,7 +176,8 @@ def test_killed_in_both_stages_and_rerun_it_gives_the_same_bytes(multi_stage, la
                 raise Killed
 
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(training, "save", dying)
+            patch.setattr(checkpoints, "save", dying)
+            patch.setattr(training, "CHECKPOINT_S", 0.0)
             run()
 
     killed(1, written=True)

@@ -368,6 +368,20 @@ def test_tetrahedra_round_trip(two_halves, tmp_path, ending):
     assert [path.name for path in tmp_path.iterdir()] == [f"heart{ending}"]
 
 
+@pytest.mark.parametrize("ending", mesh.FORMATS)
+def test_every_file_says_that_its_points_are_ras(two_halves, tmp_path, ending):
+    """In the header of an STL and the title line of a .vtk, where 3D Slicer looks; elsewhere near the top."""
+    _, solid, tets = two_halves
+    mesh.write(tmp_path / f"heart{ending}", solid, tets)
+    content = (tmp_path / f"heart{ending}").read_bytes()
+    if ending == ".vtk":
+        assert content.splitlines()[1].startswith(b"SPACE=RAS")
+    elif ending == ".stl":
+        assert content[:80].startswith(b"SPACE=RAS") and not content.startswith(b"solid")
+    else:
+        assert b"SPACE=RAS" in b"".join(content.splitlines(keepends=True)[:6])
+
+
 def test_stl_is_binary_and_holds_the_triangles(tmp_path):
     solid = surface(from_array(ball(5.0, (14, 14, 14))))
     mesh.write(tmp_path / "ball.stl", solid)

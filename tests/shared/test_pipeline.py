@@ -73,6 +73,34 @@ def test_store_makes_a_case_once(tmp_path):
     assert (voxels["image"].dtype, voxels["label"].dtype) == (np.float32, np.uint8)
 
 
+@pytest.mark.parametrize("damage", ["a bit in the voxels", "a bit in the header", "cut", "empty", "NumPy's file alone"])
+def test_a_damaged_case_is_made_again(tmp_path, damage):
+    path = sampling.store(tmp_path, "key", lambda: case_voxels(2, 3))
+    whole = path.read_bytes()
+    broken = bytearray(whole)
+    if damage.startswith("a bit"):
+        broken[len(whole) // 2 if "voxels" in damage else 70] ^= 4
+    path.write_bytes(
+        {"cut": whole[:-40], "empty": b"", "NumPy's file alone": whole[: -sampling.DIGEST]}.get(damage, bytes(broken))
+    )
+    calls = []
+    for _ in range(2):
+        assert sampling.store(tmp_path, "key", lambda: calls.append(1) or case_voxels(2, 3)) == path
+    assert calls == [1] and path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"nothing")])
+def test_a_case_that_vanishes_during_training_is_named(tmp_path, damage):
+    examples = Slices([sampling.store(tmp_path, "key", lambda: case_voxels(2, 8))], seed=0)
+    batches = Batches(examples, 2)
+    with pytest.raises(
+        InputError, match="key.npy: the prepared case has vanished or is damaged; the same command prepares it again"
+    ):
+        for number, _ in enumerate(pipeline.stream(batches, 0, 100)):
+            if number == 0:
+                damage(examples.paths[0])
+
+
 def test_a_stored_slice_is_one_part_of_the_file(paths):
     voxels = np.load(paths["slices"][0], mmap_mode="r")
     assert isinstance(voxels, np.memmap) and voxels.flags.f_contiguous and not voxels.flags.c_contiguous

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,8 +71,79 @@ class Recipe:
 
 
 def test_a_recipe_comes_back_from_its_run(tmp_path):
-    runs.open_run(tmp_path, {"recipe": vars(Recipe(3, (8, 9))), "structures": {600: "RV", 205: "Myo"}}, "train")
+    with runs.opened(tmp_path, {"recipe": vars(Recipe(3, (8, 9))), "structures": {600: "RV", 205: "Myo"}}, "train"):
+        pass
     assert runs.load_recipe(tmp_path, Recipe) == (Recipe(3, (8, 9)), {600: "RV", 205: "Myo"})
+
+
+LOCKED = """
+import sys
+from pathlib import Path
+from shared import runs
+with runs.opened(Path(sys.argv[1]), {}, "train"):
+    print("in", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_cannot_be_at_one_run(tmp_path):
+    first = subprocess.Popen([sys.executable, "-c", LOCKED, str(tmp_path / "run")], cwd=ROOT, text=True,
+                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+    assert first.stdout.readline() == "in\n"
+    with pytest.raises(InputError, match="run: another process is at this run; wait"), runs.opened(tmp_path / "run", {}, "train"):
+        pass
+    first.kill()  # a killed process holds nothing
+    first.wait()
+    first.stdin.close()
+    first.stdout.close()
+    with runs.opened(tmp_path / "run", {}, "train") as record:
+        assert record["command"] == "train"
+    with runs.opened(tmp_path / "run", {}, "train"):  # nor does a block that ended
+        pass
+
+
+def test_weights_are_those_that_the_run_recorded(tmp_path):
+    for stage in ("", "localiser"):
+        (tmp_path / stage).mkdir(exist_ok=True)
+        (tmp_path / stage / runs.BEST).write_bytes(stage.encode() + b"weights")
+    with runs.opened(tmp_path, {}, "train") as record:
+        assert runs.weights_of(tmp_path) == tmp_path / runs.BEST  # in training: nothing is recorded yet
+        runs.write_record(tmp_path, record)
+    assert set(runs.read_record(tmp_path)["weights"]) == {"best.weights.h5", "localiser/best.weights.h5"}
+    assert runs.weights_of(tmp_path, "localiser") == tmp_path / "localiser" / runs.BEST
+    (tmp_path / "localiser" / runs.BEST).write_bytes(b"other weights")
+    assert runs.weights_of(tmp_path) == tmp_path / runs.BEST
+    with pytest.raises(InputError, match="localiser/best.weights.h5: damaged or exchanged"):
+        runs.weights_of(tmp_path, "localiser")
+    (tmp_path / runs.BEST).unlink()
+    with pytest.raises(InputError, match="best.weights.h5: missing; the run has no weights yet"):
+        runs.weights_of(tmp_path)
+
+
+def test_a_weights_file_is_the_one_that_was_named(tmp_path):
+    """`RUN/typo.weights.h5` once loaded best.weights.h5."""
+    (tmp_path / runs.BEST).touch()
+    (tmp_path / "last.weights.h5").touch()
+    assert runs.folder_holding(tmp_path) == runs.folder_holding(str(tmp_path / runs.BEST)) == tmp_path
+    for name, found in (("typo.weights.h5", "no such file"), ("last.weights.h5", "another file")):
+        with pytest.raises(InputError, match=f"{name}: expected a run folder or the best.weights.h5 in it, found {found}"):
+            runs.folder_holding(tmp_path / name)
+
+
+def test_every_source_and_library_counts_for_prepared_cases(tmp_path, monkeypatch):
+    for name in ("shared", "paper"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("")
+    monkeypatch.setattr(
+        runs.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / name / "__init__.py"))
+    )
+    found = [runs.code.__wrapped__("paper")]
+    for path in (tmp_path / "shared/scans/new.py", tmp_path / "paper/__init__.py"):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("step = 2")
+        found.append(runs.code.__wrapped__("paper"))
+    monkeypatch.setattr(runs.importlib.metadata, "version", lambda name: "0.1")
+    assert len({*found, runs.code.__wrapped__("paper")}) == 4
 
 
 @pytest.mark.parametrize("record", [

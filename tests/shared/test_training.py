@@ -1,5 +1,6 @@
 """Training that can be killed anywhere: the end is the same, byte for byte."""
 
+import json
 import os
 import random
 import signal
@@ -12,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 
-from shared import pipeline, sampling, training
+from shared import checkpoints, pipeline, runs, sampling, training
 from shared.errors import InputError
 from shared.losses import CrossEntropy
 
@@ -23,11 +24,11 @@ STEPS, EVERY = 24, 3
 TRAINER = textwrap.dedent(f"""
     import contextlib, os, signal, sys
     import keras, numpy as np
-    from shared import files, pipeline, sampling, training
+    from shared import checkpoints, files, pipeline, sampling, training
     from shared.losses import CrossEntropy
 
     def fragile(kill_at):
-        whole, count = training.written_whole, [0]
+        whole, count = checkpoints.written_whole, [0]
         @contextlib.contextmanager
         def written_whole(path):
             with whole(path) as temporary:
@@ -38,6 +39,8 @@ TRAINER = textwrap.dedent(f"""
                         file.truncate(os.path.getsize(temporary) // 2)
                     os.kill(os.getpid(), signal.SIGKILL)
         return written_whole
+
+    training.CHECKPOINT_S = 0.0  # a checkpoint after every step
 
     def train(data, folder):
         training.seed_everything(3)
@@ -55,7 +58,7 @@ TRAINER = textwrap.dedent(f"""
         pid = os.fork()
         if pid == 0:
             if kill:
-                training.written_whole = fragile(int(kill[0].partition(":")[2]))
+                checkpoints.written_whole = fragile(int(kill[0].partition(":")[2]))
             train(data, folder)
             sys.stdout.flush()
             os._exit(0)
@@ -119,8 +122,8 @@ def unbroken(trainer, tmp_path_factory):
 
 
 def result(folder):
-    return {name: (folder / name).read_bytes() for name in (training.BEST, training.HISTORY)} | {
-        "variables": variables(folder / training.CHECKPOINT)
+    return {name: (folder / name).read_bytes() for name in (runs.BEST, runs.HISTORY)} | {
+        "variables": variables(folder / runs.CHECKPOINT)
     }
 
 
@@ -185,7 +188,7 @@ def test_best_weights_are_those_of_the_highest_score_and_the_first_of_equals(sto
     ended = fit(stored, tmp_path, steps=8, validate=validate)
     assert (ended["best_step"], ended["best_score"]) == (4, 0.9)
     best = small_model()
-    best.load_weights(tmp_path / training.BEST)
+    best.load_weights(tmp_path / runs.BEST)
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(best.layers[0].kernel), kernels[1])
     assert not np.array_equal(kernels[1], kernels[2])
 
@@ -196,7 +199,7 @@ def test_history_has_a_row_per_validation_and_the_mean_loss_since_the_last(store
             return keras.ops.mean(y_pred, axis=(1, 2, 3)) * 0 + 2.0
 
     fit(stored, tmp_path, steps=5, loss=Constant())
-    lines = (tmp_path / training.HISTORY).read_text().splitlines()
+    lines = (tmp_path / runs.HISTORY).read_text().splitlines()
     assert lines[0] == "step,epoch,learning_rate,loss,val_dice"
     assert [line.split(",")[0] for line in lines[1:]] == ["2", "4", "5"]  # the last step validates too
     assert all(float(line.split(",")[3]) == 2.0 for line in lines[1:])
@@ -229,12 +232,12 @@ PATIENT = (0.2, 0.1, 0.5, 0.5, 0.4, 0.3, 0.9, 0.8)
 def test_patience(stored, tmp_path, patience, steps, best):
     ended = fit(stored, tmp_path, steps=16, patience=patience, validate=Scores(*PATIENT))
     assert (ended["steps"], ended["best_step"]) == (steps, best)
-    rows = (tmp_path / training.HISTORY).read_text().splitlines()
+    rows = (tmp_path / runs.HISTORY).read_text().splitlines()
     assert [int(row.split(",")[0]) for row in rows[1:]] == list(range(2, steps + 1, 2))
 
 
 @pytest.mark.parametrize("done", range(7))
-def test_patience_goes_on_where_it_was_left(stored, tmp_path, done):
+def test_patience_goes_on_where_it_was_left(stored, tmp_path, monkeypatch, done):
     """Killed after `done` validations and resumed, a run stops at the same step with the same bytes."""
 
     def run(folder, scores):
@@ -242,6 +245,7 @@ def test_patience_goes_on_where_it_was_left(stored, tmp_path, done):
         training.seed_everything(0)
         return fit(stored, folder, steps=16, patience=3, validate=Scores(*scores))
 
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
     unbroken = run(tmp_path / "unbroken", PATIENT)
     if done < 6:
         with pytest.raises(KeyboardInterrupt):
@@ -254,6 +258,60 @@ def test_patience_goes_on_where_it_was_left(stored, tmp_path, done):
     again = run(tmp_path / "killed", [])
     assert again == resumed
     assert result(tmp_path / "killed") == result(tmp_path / "unbroken")
+
+
+def test_checkpoints_are_written_by_the_clock_and_at_the_end_not_at_each_validation(stored, tmp_path, monkeypatch):
+    written = []
+    for name in ("save", "save_best"):
+        real = getattr(checkpoints, name)
+        monkeypatch.setattr(checkpoints, name, lambda *a, name=name, real=real: (written.append(name), real(*a)))
+    fit(stored, tmp_path / "rare", steps=12, validate_every=1, validate=Scores(*np.arange(12) / 12))
+    assert written == ["save_best", "save"]
+    rare, frequent = tmp_path / "rare", tmp_path / "frequent"
+    written.clear()
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    fit(stored, frequent, steps=12, validate_every=3, validate=Scores(0.5, 0.1, 0.9, 0.2))
+    assert written.count("save") == 12 and written.count("save_best") == 2  # at the bests alone: steps 3 and 9
+    assert len((rare / runs.HISTORY).read_text().splitlines()) == 13
+
+
+def test_the_best_weights_of_an_earlier_validation_are_written_later(stored, tmp_path, monkeypatch):
+    """Their bytes are those that are written at once, and training goes on from where it was."""
+
+    def run(folder, every_s):
+        monkeypatch.setattr(training, "CHECKPOINT_S", every_s)
+        keras.utils.clear_session()
+        training.seed_everything(0)
+        fit(stored, folder, steps=8, validate=Scores(0.2, 0.9, 0.3, 0.1))
+        return result(folder)
+
+    assert run(tmp_path / "late", 1000.0) == run(tmp_path / "at once", 0.0)
+
+
+def test_ctrl_c_is_noted_between_steps_and_nothing_done_is_lost(stored, tmp_path, monkeypatch):
+    """A signal in the middle of step 5: the step ends, its checkpoint is written, and the rest comes out as if nothing was."""
+
+    def run(folder, interrupt_at=None):
+        keras.utils.clear_session()
+        training.seed_everything(0)
+        model = small_model()
+        step, calls = model.train_on_batch, []
+
+        def train_on_batch(*arguments):
+            calls.append(1)
+            if len(calls) == interrupt_at:
+                signal.raise_signal(signal.SIGINT)
+            return step(*arguments)
+
+        model.train_on_batch = train_on_batch
+        return fit(stored, folder, model=model, steps=8)
+
+    run(tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 5 of 8"):
+        run(tmp_path / "stopped", interrupt_at=5)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    run(tmp_path / "stopped")
+    assert result(tmp_path / "stopped") == result(tmp_path / "unbroken")
 
 
 @pytest.mark.parametrize("patience", [0, -1])
@@ -279,10 +337,36 @@ def test_schedule_survives_its_config():
     assert float(keras.ops.convert_to_numpy(again.learning_rate)) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize("damage", [
+    {"step": -1}, {"step": "4"}, {"step": True}, {"best_step": 9}, {"history": {}}, {"history": [1]}, {"seconds": None},
+    {"validations_since": -1}, {"more": 1}, None,
+])  # fmt: skip
+def test_a_checkpoint_whose_state_makes_no_sense_is_refused(stored, tmp_path, damage):
+    fit(stored, tmp_path)
+    path = tmp_path / runs.CHECKPOINT
+    with np.load(path) as content:
+        arrays = dict(content)
+    state = [] if damage is None else json.loads(arrays["state"].tobytes()) | damage
+    np.savez(path, **arrays | {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)})
+    with pytest.raises(InputError, match="checkpoint.npz: a damaged checkpoint, whose state makes no sense; remove"):
+        fit(stored, tmp_path, steps=6)
+
+
+def test_a_checkpoint_with_nan_is_refused(stored, tmp_path):
+    fit(stored, tmp_path)
+    path = tmp_path / runs.CHECKPOINT
+    with np.load(path) as content:
+        arrays = dict(content)
+    for damaged in (np.full_like(arrays["0000"], np.nan), arrays["0000"].astype(np.float64)):
+        np.savez(path, **arrays | {"0000": damaged})
+        with pytest.raises(InputError, match="numbers are not finite or of another type; remove the run folder"):
+            fit(stored, tmp_path, steps=6)
+
+
 @pytest.mark.parametrize("damage", ["another network", "truncated", "garbage"])
 def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     fit(stored, tmp_path)
-    path = tmp_path / training.CHECKPOINT
+    path = tmp_path / runs.CHECKPOINT
     model = small_model()
     if damage == "another network":
         model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 5, padding="same")])
@@ -300,7 +384,7 @@ def test_divergence_is_said_in_one_line(stored, tmp_path):
 
     with pytest.raises(InputError, match="diverged.*step 1"):
         fit(stored, tmp_path, loss=Broken())
-    assert not (tmp_path / training.BEST).exists()
+    assert not (tmp_path / runs.BEST).exists()
 
 
 def test_precision_is_set_for_the_block_only():

@@ -1,0 +1,106 @@
+"""What a run keeps of its network on disk: the best weights, and the checkpoint that training goes on from."""
+
+import json
+import warnings
+import zipfile
+
+import numpy as np
+from keras import ops
+
+from shared.errors import InputError
+from shared.files import written_whole
+from shared.runs import BEST, CHECKPOINT
+
+STATE = {"step": int, "best_step": int, "best_score": (int, float, type(None)), "validations_since": int, "seconds": float,
+         "history": list}  # fmt: skip
+AGAIN = "remove the run folder to start again"
+
+
+def save(folder, model, optimizer, state):
+    """Write every variable of the model, its running loss and the optimiser, and `state` (JSON), into one file."""
+    arrays = {f"{i:04d}": ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
+    with written_whole(folder / CHECKPOINT) as temporary, open(temporary, "wb") as file:
+        np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
+
+
+def restore(folder, model, optimizer):
+    """Fill model and optimiser from the checkpoint in `folder` and return its state; None where there is no checkpoint.
+
+    Raises:
+        InputError: a damaged checkpoint, or one of another network.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        return None
+    wanted = variables(model, optimizer)
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as content:
+            state = json.loads(content["state"].tobytes())
+            arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
+            complete = len(content.files) == len(wanted) + 1
+    except (OSError, KeyError, ValueError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: not a checkpoint of this network ({error}); {AGAIN}") from error
+    pairs = list(zip(wanted, arrays, strict=True))
+    if not complete or any(array.shape != tuple(variable.shape) for variable, array in pairs):
+        raise InputError(f"{path}: checkpoint of another network; {AGAIN}")
+    if any(array.dtype != variable.dtype or not np.isfinite(array).all() for variable, array in pairs):
+        raise InputError(f"{path}: a damaged checkpoint, whose numbers are not finite or of another type; {AGAIN}")
+    if not is_state(state):
+        raise InputError(f"{path}: a damaged checkpoint, whose state makes no sense; {AGAIN}")
+    for variable, array in pairs:
+        variable.assign(array)
+    return state
+
+
+def is_state(state):
+    """Whether the JSON of a checkpoint is what `training.fit` puts there."""
+    if not isinstance(state, dict) or state.keys() != STATE.keys():
+        return False
+    if any(isinstance(state[name], bool) or not isinstance(state[name], kind) for name, kind in STATE.items()):
+        return False
+    ordered = 0 <= state["best_step"] <= state["step"] and state["validations_since"] >= 0 and state["seconds"] >= 0
+    return ordered and all(isinstance(row, dict) and "step" in row for row in state["history"])
+
+
+def copy_of(model, optimizer):
+    """The values of all variables, as `save_best` wants them."""
+    return [np.array(ops.convert_to_numpy(variable)) for variable in variables(model, optimizer)]
+
+
+def save_best(folder, model, optimizer, values):
+    """Write the weights of when `copy_of` took `values` (Keras adds the optimiser's); all variables are left as they are now."""
+    now = copy_of(model, optimizer)
+    assign(model, optimizer, values)
+    with written_whole(folder / BEST) as temporary:
+        model.save_weights(temporary)
+    assign(model, optimizer, now)
+
+
+def assign(model, optimizer, values):
+    for variable, value in zip(variables(model, optimizer), values, strict=True):
+        variable.assign(value)
+
+
+def load_weights(model, path):
+    """Fill `model` from a weights file of Keras (see `runs.weights_of`).
+
+    Raises:
+        InputError: a file that does not fit the model in every layer, or whose numbers are not finite.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Skipping")  # Keras leaves layers that it cannot fill as they are
+            model.load_weights(path)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason})") from error
+    bad = [variable.path for variable in model.weights if not np.isfinite(ops.convert_to_numpy(variable)).all()]
+    if bad:
+        raise InputError(f"{path}: {len(bad)} tensors hold NaN or infinite values, first {bad[0]}; train again")
+
+
+def variables(model, optimizer):
+    """Everything that decides how training goes on: the model's variables, its running loss, and the optimiser's."""
+    metrics = {id(variable) for variable in model.metrics_variables}
+    own = [variable for variable in model.variables if id(variable) not in metrics]
+    return own + list(model.metrics_variables) + list(optimizer.variables)
