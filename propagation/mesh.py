@@ -9,7 +9,8 @@ permissive licences: scikit-image contours, fTetWild (through pytetwild) fills, 
     label map -> surface (`surface`) -> tetrahedra -> quality (`mesh_quality`) -> files
 
 Points are RAS+ millimetres, and every file says so: the label map's affine says where its voxels are; where its scale disagrees
-with the voxel size of the header, the latter wins, as in `shared.volume`. Triangles are anticlockwise from outside, tetrahedra have positive volume.
+with the voxel size of the header, the latter wins, as in `shared.volume`. Triangles are anticlockwise from outside, tetrahedra
+have positive volume.
 """
 
 import argparse

@@ -77,7 +77,7 @@ def voxels_of(path):
     """
     try:
         return np.load(path, mmap_mode="r")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path}: the prepared case has vanished or is damaged; the same command prepares it again") from error
 
 
