@@ -6,21 +6,8 @@ import os
 
 
 @contextlib.contextmanager
-def without_stderr():
-    """Hide what compiled code writes to stderr in the block."""
-    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 2)
-    try:
-        yield
-    finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
-        os.close(null)
-
-
-@contextlib.contextmanager
 def without_banner():
-    """`without_stderr`, meant for the first import of Keras.
+    """Hide what compiled code writes to stderr in the block; meant for the first import of Keras.
 
     TensorFlow 2.21 prints while it is imported whatever TF_CPP_MIN_LOG_LEVEL says; after that it obeys. Its advice on tracing,
     given whenever scans differ in size, is hidden for good.
@@ -34,5 +21,11 @@ def without_banner():
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    with without_stderr():
+    stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    try:
         yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+        os.close(null)

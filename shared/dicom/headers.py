@@ -7,6 +7,7 @@ at the top of the file, where classic files have it.
 
 import threading
 import warnings
+from collections.abc import MutableSequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -188,8 +189,8 @@ def _times(places, pointers):
     """
     found = {what: [number for name in names for number in _numbers(places, name)[:1]] for what, names in TIMES.items()}
     indices = _numbers(places, "DimensionIndexValues")
-    for place, (index, pointer) in enumerate(zip(indices, pointers or [None] * len(indices), strict=True), 1):
-        if pointer is None or pointer in TIME_TAGS:
+    for place, index in enumerate(indices, 1):
+        if not pointers or (len(pointers) == len(indices) and pointers[place - 1] in TIME_TAGS):
             found[f"dimension index {place} (0020,9157)"] = [index]
     found[INSTANCE] = _numbers(places, "InstanceNumber")
     return {what: numbers[0] for what, numbers in found.items() if numbers}
@@ -199,7 +200,7 @@ def _numbers(places, name):
     """The numbers of an attribute; none where it is absent or holds something else."""
     value = _value(places, name)
     try:
-        numbers = [float(part) for part in (value if isinstance(value, pydicom.multival.MultiValue) else [value])]
+        numbers = [float(part) for part in (value if isinstance(value, MutableSequence) else [value])]
     except (TypeError, ValueError):
         return []
     return numbers if np.isfinite(numbers).all() else []
@@ -209,7 +210,7 @@ def _text(places, name):
     value = _value(places, name)
     if value is None:
         return ""
-    return "\\".join(map(str, value)) if isinstance(value, pydicom.multival.MultiValue) else str(value)
+    return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
 
 
 def _value(places, name):

@@ -1,19 +1,18 @@
 """How a DICOM file stores its pixels, and the pixels themselves.
 
-Plain pixels are read where they lie. Compressed ones (JPEG and its kin, RLE) are decoded by GDCM, which SimpleITK brings, one
-frame at a time.
+Plain pixels are read where they lie. Compressed ones (JPEG and its kin, RLE) are cut out frame by frame and decoded by `decode`.
 """
 
 import io
+import subprocess
+import sys
 import tempfile
-import threading
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
@@ -25,7 +24,6 @@ from pydicom.uid import (
 )
 
 from shared.errors import InputError
-from shared.quiet import without_stderr
 
 BYTE_ORDER = {
     ImplicitVRLittleEndian: "<",
@@ -36,9 +34,8 @@ BYTE_ORDER = {
 UNDEFINED = 0xFFFFFFFF  # the length of compressed pixel data
 MOST_COMPRESSION = 1000  # a file that declares more pixels than this many times its own size is damaged
 VALUE_TYPES = (np.uint8, np.int16, np.uint16, np.int32, np.uint32)
+DECODER = Path(__file__).with_name("decode.py")
 BROKEN = "broken, truncated or unsupported DICOM file; copy or export it again"
-
-_one_at_a_time = threading.Lock()  # stderr belongs to the whole process
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,14 +121,13 @@ def read(rows):
     """
     first = rows[0][0].file
     array = np.empty((len(rows[0]), len(rows), first.rows, first.columns), _value_type([f for row in rows for f in row]))
-    places = defaultdict(dict)  # file -> {number of a frame in it: where the frame goes}
+    files = defaultdict(dict)  # file -> {number of a frame in it: the place and the rescaling of that frame}
     for z, row in enumerate(rows):
         for t, frame in enumerate(row):
-            places[frame.file][frame.index] = (t, z), frame.rescale
-    for file, wanted in places.items():
-        for index, stored in _stored(file, wanted):
-            place, (slope, intercept) = wanted[index]
-            array[place] = stored if (slope, intercept) == (1, 0) else stored * slope + intercept
+            files[frame.file][frame.index] = (t, z), frame.rescale
+    for file, index, stored in _stored(files):
+        place, (slope, intercept) = files[file][index]
+        array[place] = stored if (slope, intercept) == (1, 0) else stored * slope + intercept
     return (array if len(array) > 1 else array[0]).T
 
 
@@ -147,17 +143,31 @@ def _value_type(frames):
     return np.dtype(next(fitting, np.float32))
 
 
-def _stored(file, wanted):
-    """Pairs of a frame's number in the file and its pixels (rows, columns) as stored, for all numbers in `wanted`."""
-    try:
-        if file.compressed:
-            yield from _decoded(file, wanted)
-        else:
-            yield from _plain(file, wanted)
-    except OSError:  # of the disk, not of the file's content
-        raise
-    except Exception as error:  # SimpleITK, pydicom and NumPy raise many kinds
-        raise InputError(f"{file.path}: {BROKEN}") from error
+def _stored(files):
+    """File, number in it and pixels (rows, columns), as they are stored, of the frames {file: {number: ...}}."""
+    with tempfile.TemporaryDirectory() as folder:
+        compressed = []
+        for file, wanted in files.items():
+            try:
+                if file.compressed:
+                    for index, encoded in _encoded(file, wanted):
+                        _write_alone(file, encoded, Path(folder, f"{len(compressed):06}.dcm"))
+                        compressed.append((file, index))
+                else:
+                    for index, stored in _plain(file, wanted):
+                        yield file, index, stored
+            except OSError:  # of the disk, not of the file's content
+                raise
+            except Exception as error:  # pydicom and NumPy raise many kinds
+                raise InputError(f"{file.path}: {BROKEN}") from error
+        if compressed:
+            subprocess.run([sys.executable, "-P", DECODER, folder], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        for number, (file, index) in enumerate(compressed):
+            path = Path(folder, f"{number:06}.npy")
+            stored = np.load(path) if path.exists() else np.empty(0)
+            if stored.shape != (1, file.rows, file.columns):
+                raise InputError(f"{file.path}: {BROKEN}")
+            yield file, index, stored[0]
 
 
 def _plain(file, wanted):
@@ -172,20 +182,19 @@ def _plain(file, wanted):
             yield index, stored if unused == 0 else (stored.astype(dtype.newbyteorder("=")) << unused_above) >> unused
 
 
-def _decoded(file, wanted):
-    with tempfile.TemporaryDirectory() as folder, open(file.path, "rb") as content:
+def _encoded(file, wanted):
+    """Pairs of a frame's number in a compressed file and its bytes."""
+    with open(file.path, "rb") as content:
         content.seek(file.offset)
-        left = len(wanted)
-        for index, frame in enumerate(generate_frames(content, number_of_frames=file.frames)):
-            if index in wanted:
-                yield index, _decode(file, frame, Path(folder, "frame.dcm"))
-                left -= 1
-        if left:
-            raise ValueError("fewer frames than the header declares")
+        frames = enumerate(generate_frames(content, number_of_frames=file.frames))
+        found = {index: frame for index, frame in frames if index in wanted}
+    if len(found) < len(wanted):
+        raise ValueError("fewer frames than the header declares")
+    return found.items()
 
 
-def _decode(file, frame, temporary):
-    """One frame by GDCM, through a file that holds its pixels and nothing that would change them."""
+def _write_alone(file, encoded, path):
+    """One compressed frame as a DICOM file that holds nothing that would change the pixels."""
     alone = pydicom.Dataset()
     alone.file_meta = pydicom.dataset.FileMetaDataset()
     alone.file_meta.TransferSyntaxUID = file.syntax
@@ -194,11 +203,6 @@ def _decode(file, frame, temporary):
     alone.Rows, alone.Columns = file.rows, file.columns
     alone.BitsAllocated, alone.BitsStored, alone.HighBit = file.allocated, file.stored, file.high
     alone.PixelRepresentation = int(file.signed)
-    alone.PixelData = encapsulate([frame])
+    alone.PixelData = encapsulate([encoded])
     alone["PixelData"].VR = "OB"
-    alone.save_as(temporary, enforce_file_format=True)
-    with _one_at_a_time, without_stderr():
-        decoded = sitk.GetArrayFromImage(sitk.ReadImage(str(temporary), imageIO="GDCMImageIO"))
-    if decoded.shape != (1, file.rows, file.columns):
-        raise ValueError(f"expected {file.rows} x {file.columns} pixels, found {decoded.shape}")
-    return decoded[0]
+    alone.save_as(path, enforce_file_format=True)
