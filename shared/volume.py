@@ -15,6 +15,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from shared import dicom
 from shared.errors import InputError
 from shared.files import written_whole
 
@@ -76,18 +77,19 @@ def from_array(array, spacing_mm=(1.0, 1.0, 1.0)):
 
 
 def read(path):
-    """The scan in a NIfTI, NRRD or MetaImage file or in a folder of DICOM slices.
+    """The scan in a NIfTI, NRRD or MetaImage file, in a folder of DICOM slices or series, or in one DICOM file of many frames.
+
+    Of several stacks in a DICOM folder, `folder#2` is the second.
 
     Raises:
         InputError: a missing, broken or empty file, not 3D or 4D, not one number per voxel, NaN or infinite voxels, voxel size 0.
     """
     path = Path(path)
-    if not path.exists():
+    source, number = dicom.split_number(path)
+    if not source.exists():
         raise InputError(f"{path}: no such file")
-    if path.is_dir():
-        from shared import dicom
-
-        volume = Volume(*dicom.read_folder(path))
+    if source.is_dir() or dicom.is_file(source):
+        volume = Volume(*dicom.read(source, number))
     elif path.name.lower().endswith(NIFTI):
         volume = _read_nifti(path)
     elif path.name.endswith(ITK):  # MetaImage's reader knows no upper case
