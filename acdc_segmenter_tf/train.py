@@ -14,7 +14,6 @@ from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.predict import prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
 from shared import augment, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
-from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -115,13 +114,7 @@ def store(recipe, cases, digests, cache):
 
 
 def loss_of(recipe):
-    """The Keras loss that `recipe.loss` names.
-
-    Raises:
-        InputError: no loss of that name.
-    """
-    if recipe.loss not in LOSSES:
-        raise InputError(f"unknown loss {recipe.loss!r}: expected one of {', '.join(LOSSES)}")
+    """The Keras loss that `recipe.loss` names."""
     return LOSSES[recipe.loss](recipe)
 
 
@@ -134,15 +127,9 @@ def optimizer(recipe):
 
 
 def augmentation(recipe):
-    """`draw(rng)` of the recipe's random transforms; None where it has none.
-
-    Raises:
-        InputError: transforms asked of a 3D network; the authors have them in 2D only.
-    """
+    """`draw(rng)` of the recipe's random transforms; None where it has none."""
     if not (recipe.rotation_deg or recipe.scale_crop_px or recipe.flip):
         return None
-    if len(recipe.image_shape) == 3:
-        raise InputError("rotation_deg, scale_crop_px and flip are for the 2D networks")
     return lambda rng: augment.draw_affine(
         rng, recipe.image_shape, rotation_deg=recipe.rotation_deg, crop_px=recipe.scale_crop_px, flip=recipe.flip
     )

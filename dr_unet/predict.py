@@ -11,7 +11,6 @@ from dr_unet import gcam
 from dr_unet.model import build, build_end_to_end
 from dr_unet.recipe import Recipe
 from shared import clinical, datasets, inference, preprocess, runs, training
-from shared.errors import InputError
 from shared.postprocess import classes_of
 
 LOCALISER = "localiser"  # folder of the first stage inside a run
@@ -36,8 +35,6 @@ def network(recipe):
         return build_end_to_end(
             shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, **common(recipe), **dr_unet(recipe)
         )
-    if recipe.method not in ("single", "multi_stage"):
-        raise InputError(f"unknown method {recipe.method!r}: expected single, multi_stage or end_to_end")
     own = {"dr_unet": dr_unet(recipe), "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
     return build(recipe.network, shape, outputs(recipe), recipe.width, **common(recipe), **own)
 

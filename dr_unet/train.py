@@ -16,7 +16,6 @@ from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
 from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
-from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -211,32 +210,14 @@ def turned(images, labels, coefficients):
 
 
 def check(recipe):
-    """Raise InputError unless everything that the recipe names exists and its grids fit each other and the networks."""
-    for field in ("spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"):
-        numbers = vars(recipe)[field]
-        if len(numbers) != 3 or min(numbers) <= 0:
-            raise InputError(f"{field} {numbers}: expected three numbers above 0")
-    field = "localiser_factors" if recipe.method == "multi_stage" else "input_factors"
-    if any(n % factor for n, factor in zip(recipe.image_shape, vars(recipe)[field], strict=True)):
-        raise InputError(f"image_shape {recipe.image_shape}: expected a multiple of {field} {vars(recipe)[field]}")
+    """Raise InputError unless the recipe's networks can be built and have the layer that the activation maps are taken at."""
     network(recipe)
     if recipe.method == "multi_stage":
         gcam.check(localiser_network(recipe), 0, recipe.gcam_layer, recipe.gcam_score)
 
 
 def loss_of(recipe):
-    """The Keras loss that the recipe names.
-
-    Raises:
-        InputError: no loss of that name, or one for another number of structures.
-    """
-    for name in (recipe.loss, recipe.localiser_loss):
-        if name not in LOSSES:
-            raise InputError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}")
-    for name, binary in ((recipe.loss, len(recipe.structures) == 1), (recipe.localiser_loss, True)):
-        if name.startswith("bce") != binary:
-            raise InputError(f"loss {name}: expected {'bce_dice' if binary else 'multiclass_dice'} for "
-                             f"{'one structure' if binary else 'several structures'}")  # fmt: skip
+    """The Keras loss that the recipe names."""
     loss = LOSSES[recipe.loss](recipe.smoothing)
     if recipe.method != "end_to_end":
         return loss

@@ -17,7 +17,6 @@ from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
 from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
-from shared.errors import InputError
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
 from shared.pipeline import Batches
@@ -40,7 +39,6 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         InputError: data that cannot be used, or a folder that holds another run.
     """
     started = time.monotonic()
-    check(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.k_fold(cases, recipe.folds, fold, recipe.split_seed)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
@@ -154,14 +152,6 @@ def store(recipe, cases, digests, cache):
 def on_disk(case, recipe):
     """The wall of a case on the grid of its file."""
     return prediction.on_scan(masks.load(case, recipe.rv_wall_mm).wall, datasets.load_image(case), apex_first=False)
-
-
-def check(recipe):
-    """Raise InputError unless the recipe's method is known and its networks can be built."""
-    if recipe.method not in ("propagation", "initialization"):
-        raise InputError(f"unknown method {recipe.method!r}: expected propagation or initialization")
-    initialization_network(recipe)
-    propagation_network(recipe)
 
 
 def validate(model, examples, loss):

@@ -81,28 +81,27 @@ def override(recipe, assignments):
     """`recipe` with "field=value" texts applied, each value read as the field's type.
 
     Raises:
-        InputError: no such field, or a value of another type.
+        InputError: no such field, or a value that the recipe refuses.
     """
+    changes = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or name not in vars(recipe):
             raise InputError(f"--set {assignment}: expected FIELD=VALUE with a field of {', '.join(vars(recipe))}")
-        recipe = dataclasses.replace(recipe, **{name: parse(name, text, getattr(recipe, name))})
-    return recipe
+        changes[name] = parse(text, getattr(recipe, name))
+    return dataclasses.replace(recipe, **changes)
 
 
-def parse(name, text, current):
-    """`text` as a value of the type of `current`; tuples as comma-separated items of the type of their first."""
+def parse(text, current):
+    """`text` as a value of the type of `current`, tuples as comma-separated items of the type of their first; itself where it
+    is none, for the recipe to refuse."""
     if isinstance(current, tuple):
-        return tuple(parse(name, item.strip(), current[0]) for item in text.split(","))
+        return tuple(parse(item.strip(), current[0]) for item in text.split(","))
     if isinstance(current, str):
         return text
     try:
         value = json.loads(text.lower())
-    except ValueError:
-        value = text
-    if isinstance(current, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(current):
-        raise InputError(f"--set {name}={text}: expected a value of type {type(current).__name__}")
-    return value
+        value = float(value) if isinstance(current, float) and type(value) is int else value
+    except (ValueError, RecursionError, OverflowError):
+        return text
+    return value if isinstance(value, (bool, int, float)) else text
