@@ -6,18 +6,20 @@ python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment N
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from acdc_segmenter_tf import predict as prediction
-from acdc_segmenter_tf.model import build
-from acdc_segmenter_tf.predict import prepare, prepare_labels
+from acdc_segmenter_tf.predict import network, prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, datasets, held_out, inference, losses, preprocess, runs, sampling, splits, training, volume
+from shared import datasets, held_out, inference, preprocess, runs, sampling, splits, volume
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.progress import duration
+
+with lazily():
+    from shared import augment, losses, pipeline, training
+    from shared.framework import keras
 
 LOSSES = {
     "cross_entropy": lambda recipe: losses.CrossEntropy(),
@@ -46,7 +48,7 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     started = time.monotonic()
     training.seed_everything(seed)
     with training.precision(recipe.precision) as precision:
-        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+        model = network(recipe)
     loss, draw = loss_of(recipe), augmentation(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
@@ -62,7 +64,7 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     stored = store(recipe, cases, digests, Path(workdir) / "cache")
     record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
     examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
-    batches = Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
+    batches = pipeline.Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
     validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
     print(
         f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "

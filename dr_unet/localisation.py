@@ -8,13 +8,17 @@ import shutil
 
 import numpy as np
 
-from dr_unet import gcam
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
 from dr_unet.recipe import Recipe
-from shared import preprocess, runs, training
+from shared import preprocess, runs
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, written_whole
+from shared.lazy import lazily
 from shared.progress import Progress
+
+with lazily():
+    from dr_unet import gcam
+    from shared import training
 
 REGIONS = "regions.csv"
 

@@ -7,26 +7,29 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from dr_unet import figures, gcam, localisation
+from dr_unet import figures, localisation
 from dr_unet import predict as prediction
-from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepare_labels, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, volume
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.postprocess import classes_of
 from shared.progress import duration
 
+with lazily():
+    from dr_unet import gcam, losses
+    from shared import augment, pipeline, training
+    from shared.framework import keras
+
 LOSSES = {  # "as printed": the paper's formulas with their misprints
-    "bce_dice": lambda smoothing: BceDice(smoothing),
-    "bce_dice_as_printed": lambda smoothing: BceDice(smoothing, as_printed=True),
-    "multiclass_dice": lambda smoothing: MulticlassDice(smoothing),
-    "multiclass_dice_as_printed": lambda smoothing: MulticlassDice(smoothing, as_printed=True),
+    "bce_dice": lambda smoothing: losses.BceDice(smoothing),
+    "bce_dice_as_printed": lambda smoothing: losses.BceDice(smoothing, as_printed=True),
+    "multiclass_dice": lambda smoothing: losses.MulticlassDice(smoothing),
+    "multiclass_dice_as_printed": lambda smoothing: losses.MulticlassDice(smoothing, as_printed=True),
 }
 
 
@@ -134,7 +137,7 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
+        batches = pipeline.Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
         validation = sampling.Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
         extent = " x ".join(map(str, model.input.shape[1:-1]))
@@ -221,7 +224,7 @@ def loss_of(recipe):
     loss = LOSSES[recipe.loss](recipe.smoothing)
     if recipe.method != "end_to_end":
         return loss
-    return EndToEnd(loss, LOSSES[recipe.localiser_loss](recipe.smoothing), recipe.localiser_weight)
+    return losses.EndToEnd(loss, LOSSES[recipe.localiser_loss](recipe.smoothing), recipe.localiser_weight)
 
 
 def validate(model, examples, loss, outputs):

@@ -7,20 +7,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from propagation import along_axis, database, masks
 from propagation import predict as prediction
 from propagation.database import Slices, Steps
-from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, training, volume
+from shared import datasets, held_out, inference, metrics, preprocess, runs, sampling, splits, volume
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint, write_json
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.progress import Progress, duration
+
+with lazily():
+    from propagation import losses
+    from shared import augment, pipeline, training
+    from shared.framework import keras
 
 BEATING = ("", "ED")  # phases of a scan that motion starts from
 
@@ -108,13 +111,13 @@ class Stages:
             model = build(recipe)
         learned = self.database(examples, self.trained, recipe.variants, **options)
         unseen = self.database(examples, self.unseen, 1, **options | {"used": 1})
-        loss = MultiScale(scales)
+        loss = losses.MultiScale(scales)
         print(f"{stage}: {model.count_params():,} parameters, {precision}; {len(learned)} volumes, {steps} steps of "
               f"{recipe.batch_size}", flush=True)  # fmt: skip
         rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
         result = training.fit(
             model,
-            Batches(learned, recipe.batch_size, draw=self.turn),
+            pipeline.Batches(learned, recipe.batch_size, draw=self.turn),
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),

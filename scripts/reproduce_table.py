@@ -16,9 +16,13 @@ import dr_unet.recipe
 import dr_unet.train
 import propagation.recipe
 import propagation.train
-from shared import cli, datasets, evaluation, held_out, plots, report, runs, volume
+from shared import cli, datasets, evaluation, held_out, report, runs, volume
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.lazy import lazily
+
+with lazily():
+    from shared import plots
 
 
 @dataclass(frozen=True)

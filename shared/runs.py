@@ -36,7 +36,7 @@ def identity(package, experiment, preset, dataset, fold, seed, recipe, structure
         digests: fingerprints of the cases.
         **more: whatever else decides.
     """
-    import keras
+    from shared.framework import keras
 
     return {
         "package": package,
@@ -132,7 +132,7 @@ def contents(path):
 
 
 def versions():
-    import keras  # here: reading a run loads no framework, and none of the matplotlib that Keras brings
+    from shared.framework import keras  # here: reading a run loads no framework
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
     for name in PACKAGES:
@@ -155,7 +155,7 @@ def commit():
 
 def hardware():
     """The accelerators, or else the processor and how many of its cores are ours."""
-    import keras
+    from shared.framework import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

@@ -12,13 +12,12 @@ import warnings
 import zipfile
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from shared import pipeline
 from shared.errors import InputError
 from shared.files import write_csv, written_whole
+from shared.framework import keras, ops
 from shared.progress import Progress, duration
 
 BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
