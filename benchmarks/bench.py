@@ -51,7 +51,8 @@ def main():
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
-        print(f"{runs.hardware()}; TensorFlow {runs.versions()['tensorflow']}, Keras {keras.__version__}; commit {runs.commit()}; "
+        versions = runs.versions()
+        print(f"{runs.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {runs.commit()}; "
               f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
         for part in options.parts:
             PARTS[part](cases, Path(folder), options.rounds)

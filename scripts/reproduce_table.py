@@ -143,7 +143,9 @@ def main(arguments=None):
     cli.add_data(parser, required=False)
     parser.add_argument("--fold", type=cli.fold, default="all", help="one fold, or all that the table pools (default: all)")
     parser.add_argument("--preset", default="paper", choices=("paper", "quick"))
-    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are, and the tables go (default: runs)")
+    parser.add_argument(
+        "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"
+    )
     parser.add_argument("--report-only", action="store_true", help="run nothing: a row without a run says so")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)

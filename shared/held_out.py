@@ -7,9 +7,10 @@ from shared.datasets import load_image
 from shared.files import read_csv, write_csv, write_json, write_text
 from shared.lazy import lazily
 from shared.progress import Progress, duration
+from shared.runs import HISTORY
 
 with lazily():
-    from shared import plots, training
+    from shared import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 
@@ -109,7 +110,7 @@ def draw(folder, cases, rows, structures, reference):
         panels.append((f"{name}: {case.name}\nreference", image, labels, labels))
         panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, labels))
     plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
-    history = read_csv(folder / training.HISTORY)
+    history = read_csv(folder / HISTORY)
     losses = [column for column in ("loss", "val_loss") if column in history[0]]
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 
+BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "nibabel", "SimpleITK")
 
 

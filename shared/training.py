@@ -19,8 +19,7 @@ from shared.errors import InputError
 from shared.files import write_csv, written_whole
 from shared.framework import keras, ops
 from shared.progress import Progress, duration
-
-BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
+from shared.runs import BEST, CHECKPOINT, HISTORY
 
 
 def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None, patience=None):

@@ -1,8 +1,10 @@
-"""Every command as a user starts it: --help and wrong arguments without a framework, Ctrl-C and closed pipes without a traceback."""
+"""Every command as a user starts it: no framework for --help and wrong arguments, no traceback for Ctrl-C and closed pipes."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +65,54 @@ def test_wrong_input_that_needs_no_network_needs_no_framework(command, arguments
 def test_a_report_of_a_table_needs_no_framework(reporting, tmp_path):
     ended = run("reproduce_table", "baumgartner2017", 1, "--report-only", "--workdir", tmp_path, env=reporting)
     assert (ended.returncode, ended.stderr) == (0, "imported\n") and "not run" in ended.stdout
+
+
+# Ctrl-C and closed pipes ----------------------------------------------------------------------------------------------------
+
+
+def stopped(command, *arguments, after_s, number=signal.SIGINT, cwd=ROOT):
+    """Status and stderr of a command that gets a signal `after_s` seconds after its own code has begun."""
+    reading, writing = os.pipe()
+    code = f"import os, runpy, sys; os.write({writing}, b'x'); sys.argv[0] = '-m'; sys.orig_argv = ['', '-m', {command!r}]"
+    code += f"; runpy.run_module({command!r}, run_name='__main__', alter_sys=True)"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, env=environment(), text=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing])  # fmt: skip
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    time.sleep(after_s)
+    process.send_signal(number)
+    _, text = process.communicate(timeout=60)
+    return process.returncode, text
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2, 2.5, 3, 4, 5])
+def test_ctrl_c_at_any_moment_is_one_line(after_s, tmp_path):
+    arguments = ["--dataset", "phantom", "--preset", "quick", "--workdir", tmp_path / "runs"]
+    status, text = stopped("acdc_segmenter_tf.train", *arguments, after_s=after_s)
+    lines = [line for line in text.splitlines() if not line.startswith("warning: ")]
+    assert (status, lines) == (130, ["stopped"])
+
+
+def test_a_command_that_is_terminated_has_no_traceback(tmp_path):
+    arguments = ["--dataset", "phantom", "--preset", "quick", "--workdir", tmp_path / "runs"]
+    status, text = stopped("acdc_segmenter_tf.train", *arguments, after_s=1, number=signal.SIGTERM)
+    assert status == -signal.SIGTERM and "Traceback" not in text
+
+
+@pytest.mark.parametrize(("command", "arguments", "statuses"), [
+    ("dr_unet.train", ["--help"], (0, 141)),  # where Python buffers nothing, argparse passes over it by itself
+    ("shared.phantom", ["acdc", "phantom", "--patients", 1], (141,)),
+])  # fmt: skip
+def test_a_closed_pipe_is_no_error(command, arguments, statuses, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([*COMMANDS[command], *map(str, arguments)], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
+                           env=environment(), text=True)  # fmt: skip
+    os.close(writing)
+    assert ended.returncode in statuses and ended.stderr == ""
+
+
+def test_ctrl_c_of_a_notebook_stays_its_own():
+    code = "import signal, dr_unet, shared; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment())

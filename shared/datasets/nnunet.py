@@ -14,6 +14,7 @@ from pathlib import Path
 from shared.datasets.case import Case
 from shared.errors import InputError
 
+HOMEPAGE = "https://github.com/MIC-DKFZ/nnUNet (the layout; the scans are your own)"
 PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)
 
 
