@@ -94,7 +94,7 @@ def check(run, recipe, split):
         ours = vars(recipe)[field]
         if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
             raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")
-    before = runs.read_record(run)["split"]
+    before = runs.read_record(run, "split")["split"]
     seen = {*before["train"], *before["validation"]} & set(split.test) | set(before["train"]) & set(split.validation)
     if seen:
         raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")

@@ -131,7 +131,7 @@ def picture(path, done, cases, reference_of):
         for experiment, folder in folders.items():
             predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
             rows.append((f"{case.name}\n{experiment}", image, predicted, reference))
-    structures = runs.read_record(next(iter(folders.values())))["structures"]
+    structures = runs.read_record(next(iter(folders.values())), "structures")["structures"]
     plots.overlay(path, rows, {int(value): name for value, name in structures.items()})
     print(f"wrote {path}")
 

@@ -7,15 +7,18 @@ RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
 """
 
 import concurrent.futures
+import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 from shared.errors import InputError
-from shared.files import fingerprint, write_json
+from shared.files import fingerprint, read_json, write_json
+from shared.ranges import number, shown
 
 BEST, CHECKPOINT, HISTORY = "best.weights.h5", "checkpoint.npz", "history.csv"
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "scipy", "nibabel", "SimpleITK")
@@ -73,6 +76,7 @@ def open_run(folder, identity, command):
     identity = json.loads(json.dumps(identity))
     if path.exists():
         record = read_record(folder)
+        check_fields(record, path, "command", "commit", "hardware", "seconds", *(["result"] if "result" in record else []))
         differing = [key for key in identity if record.get(key) != identity[key]]
         if differing:
             raise InputError(f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it")
@@ -82,16 +86,61 @@ def open_run(folder, identity, command):
     return record
 
 
-def read_record(folder):
-    """The content of a run folder's run.json.
+def read_record(folder, *fields):
+    """The content of a run folder's run.json, in which `fields` have been checked.
 
     Raises:
-        InputError: it is missing or broken.
+        InputError: it is missing or broken, or one of the fields is missing or holds something else.
     """
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / 'run.json'}: unreadable ({error}); remove the folder to start again") from error
+    path = folder / "run.json"
+    record = read_json(path)
+    check_fields(record, path, *fields)
+    return record
+
+
+def check_fields(record, path, *fields):
+    """Raise InputError unless the `record` at `path` is a dictionary with these fields, each of the right kind."""
+    for field in fields:
+        words, holds = FIELDS[field]
+        if not isinstance(record, dict) or field not in record or not holds(record[field]):
+            found = shown(record[field]) if isinstance(record, dict) and field in record else "no such field"
+            raise InputError(f"{path}: {field}: expected {words}, found {found}; remove the run folder to start again")
+
+
+def is_text(value):
+    return isinstance(value, str)
+
+
+def are_structures(value):
+    """Whether `value` is label value -> name as JSON has it: whole numbers as texts, each once, and different names."""
+    if not isinstance(value, dict) or not value or not all(is_text(name) and name.strip() for name in value.values()):
+        return False
+    labels = [int(label) for label in value if re.fullmatch("[1-9][0-9]{0,4}", label)]
+    names = {name.casefold() for name in value.values()}
+    return len(labels) == len(value) == len(names) and max(labels) < 2**16
+
+
+def are_seconds(value):
+    """Whether `value` is what was done -> seconds."""
+    return isinstance(value, dict) and all(number(0, 1e12).holds(seconds) for seconds in value.values())
+
+
+def is_split(value):
+    """Whether `value` has the patients of the three sides."""
+    sides = [value.get(side) for side in ("train", "validation", "test")] if isinstance(value, dict) else [None]
+    return all(isinstance(side, list) and all(map(is_text, side)) for side in sides)
+
+
+FIELDS = {  # field of run.json -> what it holds, in words and as a test
+    "command": ("a text", is_text),
+    "commit": ("a text", is_text),
+    "hardware": ("a text", is_text),
+    "recipe": ("a table of fields", lambda value: isinstance(value, dict)),
+    "structures": ("label values from 1 to 65535, each with another name", are_structures),
+    "seconds": ("a table of seconds", are_seconds),
+    "split": ("lists of patients called train, validation and test", is_split),
+    "result": ("a table of results", lambda value: isinstance(value, dict)),
+}
 
 
 def folder_holding(weights):
@@ -108,11 +157,19 @@ def load_recipe(folder, Recipe):
     """
     path = folder / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in record["recipe"].items()})
-        return recipe, {int(value): name for value, name in record["structures"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a run of this package ({error})") from error
+        record = read_record(folder, "recipe", "structures")
+        values = {field: tuple(value) if isinstance(value, list) else value for field, value in record["recipe"].items()}
+        differing = values.keys() ^ {field.name for field in dataclasses.fields(Recipe)}
+        if differing:
+            raise InputError(f"the recipe lacks these fields or has them too many: {', '.join(sorted(differing))}")
+        recipe = Recipe(**values)
+        structures = {int(value): name for value, name in record["structures"].items()}
+        wanted = [name.casefold() for name in vars(recipe).get("structures", structures.values())]
+        if wanted != [name.casefold() for name in structures.values()]:
+            raise InputError(f"structures {', '.join(structures.values())} are not those of the recipe")
+    except InputError as error:
+        raise InputError(f"{path}: not a run of this package ({str(error).removeprefix(f'{path}: ')})") from error
+    return recipe, structures
 
 
 def is_done(folder):

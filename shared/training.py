@@ -10,6 +10,7 @@ import json
 import time
 import warnings
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from shared.errors import InputError
 from shared.files import write_csv, written_whole
 from shared.framework import keras, ops
 from shared.progress import Progress, duration
+from shared.ranges import number, whole
 from shared.runs import BEST, CHECKPOINT, HISTORY
 
 
@@ -164,7 +166,11 @@ def save(model, optimizer, state, path):
 
 
 def restore(model, optimizer, path):
-    """Fill model and optimiser from a checkpoint and return its state; None where there is no checkpoint."""
+    """Fill model and optimiser from a checkpoint and return its state; None where there is no checkpoint.
+
+    Raises:
+        InputError: it cannot be read, or belongs to another network.
+    """
     if not path.exists():
         return None
     wanted = variables(model, optimizer)
@@ -173,13 +179,45 @@ def restore(model, optimizer, path):
             state = json.loads(content["state"].tobytes())
             arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
             complete = len(content.files) == len(wanted) + 1
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        LookupError,
+        ValueError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{path}: not a checkpoint of this network ({error}); remove the run folder to start again") from error
     if not complete or any(array.shape != tuple(variable.shape) for array, variable in zip(arrays, wanted, strict=True)):
         raise InputError(f"{path}: checkpoint of another network; remove the run folder to start again")
+    if not is_state(state) or not all(map(usable, arrays, wanted)):
+        raise InputError(f"{path}: damaged, it holds values that no training writes; remove the run folder to start again")
     for variable, array in zip(wanted, arrays, strict=True):
         variable.assign(array)
     return state
+
+
+def is_state(state):
+    """Whether `state` is what `fit` saves."""
+    count, rows = whole(0, 10**12), state.get("history") if isinstance(state, dict) else None
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and row.keys() == rows[0].keys() and all(map(is_number, row.values())) for row in rows)
+        and all(count.holds(state.get(field)) for field in ("step", "best_step", "validations_since"))
+        and number(0, 1e12).holds(state.get("seconds"))
+        and (state.get("best_score") is None or is_number(state["best_score"]))
+    )
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def usable(array, variable):
+    """Whether `array` has the type of a variable and is finite."""
+    return array.dtype.name == keras.backend.standardize_dtype(variable.dtype) and bool(np.isfinite(array).all())
 
 
 def load_weights(model, path):

@@ -1,5 +1,6 @@
 """Training that can be killed anywhere: the end is the same, byte for byte."""
 
+import json
 import os
 import random
 import signal
@@ -291,6 +292,58 @@ def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     with pytest.raises(InputError, match="remove the run folder") as refused:
         fit(stored, tmp_path, model=model, steps=6)
     assert "\n" not in str(refused.value)
+
+
+def change(path, **parts):
+    """Replace parts of a checkpoint."""
+    with np.load(path) as content:
+        parts = {**content, **parts}
+    np.savez(path, **parts)
+
+
+SHAPE = (3, 3, 1, 3)  # of the first variable of `small_model`
+GOOD = {
+    "step": 4,
+    "best_step": 4,
+    "best_score": 0.5,
+    "validations_since": 0,
+    "seconds": 1.5,
+    "history": [{"step": 4, "loss": 0.1}],
+}
+
+
+@pytest.mark.parametrize("state", [
+    [], 3, {}, b"{", b"[" * 100_000, b"\xff", *({**GOOD, field: value} for field, values in {
+        "step": [-1, 1.5, "4", None, True, 10**30], "best_step": [-1, "x"], "best_score": ["high", [], True],
+        "validations_since": [-1, None], "seconds": [-1, "x", None, float("nan")],
+        "history": [None, {}, "x", [3], [{"step": "4"}], [{"step": 1}, {"loss": 1}]],
+    }.items() for value in values), {field: value for field, value in GOOD.items() if field != "history"},
+])  # fmt: skip
+def test_a_checkpoint_with_another_state_is_refused(tmp_path, state):
+    model, optimizer = small_model(), keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    path = tmp_path / training.CHECKPOINT
+    training.save(model, optimizer, GOOD, path)
+    assert training.restore(model, optimizer, path) == GOOD
+    content = state if isinstance(state, bytes) else json.dumps(state).encode()
+    change(path, state=np.frombuffer(content, np.uint8))
+    with pytest.raises(InputError, match="checkpoint.npz: .*; remove the run folder to start again") as refused:
+        training.restore(model, optimizer, path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("array", [
+    np.full(SHAPE, np.nan, np.float32), np.zeros(SHAPE), np.zeros(SHAPE, np.int32), np.zeros(SHAPE, "U3"),
+], ids=["NaN", "float64", "int32", "text"])  # fmt: skip
+def test_a_checkpoint_with_other_values_is_refused(tmp_path, array):
+    model, optimizer = small_model(), keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    path, before = tmp_path / training.CHECKPOINT, model.get_weights()
+    training.save(model, optimizer, GOOD, path)
+    change(path, **{"0000": array})
+    with pytest.raises(InputError, match="damaged, it holds values that no training writes"):
+        training.restore(model, optimizer, path)
+    assert all(map(np.array_equal, before, model.get_weights()))  # nothing was filled
 
 
 def test_divergence_is_said_in_one_line(stored, tmp_path):
