@@ -14,7 +14,7 @@ from pathlib import Path
 
 import h5py
 
-from propagation.download import download
+from propagation.download import check_place, download
 from shared import cli, weights
 from shared.errors import InputError
 from shared.files import write_text
@@ -188,6 +188,7 @@ def fetch(name, folder, base=BASE):
         raise InputError(f"unknown released file {name!r}: expected one of {', '.join(ADDRESSES)}")
     folder = Path(folder)
     target, part = folder / f"{name}.h5", folder / f"{name}.h5.part"
+    check_place(target)
     if target.exists():
         verify(name, target, folder)
         return target
@@ -210,7 +211,10 @@ def verify(name, path, folder):
         InputError: another checksum, or not the weights of the network.
     """
     sums = folder / SUMS
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    except ValueError as error:
+        raise InputError(f"{sums}: expected checksums, as `sha256sum` writes them; found no text ({error})") from error
     known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     digest = sha256(path)
     expected = known.get(f"{name}.h5")
