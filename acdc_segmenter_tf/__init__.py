@@ -1,6 +1,5 @@
 """Baumgartner et al. 2017: FCN-8, 2D and 3D U-Nets for the ACDC challenge. `README.md` beside this file says what holds."""
 
-from shared.quiet import without_banner
+from shared import startup
 
-with without_banner():
-    import keras  # noqa: F401
+startup.settings()

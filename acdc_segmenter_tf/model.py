@@ -15,9 +15,8 @@ axis; 3D 8 n + 4 in-plane and along z, or any even number along z in the modifie
 Filter counts are written for the paper's `width` of 64 (32 in 3D) and scale with it.
 """
 
-import keras
-
 from shared.errors import InputError
+from shared.framework import keras
 from shared.layers import BatchNormalization
 
 TRUNCATION_STD = 0.87962566103423978  # std of a unit normal cut at 2 sigma

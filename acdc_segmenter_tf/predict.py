@@ -6,16 +6,20 @@ python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed F
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from acdc_segmenter_tf import released
-from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, Recipe
-from shared import checkpoints, clinical, inference, preprocess, runs, training
+from shared import clinical, inference, preprocess, runs
 from shared.datasets import acdc
 from shared.errors import InputError
+from shared.lazy import lazily
 from shared.postprocess import largest_components
+
+with lazily():
+    from acdc_segmenter_tf import model as networks
+    from shared import checkpoints, training
+    from shared.framework import keras
 
 SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 
@@ -24,9 +28,14 @@ SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 class Segmenter:
     """A network with its weights, how its input is prepared, and what its classes are called on disk."""
 
-    model: keras.Model
+    model: "keras.Model"
     recipe: Recipe
     structures: dict[int, str]  # label value on disk -> name
+
+
+def network(recipe):
+    """The untrained network."""
+    return networks.build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
 
 
 def prepare(scan, recipe, anti_alias=False):
@@ -125,7 +134,7 @@ def load(weights):
 def load_run(folder):
     recipe, structures = runs.load_recipe(folder, Recipe)
     with training.precision(recipe.precision):
-        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+        model = network(recipe)
     checkpoints.load_weights(model, runs.weights_of(folder))
     return Segmenter(model, recipe, structures)
 

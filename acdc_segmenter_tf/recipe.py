@@ -10,33 +10,49 @@ released TensorFlow 1 code), or "ours" where both are silent.
 
 from dataclasses import dataclass, replace
 
+from shared.ranges import check, flag, number, one_of, require, several, structures, whole
+
+NETWORKS_2D, NETWORKS_3D = ("fcn8", "unet2d", "unet2d_modified"), ("unet3d", "unet3d_modified")
+LOSSES = ("cross_entropy", "weighted_cross_entropy", "dice_foreground", "dice_all_classes", "dice_paper_formula")
+PRECISIONS = ("float32", "bfloat16", "auto")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    network: str
-    width: int
-    structures: tuple[str, ...]
-    spacing_mm: tuple[float, ...]
-    image_shape: tuple[int, ...]
-    anti_alias_inference: bool
-    loss: str
-    background_weight: float
-    foreground_weight: float
-    rotation_deg: float
-    scale_crop_px: int
-    flip: bool
-    batch_size: int
-    steps: int
-    learning_rate: float
-    final_learning_rate: float
-    warmup_learning_rate: float
-    warmup_steps: int
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    validate_every: int
-    validation_modulus: int
-    precision: str
+    network: one_of(*NETWORKS_2D, *NETWORKS_3D)
+    width: whole(1, 512)
+    structures: structures()
+    spacing_mm: several(number(0.05, 50), 2, 3)
+    image_shape: several(whole(1, 2048), 2, 3)
+    anti_alias_inference: flag()
+    loss: one_of(*LOSSES)
+    background_weight: number(0, 1000)
+    foreground_weight: number(0, 1000, above=True)
+    rotation_deg: number(0, 180)
+    scale_crop_px: whole(0, 2048)
+    flip: flag()
+    batch_size: whole(1, 10_000)
+    steps: whole(1, 10**9)
+    learning_rate: number(0, 10, above=True)
+    final_learning_rate: number(0, 10)
+    warmup_learning_rate: number(0, 10)
+    warmup_steps: whole(0, 10**9)
+    beta_1: number(0, 1, below=True)
+    beta_2: number(0, 1, below=True)
+    epsilon: number(0, 1, above=True)
+    validate_every: whole(1, 10**9)
+    validation_modulus: whole(2, 10_000)
+    precision: one_of(*PRECISIONS)
+
+    def __post_init__(self):
+        check(self)
+        axes = 3 if self.network in NETWORKS_3D else 2
+        for field in ("spacing_mm", "image_shape"):
+            require(len(vars(self)[field]) == axes, self, field, f"{axes} values for the network {self.network}")
+        require(self.scale_crop_px < min(self.image_shape) - 1, self, "scale_crop_px", "less than the image is wide")
+        if axes == 3:  # the authors have random transforms in 2D only
+            for field in ("rotation_deg", "scale_crop_px", "flip"):
+                require(not vars(self)[field], self, field, f"0 or false for {self.network}, since only 2D networks have it")
 
 
 UNET2D_MODIFIED = Recipe(

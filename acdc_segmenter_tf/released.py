@@ -9,10 +9,13 @@ import re
 import struct
 from pathlib import Path
 
-from acdc_segmenter_tf.model import build
 from shared import weights
 from shared.errors import InputError
+from shared.lazy import lazily
 from shared.weights import Stored, listed, reason
+
+with lazily():
+    from acdc_segmenter_tf import model as networks
 
 # The authors' name: our network, the paper's data size, the tensor that tells its checkpoints from the others'
 NETWORKS = {
@@ -43,7 +46,7 @@ def load_released(name, checkpoint):
         raise InputError(f"unknown released network {name!r}: expected one of {', '.join(NETWORKS)}")
     reader = Checkpoint(checkpoint)
     network, shape, _ = NETWORKS[name or identify(reader)]
-    model = build(network, shape)
+    model = networks.build(network, shape)
     fill(model, reader)
     return model
 

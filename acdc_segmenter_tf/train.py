@@ -6,19 +6,20 @@ python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment N
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from acdc_segmenter_tf import predict as prediction
-from acdc_segmenter_tf.model import build
-from acdc_segmenter_tf.predict import prepare, prepare_labels
+from acdc_segmenter_tf.predict import network, prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import augment, datasets, held_out, inference, losses, runs, sampling, splits, training
-from shared.errors import InputError
+from shared import datasets, held_out, inference, runs, sampling, splits
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.progress import duration
+
+with lazily():
+    from shared import augment, losses, pipeline, training
+    from shared.framework import keras
 
 LOSSES = {
     "cross_entropy": lambda recipe: losses.CrossEntropy(),
@@ -47,7 +48,7 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     started = time.monotonic()
     training.seed_everything(seed)
     with training.precision(recipe.precision) as precision:
-        model = build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+        model = network(recipe)
     loss, draw = loss_of(recipe), augmentation(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
@@ -63,7 +64,8 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         stored = store(recipe, cases, digests, Path(workdir) / "cache")
         record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
         examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
-        batches = Batches(examples([stored[case.name] for case in split.of(cases, "train")], seed), recipe.batch_size, draw)
+        learned = examples([stored[case.name] for case in split.of(cases, "train")], seed)
+        batches = pipeline.Batches(learned, recipe.batch_size, draw)
         validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
         print(
             f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
@@ -114,13 +116,7 @@ def store(recipe, cases, digests, cache):
 
 
 def loss_of(recipe):
-    """The Keras loss that `recipe.loss` names.
-
-    Raises:
-        InputError: no loss of that name.
-    """
-    if recipe.loss not in LOSSES:
-        raise InputError(f"unknown loss {recipe.loss!r}: expected one of {', '.join(LOSSES)}")
+    """The Keras loss that `recipe.loss` names."""
     return LOSSES[recipe.loss](recipe)
 
 
@@ -133,15 +129,9 @@ def optimizer(recipe):
 
 
 def augmentation(recipe):
-    """`draw(rng)` of the recipe's random transforms; None where it has none.
-
-    Raises:
-        InputError: transforms asked of a 3D network; the authors have them in 2D only.
-    """
+    """`draw(rng)` of the recipe's random transforms; None where it has none."""
     if not (recipe.rotation_deg or recipe.scale_crop_px or recipe.flip):
         return None
-    if len(recipe.image_shape) == 3:
-        raise InputError("rotation_deg, scale_crop_px and flip are for the 2D networks")
     return lambda rng: augment.draw_affine(
         rng, recipe.image_shape, rotation_deg=recipe.rotation_deg, crop_px=recipe.scale_crop_px, flip=recipe.flip
     )

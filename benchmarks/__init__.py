@@ -1,4 +1,3 @@
-from shared.quiet import without_banner
+from shared import startup
 
-with without_banner():
-    import keras  # noqa: F401
+startup.settings()

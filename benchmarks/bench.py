@@ -8,7 +8,6 @@ Without --data-root the volumes are the phantom's. The networks' rival is a twin
 TensorFlow operations (float32, fused batch normalisation, Adam), MedPy's is `dc`, `hd` and `assd` as the authors called them.
 """
 
-import argparse
 import json
 import os
 import re
@@ -21,27 +20,30 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
-from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
 from propagation import predict as propagating
 from propagation import train as propagation_command
 from propagation.database import Slices, Steps
-from propagation.losses import MultiScale
 from propagation.recipe import PROPAGATION
-from shared import cli, datasets, inference, metrics, pipeline, postprocess, runs, sampling, training, volume
-from tests.acdc_segmenter_tf import plain_tf
+from shared import cli, datasets, inference, metrics, postprocess, runs, sampling, volume
+from shared.lazy import lazily
+
+with lazily():
+    from acdc_segmenter_tf import model as networks
+    from propagation import losses as propagation_losses
+    from shared import pipeline, training
+    from shared.framework import keras
+    from tests.acdc_segmenter_tf import plain_tf
 
 NAME = "unet2D_bn_modified"
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
+    parser = cli.Parser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--data-root", type=Path, help="ACDC")
     parser.add_argument("--rounds", type=int, default=5)
@@ -49,7 +51,8 @@ def main():
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
-        print(f"{runs.hardware()}; TensorFlow {tf.__version__}, Keras {keras.__version__}; commit {runs.commit()}; "
+        versions = runs.versions()
+        print(f"{runs.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {runs.commit()}; "
               f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
         for part in options.parts:
             PARTS[part](cases, Path(folder), options.rounds)
@@ -64,7 +67,7 @@ def networks(cases, folder, rounds):
     rivals = {"plain TensorFlow": (lambda: step(images[:2], labels[:2]), lambda: [forward(images[i : i + 1]) for i in range(10)])}
     for precision in ("float32", "auto"):
         with training.precision(precision) as name:
-            model = build("unet2d_modified", (212, 212))
+            model = networks.build("unet2d_modified", (212, 212))
         model.compile(training_command.optimizer(UNET2D_MODIFIED), training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
         rivals[f"ours, {name}"] = (
             lambda model=model: model.train_on_batch(images[:2], labels[:2]),
@@ -76,6 +79,8 @@ def networks(cases, folder, rounds):
 
 def authors_graph():
     """A training step and a forward pass of the authors' graph, as functions of numpy arrays."""
+    import tensorflow as tf
+
     rng = np.random.default_rng(0)
     weights = {
         name: tf.Variable(
@@ -144,7 +149,7 @@ def data(cases, folder, rounds):
         count = sum(1 for _ in pipeline.stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
         with training.precision(recipe.precision):
-            model = build(recipe.network, recipe.image_shape, width=recipe.width)
+            model = networks.build(recipe.network, recipe.image_shape, width=recipe.width)
         model.compile(training_command.optimizer(recipe), training_command.loss_of(recipe), jit_compile=False)
         batch = batches[0]
         model.train_on_batch(*batch)
@@ -158,7 +163,7 @@ def predict(cases, folder, rounds):
     """One volume from file to file with the paper's network, and where the time goes."""
     case, output = cases[0], folder / "segmentation.nii.gz"
     with training.precision("auto") as precision:
-        segmenter = prediction.Segmenter(build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
+        segmenter = prediction.Segmenter(networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
     spent = {"read": [], "prepare": [], "network": [], "restore": [], "components": [], "write": []}
     for _ in range(rounds + 1):
         with clock(spent["read"]):
@@ -186,7 +191,7 @@ def recipe(cases, folder, rounds):
     paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
     batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
     with training.precision(UNET2D_MODIFIED.precision) as precision:
-        model = build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
+        model = networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
     model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
     times, losses = [], []
@@ -232,7 +237,7 @@ def propagation(cases, folder, rounds):
         moving = stages.database(examples, cases, PROPAGATION.variants, **options)
         took = statistics.mean(seconds(lambda i=i, moving=moving: moving.example(0, i)) for i in range(10 * rounds))
         batch = [part[None] for part in moving.example(0, 0)]
-        model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), MultiScale(scales), jit_compile=False)
+        model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), propagation_losses.MultiScale(scales), jit_compile=False)
         step = statistics.median(
             [seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(rounds + 1)][1:]
         )

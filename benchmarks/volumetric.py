@@ -6,7 +6,6 @@
 and of that the localiser. `--plain`: Keras' own batch normalisation.
 """
 
-import argparse
 import json
 import resource
 import statistics
@@ -14,18 +13,22 @@ import tempfile
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
 
-import dr_unet.model
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.recipe import RECIPES
-from shared import training, volume
+from shared import cli, volume
+from shared.lazy import lazily
+
+with lazily():
+    from dr_unet import model as networks
+    from shared import training
+    from shared.framework import keras
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.volumetric", description=__doc__.splitlines()[0])
+    parser = cli.Parser(prog="python -m benchmarks.volumetric", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("step", "predict"))
     parser.add_argument("experiment", choices=RECIPES)
     parser.add_argument("--plain", action="store_true")
@@ -33,7 +36,7 @@ def main():
     parser.add_argument("--scan", type=Path)
     options = parser.parse_args()
     if options.plain:
-        dr_unet.model.NORMS["batch"] = keras.layers.BatchNormalization
+        networks.NORMS["batch"] = keras.layers.BatchNormalization
     recipe = RECIPES[options.experiment]
     with training.precision(recipe.precision):
         model = prediction.network(recipe)

@@ -1,6 +1,5 @@
 """Vesal et al. 2020: 3D DR-UNet with localisation, multi-stage and end-to-end. `README.md` beside this file says what holds."""
 
-from shared.quiet import without_banner
+from shared import startup
 
-with without_banner():
-    import keras  # noqa: F401
+startup.settings()

@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from dr_unet import predict as prediction
-from shared import cli, datasets, plots, preprocess, report, runs, statistics, volume
+from shared import cli, datasets, preprocess, report, runs, statistics, volume
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.lazy import lazily
+
+with lazily():
+    from shared import plots
 
 
 def draw(folder, segmenter, cases):

@@ -8,12 +8,11 @@ For the last layer before a linear 1x1x1 head the map is therefore ReLU(logit_c 
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
-from keras import ops
 
 from dr_unet.model import FEATURES
 from shared.errors import InputError
+from shared.framework import keras, ops
 from shared.postprocess import largest_components
 
 SCORES = {

@@ -8,13 +8,17 @@ import shutil
 
 import numpy as np
 
-from dr_unet import gcam
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
 from dr_unet.recipe import Recipe
-from shared import checkpoints, preprocess, runs, training
+from shared import preprocess, runs
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, written_whole
+from shared.lazy import lazily
 from shared.progress import Progress
+
+with lazily():
+    from dr_unet import gcam
+    from shared import checkpoints, training
 
 REGIONS = "regions.csv"
 
@@ -89,7 +93,7 @@ def check(run, recipe, split):
         ours = vars(recipe)[field]
         if theirs[field] != ours and field not in ("crop_shape", "input_factors"):
             raise InputError(f"--localiser {run}: trained with {field} {theirs[field]}, this experiment has {ours}")
-    before = runs.read_record(run)["split"]
+    before = runs.read_record(run, "split")["split"]
     seen = {*before["train"], *before["validation"]} & set(split.test) | set(before["train"]) & set(split.validation)
     if seen:
         raise InputError(f"--localiser {run}: trained on patients that this experiment holds out, among them {min(seen)}")

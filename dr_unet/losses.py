@@ -8,8 +8,7 @@
 | multi-class Dice, eq. 5 | mean of eq. 2 over all classes, background included | the same of eq. 2 as printed |
 """
 
-import keras
-from keras import ops
+from shared.framework import keras, ops
 
 
 class BceDice(keras.losses.Loss):

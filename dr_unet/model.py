@@ -14,9 +14,8 @@ Each block is two 3x3x3 convolutions with ReLU, normalised over the batch (paper
 the extent along x and y, and without Keep Z along z, is a multiple of 8.
 """
 
-import keras
-
 from shared.errors import InputError
+from shared.framework import keras
 from shared.layers import BatchNormalization, InstanceNormalization
 
 FEATURES = "features"  # the layer whose output the head reads: where the class activation maps of the paper are taken

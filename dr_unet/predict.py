@@ -5,14 +5,16 @@ python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE..
 
 from dataclasses import dataclass
 
-import keras
-
-from dr_unet import gcam
-from dr_unet.model import build, build_end_to_end
 from dr_unet.recipe import Recipe
-from shared import checkpoints, clinical, datasets, inference, preprocess, runs, training
-from shared.errors import InputError
+from shared import clinical, datasets, inference, preprocess, runs
+from shared.lazy import lazily
 from shared.postprocess import classes_of
+
+with lazily():
+    from dr_unet import gcam
+    from dr_unet import model as networks
+    from shared import checkpoints, training
+    from shared.framework import keras
 
 LOCALISER = "localiser"  # folder of the first stage inside a run
 PREPARATION = ("structures", "clahe_clip", "clahe_tile_mm", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
@@ -23,8 +25,8 @@ PREPARATION = ("structures", "clahe_clip", "clahe_tile_mm", "spacing_mm", "image
 class Segmenter:
     """Networks with their weights, how their input is prepared, and what the classes are called on disk."""
 
-    model: keras.Model
-    localiser: keras.Model | None  # of the multi-stage method
+    model: "keras.Model"
+    localiser: "keras.Model | None"  # of the multi-stage method
     recipe: Recipe
     structures: dict[int, str]  # label value on disk -> name
 
@@ -33,18 +35,16 @@ def network(recipe):
     """The untrained network that segments."""
     shape = recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe)
     if recipe.method == "end_to_end":
-        return build_end_to_end(
+        return networks.build_end_to_end(
             shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, **common(recipe), **dr_unet(recipe)
         )
-    if recipe.method not in ("single", "multi_stage"):
-        raise InputError(f"unknown method {recipe.method!r}: expected single, multi_stage or end_to_end")
     own = {"dr_unet": dr_unet(recipe), "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
-    return build(recipe.network, shape, outputs(recipe), recipe.width, **common(recipe), **own)
+    return networks.build(recipe.network, shape, outputs(recipe), recipe.width, **common(recipe), **own)
 
 
 def localiser_network(recipe):
     """The untrained first stage of the multi-stage method: one output, any foreground."""
-    return build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, **common(recipe), **dr_unet(recipe))
+    return networks.build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, **common(recipe), **dr_unet(recipe))
 
 
 def common(recipe):

@@ -10,51 +10,68 @@ the paper is silent or contradicts itself.
 
 from dataclasses import dataclass, replace
 
+from shared.ranges import check, flag, name, number, one_of, require, several, structures, whole
+
+NETWORKS, NORMS, JOINS = ("dr_unet", "unet3d", "vnet"), ("batch", "instance"), ("multiply", "concat", "add")
+BINARY_LOSSES, MULTICLASS_LOSSES = (("bce_dice", "bce_dice_as_printed"), ("multiclass_dice", "multiclass_dice_as_printed"))
+GRID = several(whole(1, 2048), 3)
+FACTORS = several(whole(1, 64), 3)
+PRECISIONS = ("float32", "bfloat16", "auto")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    method: str
-    network: str
-    width: int
-    localiser_width: int
-    keep_z: bool
-    projection: bool
-    normalisation: str
-    bottleneck_norm: bool
-    vnet_kernel: int
-    join: str
-    structures: tuple[str, ...]
-    clahe_clip: float
-    clahe_tile_mm: float
-    spacing_mm: tuple[float, ...]
-    image_shape: tuple[int, ...]
-    input_factors: tuple[int, ...]
-    localiser_factors: tuple[int, ...]
-    localiser_shape: tuple[int, ...]
-    crop_shape: tuple[int, ...]
-    gcam_score: str
-    gcam_layer: str
-    gcam_threshold: float
-    rotation_deg: float
-    zoom: float
-    loss: str
-    localiser_loss: str
-    localiser_weight: float
-    smoothing: float
-    batch_size: int
-    localiser_batch_size: int
-    epochs: int
-    localiser_epochs: int
-    patience: int
-    learning_rate: float
-    final_learning_rate: float
-    beta_1: float
-    beta_2: float
-    epsilon: float
-    test_parts: int
-    folds: int
-    split_seed: int
-    precision: str
+    method: one_of("single", "multi_stage", "end_to_end")
+    network: one_of(*NETWORKS)
+    width: whole(1, 512)
+    localiser_width: whole(1, 512)
+    keep_z: flag()
+    projection: flag()
+    normalisation: one_of(*NORMS)
+    bottleneck_norm: flag()
+    vnet_kernel: whole(1, 15)
+    join: one_of(*JOINS)
+    structures: structures()
+    clahe_clip: number(0, 1000, above=True)
+    clahe_tile_mm: number(1, 10_000)
+    spacing_mm: several(number(0.05, 50), 3)
+    image_shape: GRID
+    input_factors: FACTORS
+    localiser_factors: FACTORS
+    localiser_shape: GRID
+    crop_shape: GRID
+    gcam_score: one_of("logits", "predicted", "probabilities")
+    gcam_layer: name()
+    gcam_threshold: number(0, 1)
+    rotation_deg: number(0, 180)
+    zoom: number(0, 0.9)
+    loss: one_of(*BINARY_LOSSES, *MULTICLASS_LOSSES)
+    localiser_loss: one_of(*BINARY_LOSSES)
+    localiser_weight: number(0, 1000)
+    smoothing: number(0, 1e6, above=True)
+    batch_size: whole(1, 10_000)
+    localiser_batch_size: whole(1, 10_000)
+    epochs: whole(1, 10**6)
+    localiser_epochs: whole(1, 10**6)
+    patience: whole(1, 10**6)
+    learning_rate: number(0, 10, above=True)
+    final_learning_rate: number(0, 10)
+    beta_1: number(0, 1, below=True)
+    beta_2: number(0, 1, below=True)
+    epsilon: number(0, 1, above=True)
+    test_parts: whole(2, 10_000)
+    folds: whole(2, 10_000)
+    split_seed: whole(0, 2**32 - 1)
+    precision: one_of(*PRECISIONS)
+
+    def __post_init__(self):
+        check(self)
+        losses = BINARY_LOSSES if len(self.structures) == 1 else MULTICLASS_LOSSES
+        count = "one structure" if len(self.structures) == 1 else "several structures"
+        require(self.loss in losses, self, "loss", f"{' or '.join(losses)} for {count}")
+        factors = "localiser_factors" if self.method == "multi_stage" else "input_factors"
+        divided = all(n % factor == 0 for n, factor in zip(self.image_shape, vars(self)[factors], strict=True))
+        require(divided, self, "image_shape", f"a multiple of {factors} {','.join(map(str, vars(self)[factors]))}")
 
 
 LASC = Recipe(

@@ -7,39 +7,29 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from dr_unet import figures, gcam, localisation
+from dr_unet import figures, localisation
 from dr_unet import predict as prediction
-from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import (
-    augment,
-    clinical,
-    datasets,
-    held_out,
-    inference,
-    metrics,
-    preprocess,
-    runs,
-    sampling,
-    splits,
-    training,
-)
-from shared.errors import InputError
+from shared import clinical, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.postprocess import classes_of
 from shared.progress import duration
 
+with lazily():
+    from dr_unet import gcam, losses
+    from shared import augment, pipeline, training
+    from shared.framework import keras
+
 LOSSES = {  # "as printed": the paper's formulas with their misprints
-    "bce_dice": lambda smoothing: BceDice(smoothing),
-    "bce_dice_as_printed": lambda smoothing: BceDice(smoothing, as_printed=True),
-    "multiclass_dice": lambda smoothing: MulticlassDice(smoothing),
-    "multiclass_dice_as_printed": lambda smoothing: MulticlassDice(smoothing, as_printed=True),
+    "bce_dice": lambda smoothing: losses.BceDice(smoothing),
+    "bce_dice_as_printed": lambda smoothing: losses.BceDice(smoothing, as_printed=True),
+    "multiclass_dice": lambda smoothing: losses.MulticlassDice(smoothing),
+    "multiclass_dice_as_printed": lambda smoothing: losses.MulticlassDice(smoothing, as_printed=True),
 }
 
 
@@ -145,7 +135,7 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        batches = Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
+        batches = pipeline.Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
         validation = sampling.Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
         extent = " x ".join(map(str, model.input.shape[1:-1]))
@@ -223,36 +213,18 @@ def turned(images, labels, coefficients):
 
 
 def check(recipe):
-    """Raise InputError unless everything that the recipe names exists and its grids fit each other and the networks."""
-    for field in ("spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"):
-        numbers = vars(recipe)[field]
-        if len(numbers) != 3 or min(numbers) <= 0:
-            raise InputError(f"{field} {numbers}: expected three numbers above 0")
-    field = "localiser_factors" if recipe.method == "multi_stage" else "input_factors"
-    if any(n % factor for n, factor in zip(recipe.image_shape, vars(recipe)[field], strict=True)):
-        raise InputError(f"image_shape {recipe.image_shape}: expected a multiple of {field} {vars(recipe)[field]}")
+    """Raise InputError unless the recipe's networks can be built and have the layer that the activation maps are taken at."""
     network(recipe)
     if recipe.method == "multi_stage":
         gcam.check(localiser_network(recipe), 0, recipe.gcam_layer, recipe.gcam_score)
 
 
 def loss_of(recipe):
-    """The Keras loss that the recipe names.
-
-    Raises:
-        InputError: no loss of that name, or one for another number of structures.
-    """
-    for name in (recipe.loss, recipe.localiser_loss):
-        if name not in LOSSES:
-            raise InputError(f"unknown loss {name!r}: expected one of {', '.join(LOSSES)}")
-    for name, binary in ((recipe.loss, len(recipe.structures) == 1), (recipe.localiser_loss, True)):
-        if name.startswith("bce") != binary:
-            raise InputError(f"loss {name}: expected {'bce_dice' if binary else 'multiclass_dice'} for "
-                             f"{'one structure' if binary else 'several structures'}")  # fmt: skip
+    """The Keras loss that the recipe names."""
     loss = LOSSES[recipe.loss](recipe.smoothing)
     if recipe.method != "end_to_end":
         return loss
-    return EndToEnd(loss, LOSSES[recipe.localiser_loss](recipe.smoothing), recipe.localiser_weight)
+    return losses.EndToEnd(loss, LOSSES[recipe.localiser_loss](recipe.smoothing), recipe.localiser_weight)
 
 
 def validate(model, examples, loss, outputs):

@@ -12,9 +12,13 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, held_out, metrics, orientation, plots, statistics
+from shared import datasets, evaluation, held_out, metrics, orientation, statistics
 from shared.files import write_csv
+from shared.lazy import lazily
 from shared.volume import Volume
+
+with lazily():
+    from shared import plots
 
 SLICES, ALONE, BASES = "slices.csv", "cases_without_propagation.csv", "bases.csv"
 METHODS = ("with propagation", "without")

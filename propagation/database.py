@@ -12,8 +12,7 @@ import numpy as np
 from propagation import anatomy, infarcts, masks, motion
 from propagation import predict as prediction
 from propagation.masks import CAVITY, WALL
-from propagation.model import STEP
-from propagation.stack import network_input
+from propagation.stack import STEP, network_input
 from shared.errors import InputError
 from shared.sampling import EXAMPLE, Examples, voxels_of
 

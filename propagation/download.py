@@ -4,6 +4,7 @@ import http
 import http.client
 import math
 import urllib.error
+import urllib.parse
 import urllib.request
 
 from shared.errors import InputError
@@ -19,14 +20,15 @@ def download(url, part):
     """Bring the file at `url` to the path `part`, going on where `part` ends.
 
     Raises:
-        InputError: another kind of address, no answer, an error of the server's, or less than the server announced.
+        InputError: another kind of address, no answer, an error of the server's, less than the server announced, or something
+            else than a file at `part`.
     """
-    if not url.startswith(("http://", "https://")):
-        raise InputError(f"{url}: expected an address that starts with http:// or https://")
+    check_address(url)
+    check_place(part)
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:
+        with urllib.request.build_opener(Redirects).open(request, timeout=TIMEOUT_S) as response:
             receive(response, part, start)
     except urllib.error.HTTPError as error:
         error.close()
@@ -41,6 +43,36 @@ def download(url, part):
         if not part.exists():
             raise unreachable(url, reason(error)) from error
         raise InputError(f"{url}: {reason(error)}; the same command goes on from the {part.stat().st_size} bytes here") from error
+
+
+def check_address(url):
+    """Raise InputError unless `url` is the address of something on a host, by http or https."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # the port is none, or the host's name
+        right = False
+    if not right or not url.isascii() or not url.isprintable() or " " in url:
+        raise InputError(f"{printable(url)}: expected an address that starts with http:// or https:// and a host, in ASCII")
+
+
+def check_place(path):
+    """Raise InputError where something else than a file is at `path`: what a link leads to would be overwritten."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        what = "a link" if path.is_symlink() else "no file"
+        raise InputError(f"{path}: expected a file or nothing there, found {what}; remove it")
+
+
+class Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another address of the same kind, or from http to https."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        before, after = (urllib.parse.urlsplit(address).scheme for address in (request.full_url, url))
+        if after not in (before, "https"):
+            response.close()
+            raise InputError(f"{request.full_url}: the server leads on to {printable(url)}; expected an address by {before}")
+        return super().redirect_request(request, response, code, message, headers, url)
 
 
 def receive(response, part, start):

@@ -12,8 +12,12 @@ from propagation import infarcts, masks
 from propagation.database import heart_of, prepared
 from propagation.motion import Motion, activation, deformed, inverse_grid, jacobian
 from propagation.recipe import PROPAGATION
-from shared import cli, datasets, plots
+from shared import cli, datasets
 from shared.errors import InputError
+from shared.lazy import lazily
+
+with lazily():
+    from shared import plots
 
 
 def beats(path, case, recipe, variants, seed=0):

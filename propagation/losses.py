@@ -10,8 +10,7 @@ at most -ln(b) = 7.6. Pixels close enough to their label give no gradient, which
 four fifths of a slice, soon counts no more.
 """
 
-import keras
-from keras import ops
+from shared.framework import keras, ops
 
 SLOPE, OFFSET, TOLERANCE = 0.999, 0.0005, 0.02  # a, b and t of the paper
 

@@ -22,8 +22,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from matplotlib.colors import LightSource
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from scipy import ndimage
 
 from propagation import masks
@@ -31,10 +29,17 @@ from propagation.mesh_quality import report, surface_quality, tetrahedra_quality
 from propagation.recipe import PROPAGATION
 from propagation.solid import Tetrahedra, enclosed_ml, signed_volumes_mm3
 from propagation.surface import TOLERANCE, field, mask_ml, structures, surface
-from shared import cli, plots, progress, volume
+from shared import cli, progress, volume
 from shared.errors import InputError
 from shared.extras import library
 from shared.files import write_json, written_whole
+from shared.lazy import lazily
+
+with lazily():
+    from matplotlib import colors
+    from mpl_toolkits.mplot3d import art3d
+
+    from shared import plots
 
 FORMATS = {  # ending -> what is written, meshio's name of the format, its options
     ".stl": ("surface", "stl", {"binary": True}),
@@ -159,8 +164,8 @@ def draw(solid, path):
     ):
         near = plots.facing(triangles, elev, azim)
         paint = {"facecolors": plots.COLOURS[0], "edgecolors": plots.COLOURS[0], "linewidths": 0.6}
-        light = LightSource(azdeg=215 - 60 - azim, altdeg=35)
-        axis.add_collection3d(Poly3DCollection(near, **paint, shade=True, lightsource=light))
+        light = colors.LightSource(azdeg=215 - 60 - azim, altdeg=35)
+        axis.add_collection3d(art3d.Poly3DCollection(near, **paint, shade=True, lightsource=light))
         axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
         axis.set_box_aspect(high - low, zoom=1.05)
         axis.view_init(elev=elev, azim=azim)

@@ -18,13 +18,11 @@ ones, which only the loss wants, with every pixel repeated.
 
 import functools
 
-import keras
-from keras import ops
-
+from propagation.stack import STEP
 from shared.errors import InputError
+from shared.framework import keras, ops
 from shared.layers import BatchNormalization, InstanceNormalization
 
-STEP = 4  # slices that one propagation reaches (paper 2.2)
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 
 

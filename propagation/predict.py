@@ -10,19 +10,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 from scipy import ndimage
 
 from propagation import masks, released_predict
-from propagation.model import STEP, build_initialization, build_propagation
 from propagation.recipe import Recipe
-from propagation.stack import find_base, network_input, propagate
-from shared import checkpoints, clinical, inference, orientation, preprocess, runs, training, volume
+from propagation.stack import STEP, find_base, network_input, propagate
+from shared import clinical, inference, orientation, preprocess, runs, volume
 from shared.datasets import nnunet
 from shared.errors import InputError
+from shared.lazy import lazily
 from shared.postprocess import largest_components
 from shared.volume import Volume
+
+with lazily():
+    from propagation import model as networks
+    from shared import checkpoints, training
+    from shared.framework import keras
 
 INITIALIZATION = "initialization"  # folder of the first network inside a run
 STRUCTURES = {1: "BV"}  # what the mask is called on disk
@@ -32,20 +36,20 @@ STRUCTURES = {1: "BV"}  # what the mask is called on disk
 class Segmenter:
     """The networks with their weights, and how their input is prepared."""
 
-    initialization: keras.Model
-    propagation: keras.Model | None  # None: the initialization network alone, on every slice
+    initialization: "keras.Model"
+    propagation: "keras.Model | None"  # None: the initialization network alone, on every slice
     recipe: Recipe
     structures: dict[int, str]
 
 
 def initialization_network(recipe):
     groups, channels = recipe.initialization_groups, recipe.initialization_channels
-    return build_initialization(recipe.size, groups, channels, **options(recipe))
+    return networks.build_initialization(recipe.size, groups, channels, **options(recipe))
 
 
 def propagation_network(recipe):
     groups, channels = recipe.propagation_groups, recipe.propagation_channels
-    return build_propagation(recipe.size, groups, channels, **options(recipe))
+    return networks.build_propagation(recipe.size, groups, channels, **options(recipe))
 
 
 def options(recipe):

@@ -10,40 +10,53 @@ from: "paper", "later code" (the authors' networks of the follow-ups), or "ours"
 
 from dataclasses import dataclass, replace
 
+from shared.ranges import check, flag, number, one_of, require, several, whole
+
+NORMS = ("batch", "instance")
+GROUPS, CHANNELS = whole(1, 64), whole(1, 1024)
+PRECISIONS = ("float32", "bfloat16", "auto")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    method: str
-    size: int
-    spacing_mm: float
-    percentiles: tuple[float, ...]
-    rv_wall_mm: float
-    initialization_groups: tuple[int, ...]
-    initialization_channels: tuple[int, ...]
-    propagation_groups: tuple[int, ...]
-    propagation_channels: tuple[int, ...]
-    kernel: int
-    slope: float
-    normalisation: str
-    rotation_deg: float
-    gaussian_noise: float
-    impulse_noise: float
-    mask_lag: int
-    binary_input: bool
-    variants: int
-    instants: int
-    initialization_instants: int
-    initialization_margin: float
-    batch_size: int
-    initialization_steps: int
-    propagation_steps: int
-    validate_every: int
-    learning_rate: float
-    final_learning_rate: float
-    momentum: float
-    folds: int
-    split_seed: int
-    precision: str
+    method: one_of("propagation", "initialization")
+    size: whole(4, 2048)
+    spacing_mm: number(0.05, 50)
+    percentiles: several(number(0, 100), 2)
+    rv_wall_mm: number(0, 50, above=True)
+    initialization_groups: several(GROUPS, 3)
+    initialization_channels: several(CHANNELS, 3)
+    propagation_groups: several(GROUPS, 2)
+    propagation_channels: several(CHANNELS, 2)
+    kernel: whole(1, 31)
+    slope: number(0, 1)
+    normalisation: one_of(*NORMS)
+    rotation_deg: number(0, 180)
+    gaussian_noise: number(0, 1)
+    impulse_noise: number(0, 1)
+    mask_lag: whole(0, 1000)
+    binary_input: flag()
+    variants: whole(1, 10_000)
+    instants: whole(1, 1000)
+    initialization_instants: whole(1, 1000)
+    initialization_margin: number(0, 0.5, below=True)
+    batch_size: whole(1, 10_000)
+    initialization_steps: whole(1, 10**9)
+    propagation_steps: whole(1, 10**9)
+    validate_every: whole(1, 10**9)
+    learning_rate: number(0, 10, above=True)
+    final_learning_rate: number(0, 10)
+    momentum: number(0, 1, below=True)
+    folds: whole(2, 10_000)
+    split_seed: whole(0, 2**32 - 1)
+    precision: one_of(*PRECISIONS)
+
+    def __post_init__(self):
+        check(self)
+        require(self.size % 4 == 0, self, "size", "a multiple of 4")
+        require(self.percentiles[0] < self.percentiles[1], self, "percentiles", "a lower number before a higher one")
+        enough = self.initialization_instants <= self.instants
+        require(enough, self, "initialization_instants", f"at most the {self.instants} instants")
 
 
 PROPAGATION = Recipe(

@@ -14,12 +14,15 @@ from pathlib import Path
 
 import h5py
 
-from propagation.download import download
-from propagation.released_model import NETWORKS, build
+from propagation.download import check_place, download
 from shared import cli, weights
 from shared.errors import InputError
 from shared.files import write_text
+from shared.lazy import lazily
 from shared.weights import Stored, listed, printable, reason
+
+with lazily():
+    from propagation import released_model
 
 SIGNATURE = "seg_block1/kernel"  # (1, 1, width, outputs): no two of the networks share it, but for fine-tuned ones
 LAYERS_LIMIT = 1000  # groups in a file; the largest network has 138
@@ -50,12 +53,12 @@ def load_released(name, path, size=None, leaky_slope=0.0):
     Raises:
         InputError: no readable file there, or its tensors are not exactly those of the network.
     """
-    if name is not None and name not in NETWORKS:
-        raise InputError(f"unknown released network {name!r}: expected one of {', '.join(NETWORKS)}")
+    if name is not None and name not in released_model.NETWORKS:
+        raise InputError(f"unknown released network {name!r}: expected one of {', '.join(released_model.NETWORKS)}")
     found = identify(path)
     if name is not None and kind(name) != found:
         raise InputError(f"{path}: expected the weights of {name}, found those of {found}")
-    model = build(name or found, size, leaky_slope)
+    model = released_model.build(name or found, size, leaky_slope)
     fill(model, path)
     return model
 
@@ -70,11 +73,11 @@ def identify(path):
     """
     with tensors(path) as found:
         shape = found[SIGNATURE].shape if SIGNATURE in found else None
-        for name, network in NETWORKS.items():
+        for name, network in released_model.NETWORKS.items():
             if shape == (1, 1, network.width, network.outputs):
                 return name
         listing = listed([f"{tensor} {dataset.shape}" for tensor, dataset in found.items()]) or "no tensors"
-    expected = "; ".join(f"{name} has {SIGNATURE} (1, 1, {n.width}, {n.outputs})" for name, n in NETWORKS.items())
+    expected = "; ".join(f"{name} has {SIGNATURE} (1, 1, {n.width}, {n.outputs})" for name, n in released_model.NETWORKS.items())
     raise InputError(f"{path}: none of the released networks ({expected}); found {listing}")
 
 
@@ -164,7 +167,7 @@ def describe(path):
         InputError: as `load_released`.
     """
     model = load_released(None, path, size=32)
-    name = " or ".join(name for name in NETWORKS if kind(name) == model.name)
+    name = " or ".join(name for name in released_model.NETWORKS if kind(name) == model.name)
     return f"{path}: {name}, {model.count_params():,} weights in {len(model.weights)} tensors, sha256 {sha256(path)}"
 
 
@@ -185,6 +188,7 @@ def fetch(name, folder, base=BASE):
         raise InputError(f"unknown released file {name!r}: expected one of {', '.join(ADDRESSES)}")
     folder = Path(folder)
     target, part = folder / f"{name}.h5", folder / f"{name}.h5.part"
+    check_place(target)
     if target.exists():
         verify(name, target, folder)
         return target
@@ -207,7 +211,10 @@ def verify(name, path, folder):
         InputError: another checksum, or not the weights of the network.
     """
     sums = folder / SUMS
-    lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines() if sums.exists() else []
+    except ValueError as error:
+        raise InputError(f"{sums}: expected checksums, as `sha256sum` writes them; found no text ({error})") from error
     known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     digest = sha256(path)
     expected = known.get(f"{name}.h5")

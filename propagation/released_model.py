@@ -19,10 +19,8 @@ weights come in the order of their files (a test compares both).
 import dataclasses
 from collections.abc import Callable
 
-import keras
-from keras import ops
-
 from shared.errors import InputError
+from shared.framework import keras, ops
 from shared.layers import BatchNormalization
 
 

@@ -10,7 +10,6 @@ slice of the scan, so x runs along columns. Classes are 1 LV cavity, 2 LV myocar
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from propagation.released import identify, kind, load_released
@@ -26,6 +25,10 @@ from propagation.released_images import (
 )
 from shared import clinical, orientation, preprocess
 from shared.errors import InputError
+from shared.lazy import lazily
+
+with lazily():
+    from shared.framework import keras
 
 LVC, LVM, RVC = 1, 2, 3
 STRUCTURES = {3: "LV", 2: "Myo", 1: "RV"}  # ACDC's label of each class, in the order of the classes
@@ -80,8 +83,8 @@ DEFAULT = Released()
 class Nets:
     """The networks of a pipeline; without `roi` the centre of the slices is segmented."""
 
-    segmentation: keras.Model
-    roi: keras.Model | None = None
+    segmentation: "keras.Model"
+    roi: "keras.Model | None" = None
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,7 @@ Slice 0 is at the base; the paper counts from the apex.
 import numpy as np
 from scipy import ndimage
 
-from propagation.model import STEP
-
+STEP = 4  # slices that one propagation reaches (paper 2.2)
 LEAST_CAVITY = 20  # pixels: less is a gap in the wall
 
 

@@ -7,21 +7,23 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from propagation import along_axis, database, masks
 from propagation import predict as prediction
 from propagation.database import Slices, Steps
-from propagation.losses import MultiScale
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import augment, held_out, inference, metrics, orientation, runs, sampling, splits, training
-from shared.errors import InputError
+from shared import held_out, inference, metrics, orientation, runs, sampling, splits
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint
-from shared.pipeline import Batches
+from shared.lazy import lazily
 from shared.progress import Progress, duration
+
+with lazily():
+    from propagation import losses
+    from shared import augment, pipeline, training
+    from shared.framework import keras
 
 BEATING = ("", "ED")  # phases of a scan that motion starts from
 
@@ -40,7 +42,6 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         InputError: data that cannot be used, or a folder that holds another run.
     """
     started = time.monotonic()
-    check(recipe)
     cases = [case for case in cases if case.label is not None]
     split = splits.k_fold(cases, recipe.folds, fold, recipe.split_seed)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
@@ -110,13 +111,13 @@ class Stages:
             model = build(recipe)
         learned = self.database(examples, self.trained, recipe.variants, **options)
         unseen = self.database(examples, self.unseen, 1, **options | {"used": 1})
-        loss = MultiScale(scales)
+        loss = losses.MultiScale(scales)
         print(f"{stage}: {model.count_params():,} parameters, {precision}; {len(learned)} volumes, {steps} steps of "
               f"{recipe.batch_size}", flush=True)  # fmt: skip
         rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
         result = training.fit(
             model,
-            Batches(learned, recipe.batch_size, draw=self.turn),
+            pipeline.Batches(learned, recipe.batch_size, draw=self.turn),
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
@@ -154,14 +155,6 @@ def on_disk(case, scan, recipe):
     """The wall of a case on the voxels of its `scan`."""
     wall = masks.load(case, recipe.rv_wall_mm).wall
     return orientation.with_slices_last(scan, lambda ordered: wall.array)
-
-
-def check(recipe):
-    """Raise InputError unless the recipe's method is known and its networks can be built."""
-    if recipe.method not in ("propagation", "initialization"):
-        raise InputError(f"unknown method {recipe.method!r}: expected propagation or initialization")
-    initialization_network(recipe)
-    propagation_network(recipe)
 
 
 def validate(model, examples, loss):

@@ -16,10 +16,14 @@ import dr_unet.recipe
 import dr_unet.train
 import propagation.recipe
 import propagation.train
-from shared import cli, datasets, evaluation, plots, report, runs, volume
+from shared import cli, datasets, evaluation, report, runs, volume
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.lazy import lazily
 from shared.orientation import all_slices_last
+
+with lazily():
+    from shared import plots
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def picture(path, done, cases, reference_of):
         image, reference, *maps = all_slices_last(scan, reference_of(case, scan), *maps)
         rows += [(f"{case.name}\n{name}", image, labels, reference)
                  for name, labels in zip(("reference", *folders), (reference, *maps), strict=True)]  # fmt: skip
-    structures = runs.read_record(next(iter(folders.values())))["structures"]
+    structures = runs.read_record(next(iter(folders.values())), "structures")["structures"]
     plots.overlay(path, rows, {int(value): name for value, name in structures.items()})
     print(f"wrote {path}")
 
@@ -140,7 +144,9 @@ def main(arguments=None):
     cli.add_data(parser, required=False)
     parser.add_argument("--fold", type=cli.fold, default="all", help="one fold, or all that the table pools (default: all)")
     parser.add_argument("--preset", default="paper", choices=("paper", "quick"))
-    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are, and the tables go (default: runs)")
+    parser.add_argument(
+        "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"
+    )
     parser.add_argument("--report-only", action="store_true", help="run nothing: a row without a run says so")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)

@@ -5,7 +5,8 @@ transform itself is `keras.ops`. Images are interpolated linearly, labels by nea
 """
 
 import numpy as np
-from keras import ops
+
+from shared.framework import ops
 
 
 def draw_affine(rng, shape, *, rotation_deg, crop_px, flip):

@@ -3,16 +3,17 @@
 import json
 import warnings
 import zipfile
+import zlib
 
 import numpy as np
-from keras import ops
 
 from shared.errors import InputError
 from shared.files import written_whole
+from shared.framework import keras, ops
+from shared.ranges import number, whole
 from shared.runs import BEST, CHECKPOINT
 
-STATE = {"step": int, "best_step": int, "best_score": (int, float, type(None)), "validations_since": int, "seconds": float,
-         "history": list}  # fmt: skip
+DAMAGED = (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RecursionError)
 AGAIN = "remove the run folder to start again"
 
 
@@ -38,28 +39,38 @@ def restore(folder, model, optimizer):
             state = json.loads(content["state"].tobytes())
             arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
             complete = len(content.files) == len(wanted) + 1
-    except (OSError, KeyError, ValueError, EOFError, RecursionError, zipfile.BadZipFile) as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: not a checkpoint of this network ({error}); {AGAIN}") from error
     pairs = list(zip(wanted, arrays, strict=True))
     if not complete or any(array.shape != tuple(variable.shape) for variable, array in pairs):
         raise InputError(f"{path}: checkpoint of another network; {AGAIN}")
-    if any(array.dtype != variable.dtype or not np.isfinite(array).all() for variable, array in pairs):
-        raise InputError(f"{path}: a damaged checkpoint, whose numbers are not finite or of another type; {AGAIN}")
-    if not is_state(state):
-        raise InputError(f"{path}: a damaged checkpoint, whose state makes no sense; {AGAIN}")
+    if not is_state(state) or not all(usable(array, variable) for variable, array in pairs):
+        raise InputError(f"{path}: damaged, it holds values that no training writes; {AGAIN}")
     for variable, array in pairs:
         variable.assign(array)
     return state
 
 
 def is_state(state):
-    """Whether the JSON of a checkpoint is what `training.fit` puts there."""
-    if not isinstance(state, dict) or state.keys() != STATE.keys():
-        return False
-    if any(isinstance(state[name], bool) or not isinstance(state[name], kind) for name, kind in STATE.items()):
-        return False
-    ordered = 0 <= state["best_step"] <= state["step"] and state["validations_since"] >= 0 and state["seconds"] >= 0
-    return ordered and all(isinstance(row, dict) and "step" in row for row in state["history"])
+    """Whether `state` is what `training.fit` saves."""
+    count, rows = whole(0, 10**12), state.get("history") if isinstance(state, dict) else None
+    return (
+        isinstance(rows, list)
+        and all(isinstance(row, dict) and row.keys() == rows[0].keys() and all(map(is_number, row.values())) for row in rows)
+        and all(count.holds(state.get(field)) for field in ("step", "best_step", "validations_since"))
+        and state["best_step"] <= state["step"]
+        and number(0, 1e12).holds(state.get("seconds"))
+        and (state.get("best_score") is None or is_number(state["best_score"]))
+    )
+
+
+def is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def usable(array, variable):
+    """Whether `array` has the type of a variable and is finite."""
+    return array.dtype.name == keras.backend.standardize_dtype(variable.dtype) and bool(np.isfinite(array).all())
 
 
 def copy_of(model, optimizer):

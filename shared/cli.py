@@ -1,51 +1,114 @@
-"""What all commands share: their arguments, and errors as one line with exit status 2."""
+"""What all commands share: their arguments, and whatever goes wrong as one line with exit status 2."""
 
 import argparse
 import contextlib
 import dataclasses
 import json
+import os
+import signal
 import sys
 import traceback
 import warnings
 from pathlib import Path
 
-from shared.datasets import DATASETS
+from shared import startup
+from shared.datasets import DATASETS, HOMEPAGES
 from shared.errors import InputError
+
+LINE = 280  # characters of a message at most, without "error: "
+NOBODY_READS = 141  # status of a command whose output goes to a pipe that was closed, as of any Unix command
+INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
     """Arguments of a command; what is wrong with them is one line too."""
 
     def error(self, message):
-        self.exit(2, f"error: {message} (--help says more)\n")
+        self.exit(2, f"error: {one_line(message)} (--help says more)\n")
+
+    def exit(self, status=0, message=None):
+        flush()
+        super().exit(status, message)
 
 
 @contextlib.contextmanager
 def one_line_errors(debug=False):
-    """End with one line on stderr and status 2 on bad input or a failing disk; `debug` shows the traceback as well.
+    """End with one line on stderr and status 2 on bad input, a failing disk or too little memory; `debug` adds the traceback.
 
-    Of warnings, the first of each kind is shown, in a line of its own.
+    Each warning is one line as well, shown once. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any.
     """
     shown = set()
 
-    def show(message, category, *place, **options):
-        if category not in shown:
-            print(f"warning: {message} (further warnings of this kind are not shown)", file=sys.stderr)
-        shown.add(category)
+    def show(message, *place, **options):
+        text = one_line(message)
+        if text not in shown:
+            print(f"warning: {text}", file=sys.stderr)
+        shown.add(text)
 
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), startup.ctrl_c(signal.default_int_handler):
             warnings.showwarning = show
             yield
-    except (InputError, OSError, MemoryError) as error:
-        if debug:
-            traceback.print_exc()
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"error: {message}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        flush()
+    except BrokenPipeError:
+        nobody_reads()
+    except (InputError, OSError) as error:
+        fail(said(error), debug)
+    except KeyboardInterrupt as stopped:
+        print("; ".join(["stopped", *map(str, stopped.args)]), file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(
+            f"out of memory ({one_line(error, 120) or 'no more is known'}); a smaller batch_size or width (--set) needs less",
+            debug,
+        )
+
+
+def fail(message, debug):
+    if debug:
+        traceback.print_exc()
+    print(f"error: {one_line(message)}", file=sys.stderr)
+    sys.exit(2)
+
+
+def said(error):
+    """What an exception says; of the operating system's the file first, and without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def one_line(text, limit=LINE):
+    """`text` in one line of printable characters; of a long one the middle, "...", stands for what is left out."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
+    if len(text) <= limit:
+        return text
+    half = (limit - 5) // 2
+    return f"{text[:half]} ... {text[-half:]}"
+
+
+def is_out_of_memory(error):
+    """Python's and NumPy's own error, or what TensorFlow and JAX raise when a device has no more memory."""
+    return isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error)
+
+
+def flush():
+    """Write out what was printed so far."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        nobody_reads()
+
+
+def nobody_reads():
+    """End silently. The interpreter flushes once more when it ends: nothing is read there either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(NOBODY_READS)
 
 
 def add_debug(parser):
@@ -55,54 +118,90 @@ def add_debug(parser):
 def add_data(parser, required=True):
     """--dataset and --data-root."""
     parser.add_argument("--dataset", required=required, choices=DATASETS, help="layout of the data")
-    parser.add_argument("--data-root", type=Path, help="folder the data was unpacked to (the phantom needs none)")
+    places = "default: $CARDIAC_DATA/DATASET, then data/DATASET; the phantom needs none"
+    parser.add_argument("--data-root", type=Path, help=f"folder the data was unpacked to ({places})")
 
 
 def fold(text):
-    """The value of --fold: a whole number or "all"."""
+    """The value of --fold: a whole number from 0 or "all"."""
+    return text if text == "all" else within(text, 0, 10_000, " or all")
+
+
+def seed(text):
+    """The value of --seed: a whole number of 32 bits."""
+    return within(text, 0, 2**32 - 1)
+
+
+def within(text, low, high, otherwise=""):
+    """`text` as a whole number from `low` to `high`."""
     try:
-        return text if text == "all" else int(text)
+        number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a whole number or all, found {text!r}") from None
+        number = None
+    if number is None or not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}{otherwise}, found {text!r}")
+    return number
+
+
+def workdir(text):
+    """The value of --workdir: a folder that is there, or can be made."""
+    folder = Path(text)
+    nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
+    if not nearest.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, but {nearest} is none")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"expected a folder that can be written, {nearest} cannot")
+    return folder
 
 
 def data_root(dataset, root, workdir):
-    """The given root, or for the phantom a folder of its own in `workdir`.
+    """The folder of a data set: `root`, or where none is given, $CARDIAC_DATA/DATASET or data/DATASET, the first that is there;
+    for the phantom a folder of its own in `workdir`.
 
     Raises:
-        InputError: no root for a data set that needs one.
+        InputError: none is given and none is there.
     """
-    if root is None and dataset != "phantom":
-        raise InputError(f"--data-root is needed: the folder that {dataset} was unpacked to")
-    return root or workdir / "phantom"
+    if root is not None:
+        return root
+    if dataset == "phantom":
+        return workdir / "phantom"
+    parent = os.environ.get("CARDIAC_DATA")
+    places = [*([Path(parent) / dataset] if parent else []), Path("data") / dataset]
+    for place in places:
+        if place.is_dir():
+            return place
+    looked = " or ".join([*([] if parent else [f"$CARDIAC_DATA/{dataset} (CARDIAC_DATA is not set)"]), *map(str, places)])
+    raise InputError(
+        f"no {dataset} data in {looked}: get them from {HOMEPAGES[dataset]} and give --data-root DIR, or try --dataset phantom, "
+        "which needs none"
+    )
 
 
 def override(recipe, assignments):
     """`recipe` with "field=value" texts applied, each value read as the field's type.
 
     Raises:
-        InputError: no such field, or a value of another type.
+        InputError: no such field, or a value that the recipe refuses.
     """
+    changes = {}
     for assignment in assignments:
         name, equals, text = assignment.partition("=")
         if not equals or name not in vars(recipe):
             raise InputError(f"--set {assignment}: expected FIELD=VALUE with a field of {', '.join(vars(recipe))}")
-        recipe = dataclasses.replace(recipe, **{name: parse(name, text, getattr(recipe, name))})
-    return recipe
+        changes[name] = parse(text, getattr(recipe, name))
+    return dataclasses.replace(recipe, **changes)
 
 
-def parse(name, text, current):
-    """`text` as a value of the type of `current`; tuples as comma-separated items of the type of their first."""
+def parse(text, current):
+    """`text` as a value of the type of `current`, tuples as comma-separated items of the type of their first; itself where it
+    is none, for the recipe to refuse."""
     if isinstance(current, tuple):
-        return tuple(parse(name, item.strip(), current[0]) for item in text.split(","))
+        return tuple(parse(item.strip(), current[0]) for item in text.split(","))
     if isinstance(current, str):
         return text
     try:
         value = json.loads(text.lower())
-    except ValueError:
-        value = text
-    if isinstance(current, float) and type(value) is int:
-        value = float(value)
-    if type(value) is not type(current):
-        raise InputError(f"--set {name}={text}: expected a value of type {type(current).__name__}")
-    return value
+        value = float(value) if isinstance(current, float) and type(value) is int else value
+    except (ValueError, RecursionError, OverflowError):
+        return text
+    return value if isinstance(value, (bool, int, float)) else text

@@ -1,10 +1,11 @@
 """The training command of every paper: its arguments, and one run for each fold that is asked for."""
 
+import contextlib
 import shlex
 import sys
 from pathlib import Path
 
-from shared import cli, datasets, held_out
+from shared import cli, datasets, held_out, runs, splits
 
 
 def training_parser(package, description, recipes, default, presets):
@@ -23,10 +24,11 @@ def training_parser(package, description, recipes, default, presets):
     parser.add_argument("--experiment", default=given, choices=recipes, help=f"which row of the paper (default: {shown})")
     parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of everything random (default: 0)")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe")
-    parser.add_argument("--workdir", type=Path, default=Path("runs"), help="where runs are kept (default: runs)")
+    parser.add_argument("--workdir", type=cli.workdir, default=Path("runs"), help="where runs are kept (default: runs)")
     cli.add_debug(parser)
+    parser.set_defaults(package=package)
     return parser
 
 
@@ -47,13 +49,17 @@ def run_experiments(parser, arguments, train, recipes, default, presets, folds, 
     with cli.one_line_errors(options.debug):
         experiment = experiment_of(options, default)
         recipe = cli.override(presets[options.preset](recipes[experiment]), options.set)
+        folds = folds_of(options, vars(recipe)[folds])
         cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
-        folders = [
-            train(recipe, cases, options.workdir, dataset=options.dataset, experiment=experiment, preset=options.preset,
-                  fold=fold, seed=options.seed, command=typed, **{name: vars(options)[name] for name in own})
-            for fold in folds_of(options, vars(recipe)[folds])
-        ]  # fmt: skip
+        folders = []
+        for fold in folds:
+            place = (options.workdir, options.package, experiment, options.preset, options.dataset, fold)
+            with resumable(runs.folder_of(*place)):
+                folders.append(
+                    train(recipe, cases, options.workdir, dataset=options.dataset, experiment=experiment, preset=options.preset,
+                          fold=fold, seed=options.seed, command=typed, **{name: vars(options)[name] for name in own})
+                )  # fmt: skip
         if options.fold == "all":
             held_out.pool(folders, folders[0].parent)
 
@@ -66,5 +72,22 @@ def experiment_of(options, default):
 
 
 def folds_of(options, count):
-    """The folds to run of `count`: every one for "all"."""
-    return list(range(count)) if options.fold == "all" else [options.fold]
+    """The folds to run of `count`: every one for "all".
+
+    Raises:
+        InputError: no such fold.
+    """
+    if options.fold == "all":
+        return list(range(count))
+    splits.check_fold(options.fold, count)
+    return [options.fold]
+
+
+@contextlib.contextmanager
+def resumable(folder):
+    """Let whoever presses Ctrl-C know that the run `folder` can go on, where it has a checkpoint."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        again = any(folder.rglob(runs.CHECKPOINT))
+        raise KeyboardInterrupt(*(["the same command goes on from the last checkpoint"] if again else [])) from None

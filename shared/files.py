@@ -8,6 +8,9 @@ import os
 import tempfile
 from pathlib import Path
 
+from shared.errors import InputError
+
+ESCAPED = "backslashreplace"  # names of files may hold bytes that are no text
 NAMES = {"case", "patient", "phase", "group", "structure"}  # columns that hold text, though it may look like a number
 
 
@@ -35,16 +38,31 @@ def written_whole(path):
 
 def write_text(path, text):
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
 
 
 def write_json(path, content):
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
+def read_json(path):
+    """The content of a JSON file.
+
+    Raises:
+        InputError: it cannot be read, or is not JSON in UTF-8.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (ValueError, RecursionError) as error:  # Python's error for text that is not UTF-8 is a ValueError
+        reason = "brackets nested too deep" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path}: expected JSON in UTF-8 ({reason})") from error
+
+
 def write_csv(path, rows):
     """Rows (dictionaries with the same keys) as CSV; floats keep nine digits, an undefined value is an empty cell."""
-    with written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors=ESCAPED) as file:
         writer = csv.writer(file, lineterminator="\n")
         if rows:
             writer.writerow(rows[0])
@@ -52,9 +70,19 @@ def write_csv(path, rows):
 
 
 def read_csv(path):
-    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, empty cells NaN."""
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, empty cells NaN.
+
+    Raises:
+        InputError: it is not CSV in UTF-8, or a row has more or fewer cells than the first.
+    """
+    with open(path, newline="", encoding="utf-8-sig") as file:
+        try:
+            rows = list(csv.DictReader(file))
+        except (ValueError, csv.Error) as error:
+            raise InputError(f"{path}: expected CSV in UTF-8 ({error})") from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise InputError(f"{path}: row {number} has more or fewer cells than the header")
     for column in set(rows[0] if rows else ()) - NAMES:
         try:
             numbers = [float(row[column] or "nan") for row in rows]

@@ -2,11 +2,15 @@
 
 import time
 
-from shared import evaluation, plots, report, runs, statistics, volume
+from shared import evaluation, report, runs, statistics, volume
 from shared.datasets import load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
+from shared.lazy import lazily
 from shared.orientation import all_slices_last
 from shared.progress import Progress, duration
+
+with lazily():
+    from shared import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 
@@ -24,7 +28,7 @@ def evaluate(folder, cases, predict, record, headline, reference=load_reference,
         cases: labelled test cases.
         predict: `predict(scan Volume, case) -> (label map on the scan's grid, None)`, values as on disk; where the paper scores
             on another grid, (predicted, reference) there instead of None, scored into cases_resampled.csv and a second table.
-        record: of `open_run`; its durations receive "evaluate".
+        record: of `runs.opened`; its durations receive "evaluate".
         headline: first lines of summary.md.
         reference: `reference(case, scan Volume) -> label map on the scan's voxels`, by default what lies on disk.
         draw_own: draws the paper's own pictures, from cases.csv and predictions/. The summary comes last: it means "done".

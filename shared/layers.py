@@ -1,7 +1,6 @@
 """Normalisation by statistics of the batch or of each example, through TensorFlow's fused kernel where there is one."""
 
-import keras
-from keras import ops
+from shared.framework import keras, ops
 
 
 @keras.saving.register_keras_serializable("shared")

@@ -1,7 +1,6 @@
 """Segmentation losses as Keras losses: integer labels `(B, x, y[, z])` against logits `(B, x, y[, z], classes)`, in float32."""
 
-import keras
-from keras import ops
+from shared.framework import keras, ops
 
 
 class CrossEntropy(keras.losses.Loss):

@@ -3,10 +3,10 @@
 import collections
 import concurrent.futures
 
-import keras
 import numpy as np
 
 from shared.errors import InputError
+from shared.framework import keras
 from shared.sampling import AUGMENTATION
 
 READ_AHEAD = 3  # batches

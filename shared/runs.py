@@ -8,19 +8,22 @@ RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import importlib.metadata
 import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 from pathlib import Path
 
 import filelock
 
 from shared.errors import InputError
-from shared.files import fingerprint, write_json
+from shared.files import fingerprint, read_json, write_json
+from shared.ranges import number, shown
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 FRAMEWORKS = ("keras", "tensorflow", "jax")
@@ -33,7 +36,7 @@ def folder_of(workdir, package, experiment, preset, dataset, fold):
 
 
 def identity(package, experiment, preset, dataset, fold, seed, recipe, structures, split, digests, **more):
-    """Everything that decides the result of a run, for `open_run`.
+    """Everything that decides the result of a run, for `opened`.
 
     Args:
         package, experiment, preset, dataset, fold, seed: as in its command.
@@ -43,7 +46,7 @@ def identity(package, experiment, preset, dataset, fold, seed, recipe, structure
         digests: fingerprints of the cases.
         **more: whatever else decides.
     """
-    import keras
+    from shared.framework import keras
 
     return {
         "package": package,
@@ -93,7 +96,7 @@ def record_of(folder, identity, command):
     path = folder / "run.json"
     identity = json.loads(json.dumps(identity))
     if path.exists():
-        record = read_record(folder)
+        record = read_record(folder, "command", "commit", "hardware", "seconds")
         differing = [key for key in identity if record.get(key) != identity[key]]
         if differing:
             raise InputError(f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it")
@@ -103,16 +106,68 @@ def record_of(folder, identity, command):
     return record
 
 
-def read_record(folder):
-    """The content of a run folder's run.json.
+def read_record(folder, *fields):
+    """The content of a run folder's run.json, in which `fields` have been checked.
 
     Raises:
-        InputError: it is missing or broken.
+        InputError: it is missing or broken, or one of the fields is missing or holds something else.
     """
-    try:
-        return json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / 'run.json'}: unreadable ({error}); remove the folder to start again") from error
+    path = folder / "run.json"
+    record = read_json(path)
+    check_fields(record, path, *fields)
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: expected a table of fields, found {shown(record)}; remove the run folder to start again")
+    check_fields(record, path, *(field for field in LATER if field in record))
+    return record
+
+
+def check_fields(record, path, *fields):
+    """Raise InputError unless the `record` at `path` is a dictionary with these fields, each of the right kind."""
+    for field in fields:
+        words, holds = FIELDS[field]
+        if not isinstance(record, dict) or field not in record or not holds(record[field]):
+            found = shown(record[field]) if isinstance(record, dict) and field in record else "no such field"
+            raise InputError(f"{path}: {field}: expected {words}, found {found}; remove the run folder to start again")
+
+
+def is_text(value):
+    return isinstance(value, str)
+
+
+def are_structures(value):
+    """Whether `value` is label value -> name as JSON has it: whole numbers as texts, each once, and different names."""
+    if not isinstance(value, dict) or not value or not all(is_text(name) and name.strip() for name in value.values()):
+        return False
+    labels = [int(label) for label in value if re.fullmatch("[1-9][0-9]{0,4}", label)]
+    names = {name.casefold() for name in value.values()}
+    return len(labels) == len(value) == len(names) and max(labels) < 2**16
+
+
+def are_seconds(value):
+    """Whether `value` is what was done -> seconds."""
+    return isinstance(value, dict) and all(number(0, 1e12).holds(seconds) for seconds in value.values())
+
+
+def is_split(value):
+    """Whether `value` has the patients of the three sides."""
+    sides = [value.get(side) for side in ("train", "validation", "test")] if isinstance(value, dict) else [None]
+    return all(isinstance(side, list) and all(map(is_text, side)) for side in sides)
+
+
+FIELDS = {  # field of run.json -> what it holds, in words and as a test
+    "command": ("a text", is_text),
+    "commit": ("a text", is_text),
+    "hardware": ("a text", is_text),
+    "recipe": ("a table of fields", lambda value: isinstance(value, dict)),
+    "structures": ("label values from 1 to 65535, each with another name", are_structures),
+    "seconds": ("a table of seconds", are_seconds),
+    "split": ("lists of patients called train, validation and test", is_split),
+    "weights": ("a table of fingerprints", lambda value: isinstance(value, dict) and all(map(is_text, value.values()))),
+    "result": ("a table of results", lambda value: isinstance(value, dict)),
+}
+
+
+LATER = ("result", "weights")  # fields that a run has from its first trained network on
 
 
 def write_record(folder, record):
@@ -159,11 +214,19 @@ def load_recipe(folder, Recipe):
     """
     path = folder / "run.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        recipe = Recipe(**{key: tuple(v) if isinstance(v, list) else v for key, v in record["recipe"].items()})
-        return recipe, {int(value): name for value, name in record["structures"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a run of this package ({error})") from error
+        record = read_record(folder, "recipe", "structures")
+        values = {field: tuple(value) if isinstance(value, list) else value for field, value in record["recipe"].items()}
+        differing = values.keys() ^ {field.name for field in dataclasses.fields(Recipe)}
+        if differing:
+            raise InputError(f"the recipe lacks these fields or has them too many: {', '.join(sorted(differing))}")
+        recipe = Recipe(**values)
+        structures = {int(value): name for value, name in record["structures"].items()}
+        wanted = [name.casefold() for name in vars(recipe).get("structures", structures.values())]
+        if wanted != [name.casefold() for name in structures.values()]:
+            raise InputError(f"structures {', '.join(structures.values())} are not those of the recipe")
+    except InputError as error:
+        raise InputError(f"{path}: not a run of this package ({str(error).removeprefix(f'{path}: ')})") from error
+    return recipe, structures
 
 
 def is_done(folder):
@@ -193,7 +256,7 @@ def code(package):
 
 
 def versions():
-    import keras  # here: reading a run loads no framework, and none of the matplotlib that Keras brings
+    from shared.framework import keras  # here: reading a run loads no framework
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
     for name in (*FRAMEWORKS, *PREPARING):
@@ -216,7 +279,7 @@ def commit():
 
 def hardware():
     """The accelerators, or else the processor and how many of its cores are ours."""
-    import keras
+    from shared.framework import keras
 
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf

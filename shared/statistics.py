@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+
+from shared.lazy import lazily
+
+with lazily():
+    from scipy import stats
 
 
 @dataclass(frozen=True)

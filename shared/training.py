@@ -12,13 +12,12 @@ import threading
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-from keras import ops
 
 from shared import checkpoints, pipeline
 from shared.errors import InputError
 from shared.files import write_csv
+from shared.framework import keras, ops
 from shared.progress import Progress, duration
 from shared.runs import HISTORY
 
@@ -112,7 +111,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
                 save()
                 saved, saved_step, best = time.monotonic(), step, None
             if interrupted.is_set():
-                raise KeyboardInterrupt(f"the same command goes on from step {step} of {steps}")
+                raise KeyboardInterrupt
     if state["step"] > saved_step:
         save()
     return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}

@@ -1,6 +1,8 @@
 """The import law, read from the source; and that importing a module does nothing."""
 
 import ast
+import importlib
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -39,7 +41,8 @@ def test_recipes_hold_numbers_only():
     for package in PAPERS:
         path = ROOT / package / "recipe.py"
         if path.exists():
-            assert imported(path) == {"dataclasses"}
+            assert imported(path) == {"dataclasses", "shared"}
+            assert "from shared.ranges import" in path.read_text() and path.read_text().count("shared.") == 1
 
 
 def test_recipes_have_no_defaults_and_every_number_says_its_source():
@@ -84,3 +87,18 @@ assert context.context()._context_handle is None, "an import started TensorFlow'
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_promised_modules_exist():
+    """What `lazily` promises is imported at its first use only, which no other test may come to."""
+    for path in SOURCES:
+        tree = ast.parse(path.read_text())
+        blocks = [node for node in tree.body if isinstance(node, ast.With) and ast.unparse(node.items[0]) == "lazily()"]
+        for line in (line for block in blocks for line in block.body):
+            for alias in line.names:
+                package = importlib.import_module(line.module)
+                assert alias.name in ("keras", "ops") or importlib.util.find_spec(f"{line.module}.{alias.name}"), (
+                    path,
+                    alias.name,
+                )
+                assert hasattr(package, "__path__") or hasattr(package, alias.name), (path, alias.name)

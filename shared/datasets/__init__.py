@@ -7,8 +7,14 @@ from shared.datasets.case import Case, load_image, load_labels, load_pair, load_
 from shared.errors import InputError
 
 DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
+HOMEPAGES = {
+    "acdc": acdc.HOMEPAGE,
+    "lasc": lasc.HOMEPAGE,
+    "nnunet": nnunet.HOMEPAGE,
+    "stacom": stacom.HOMEPAGE,
+}  # where to get it
 
-__all__ = ["DATASETS", "Case", "find", "load_image", "load_labels", "load_pair", "load_reference", "values_of"]
+__all__ = ["DATASETS", "HOMEPAGES", "Case", "find", "load_image", "load_labels", "load_pair", "load_reference", "values_of"]
 
 
 def find(name, root):

@@ -8,6 +8,7 @@ from pathlib import Path
 from shared.datasets.case import Case
 from shared.errors import InputError
 
+HOMEPAGE = "https://www.creatis.insa-lyon.fr/Challenge/acdc/"
 STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
 
 

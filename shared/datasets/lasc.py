@@ -8,6 +8,7 @@ from pathlib import Path
 from shared.datasets.case import Case
 from shared.errors import InputError
 
+HOMEPAGE = "https://www.cardiacatlas.org/atriaseg2018-challenge/"
 STRUCTURES = {255: "LA"}
 
 

@@ -13,7 +13,10 @@ from pathlib import Path
 
 from shared.datasets.case import Case
 from shared.errors import InputError
+from shared.files import read_json
+from shared.volume import SUFFIXES
 
+HOMEPAGE = "https://github.com/MIC-DKFZ/nnUNet (the layout; the scans are your own)"
 PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)
 
 
@@ -25,18 +28,20 @@ def find(root):
     """
     root = Path(root)
     description = root / "dataset.json"
+    if not description.exists():
+        raise InputError(f"{description}: missing; expected the nnU-Net layout with dataset.json, imagesTr, labelsTr")
+    content = read_json(description)
     try:
-        content = json.loads(description.read_text(encoding="utf-8"))
         structures = {value: name for name, value in content["labels"].items() if value != 0}
         ending = content.get("file_ending", ".nii.gz")
-    except FileNotFoundError:
-        raise InputError(f"{description}: missing; expected the nnU-Net layout with dataset.json, imagesTr, labelsTr") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{description}: expected a 'labels' table of name: integer ({error})") from error
     usable = all(type(value) is int and 0 < value < 2**16 for value in structures)
     if not structures or not usable or len(structures) != sum(value != 0 for value in content["labels"].values()):
         found = json.dumps(content["labels"])
         raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
+    if not isinstance(ending, str) or ending not in SUFFIXES:
+        raise InputError(f"{description}: expected a 'file_ending' of {', '.join(SUFFIXES)}, found {json.dumps(ending)}")
     images = sorted((root / "imagesTr").glob(f"*_0000{ending}"))
     if not images:
         raise InputError(f"{root / 'imagesTr'}: no images named <CASE>_0000{ending}")

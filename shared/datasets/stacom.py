@@ -16,6 +16,7 @@ from shared.datasets.case import Case
 from shared.errors import InputError
 from shared.volume import SUFFIXES
 
+HOMEPAGE = "https://www.cardiacatlas.org/"
 STRUCTURES = {1: "BV"}
 VOLUNTEER = re.compile(r"v[1-9]\d*")
 SCANS = (*(f"cine_sax{suffix}" for suffix in SUFFIXES), "cine_sax", "cSAX/time_1")

@@ -1,10 +1,16 @@
 """The recipe's published tables hold together with each other and with the paper's text."""
 
 import statistics
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
-from acdc_segmenter_tf.recipe import PRESETS, PUBLISHED, RECIPES
+from acdc_segmenter_tf import train as training_command
+from acdc_segmenter_tf.model import NETWORKS, build
+from acdc_segmenter_tf.recipe import LOSSES, NETWORKS_2D, NETWORKS_3D, PRESETS, PUBLISHED, RECIPES, Recipe
+from shared.errors import InputError
+from tests.wrong_values import accepted, refused_types
 
 
 def cells(number):
@@ -55,3 +61,44 @@ def test_presets_change_no_number_of_the_method(experiment):
     assert paper is RECIPES[experiment]
     changed = {name for name, value in vars(paper).items() if getattr(quick, name) != value}
     assert changed <= {"width", "image_shape", "batch_size", "steps", "final_learning_rate", "validate_every", "precision"}
+
+
+# Ranges ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_those_of_the_code():
+    assert {*NETWORKS_2D, *NETWORKS_3D} == set(NETWORKS) and set(LOSSES) == set(training_command.LOSSES)
+
+
+def test_every_field_refuses_what_is_no_value(tiny):
+    assert refused_types(tiny()) == []
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+def test_a_recipe_that_is_not_refused_can_train(field, tiny):
+    for recipe in accepted(tiny(), field):
+        if field in ("network", "width", "structures", "image_shape"):
+            try:
+                build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+            except InputError as error:  # only the network knows which extents it takes
+                assert field == "image_shape" and "takes extents of" in str(error)
+        training_command.optimizer(recipe)
+        assert np.isfinite(float(training_command.loss_of(recipe)(np.ones((1, 2, 2)), np.ones((1, 2, 2, 4), np.float32))))
+        draw = training_command.augmentation(recipe)
+        assert draw is None or np.isfinite(draw(np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"spacing_mm": (1.0, 1.0, 5.0)}, "spacing_mm: expected 2 values for the network unet2d_modified, found 1.0,1.0,5.0"),
+    ({"network": "unet3d"}, "spacing_mm: expected 3 values for the network unet3d"),
+    ({"scale_crop_px": 35}, "scale_crop_px: expected less than"),
+])  # fmt: skip
+def test_fields_that_do_not_go_together(changes, words, tiny):
+    with pytest.raises(InputError) as refused:
+        replace(tiny(), **changes)
+    assert str(refused.value).startswith(words)
+
+
+def test_3d_networks_have_no_random_transforms(tiny):
+    with pytest.raises(InputError, match="rotation_deg: expected 0 or false for unet3d_modified"):
+        tiny("unet3d_modified_wxent", rotation_deg=5.0)

@@ -99,19 +99,19 @@ def test_all_folds_are_run_and_pooled(phantom_root, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--dataset", "acdc"], "--data-root is needed"),
+        (["--dataset", "lasc"], "no lasc data in "),
         (["--dataset", "acdc", "--data-root", "/nowhere"], "no such folder"),
         (["--dataset", "lasc", "--data-root", "{root}"], "no LASC scans"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "widht=3"], "--set widht=3"),
-        (["--dataset", "acdc", "--data-root", "{root}", "--set", "width=wide"], "expected a value of type int"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--set", "width=wide"], "width: expected a whole number from 1"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "image_shape=211,211"], "(16n + 4) x (16n + 4)"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "loss=hinge"], "hinge"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "structures=LA"], "no label for LA"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "5"], "expected 0 to 4"),
-        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "x"], "--fold: expected a whole number or all, found 'x'"),
-        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "1.5"], "expected a whole number or all, found '1.5'"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "x"], "--fold: expected a whole number from 0"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "1.5"], "10000 or all, found '1.5'"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "3", "--set", "batch_size=1000"], "fewer than one batch"),
-        (["--dataset", "acdc", "--data-root", "{root}", "--experiment", "unet3d_wxent", "--set", "flip=true"], "the 2D networks"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--experiment", "unet3d_wxent", "--set", "flip=true"], "only 2D"),
     ],
 )  # fmt: skip
 def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_root, tmp_path, capsys):

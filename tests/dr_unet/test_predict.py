@@ -1,7 +1,5 @@
 """Scan -> label map: the paper's steps in their order, the crop pasted back where it was, whatever the axes of the scan."""
 
-from dataclasses import replace
-
 import cv2
 import keras
 import nibabel
@@ -338,8 +336,3 @@ def test_what_is_no_run_is_refused(tmp_path, capsys, lasc_cases):
     assert "run.json: not a run of this package" in refused(
         capsys, "--weights", tmp_path, lasc_cases[0].image, "-o", tmp_path / "x.nii.gz"
     )
-
-
-def test_an_unknown_method_is_refused(tiny):
-    with pytest.raises(InputError, match="unknown method 'two_stage'"):
-        prediction.network(replace(tiny("dr_unet_f8"), method="two_stage"))

@@ -2,14 +2,32 @@
 
 import re
 import statistics
-from dataclasses import replace
+from dataclasses import fields, replace
 
+import numpy as np
 import pytest
 
+from dr_unet import gcam, model
 from dr_unet import predict as prediction
+from dr_unet import train as training_command
 from dr_unet.model import check_shape
-from dr_unet.recipe import ACDC, DEFAULT, LASC, PRESETS, PUBLISHED, RECIPES
+from dr_unet.recipe import (
+    ACDC,
+    BINARY_LOSSES,
+    DEFAULT,
+    JOINS,
+    LASC,
+    MULTICLASS_LOSSES,
+    NETWORKS,
+    NORMS,
+    PRESETS,
+    PUBLISHED,
+    RECIPES,
+    Recipe,
+)
 from dr_unet.train import loss_of
+from shared.errors import InputError
+from tests.wrong_values import accepted, refused_types
 
 FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
     "structures": (("LA",), ("RV", "Myo", "LV")),
@@ -113,6 +131,51 @@ def test_quick_changes_no_number_of_the_method(experiment):
     grids = {"spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"}
     size = {"width", "batch_size", "localiser_batch_size", "epochs", "localiser_epochs", "precision"}
     assert changed <= grids | size | {"normalisation", "rotation_deg", "zoom", "learning_rate", "final_learning_rate"}
+
+
+# Ranges ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_those_of_the_code():
+    assert (set(NETWORKS), set(NORMS), set(JOINS)) == (set(model.NETWORKS), set(model.NORMS), set(model.JOINS))
+    assert {*BINARY_LOSSES, *MULTICLASS_LOSSES} == set(training_command.LOSSES)
+    scores = next(field.type for field in fields(Recipe) if field.name == "gcam_score")
+    assert all(map(scores.holds, gcam.SCORES)) and scores.words == f"one of {', '.join(gcam.SCORES)}"
+
+
+def test_every_field_refuses_what_is_no_value(tiny):
+    assert refused_types(tiny("multi_stage_f8")) == []
+
+
+SMALL = {"image_shape": (8, 8, 8), "localiser_shape": (8, 8, 8), "crop_shape": (8, 8, 8), "localiser_factors": (1, 1, 1)}
+BUILT = ("method", "network", "width", "localiser_width", "keep_z", "projection", "normalisation", "bottleneck_norm",
+         "vnet_kernel", "join", "structures", "image_shape", "input_factors", "localiser_shape",
+         "crop_shape", "gcam_score", "gcam_layer")  # fmt: skip
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+def test_a_recipe_that_is_not_refused_can_train(field, tiny):
+    for recipe in accepted(tiny("multi_stage_f8", **SMALL), field):
+        if field in BUILT:
+            try:
+                training_command.check(recipe)
+            except InputError as error:  # only the network knows its layers and the extents that it takes
+                assert "takes extents of" in str(error) or "unknown layer" in str(error)
+        assert np.isfinite(float(loss_of(recipe)(np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 2, 1), np.float32))))
+        draw = training_command.Stages(recipe, {}, {}, None, None, {}, 0).turn((8, 8))
+        assert draw is None or np.isfinite(draw(np.random.default_rng(0))).all()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"loss": "multiclass_dice"}, "loss: expected bce_dice or bce_dice_as_printed for one structure, found multiclass_dice"),
+    ({"structures": ("LV", "RV")}, "loss: expected multiclass_dice or multiclass_dice_as_printed for several structures"),
+    ({"method": "two_stage"}, "method: expected one of single, multi_stage, end_to_end, found two_stage"),
+    ({"image_shape": (575, 576, 88)}, "image_shape: expected a multiple of localiser_factors 4,4,2, found 575,576,88"),
+])  # fmt: skip
+def test_fields_that_do_not_go_together(changes, words):
+    with pytest.raises(InputError) as refused:
+        replace(LASC, **changes)
+    assert str(refused.value).startswith(words)
 
 
 # Published tables -----------------------------------------------------------------------------------------------------------

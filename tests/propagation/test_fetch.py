@@ -2,9 +2,11 @@
 
 import hashlib
 import http.server
+import io
 import re
 import socket
 import threading
+import urllib.request
 from dataclasses import replace
 
 import numpy as np
@@ -23,7 +25,7 @@ NAME = "apparentflow_net_fold3"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.files`; `server.fault` is what goes wrong, `server.asked` what was asked for."""
+    """Serves `server.files`; `server.leads_to` redirects, `server.fault` is what goes wrong, `server.asked` what was asked."""
 
     protocol_version = "HTTP/1.0"
 
@@ -32,6 +34,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         server.asked.append((self.path, span))
         if server.fault == "rude":
             return self.wfile.write(b"hello\n")
+        if self.path in server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", server.leads_to[self.path])
+            return self.end_headers()
         if self.path not in server.files:
             return self.send_error(404)
         content = server.files[self.path]
@@ -60,7 +66,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def server(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.files, server.fault, server.asked, server.go_on = {}, None, [], threading.Event()
+        server.files, server.fault, server.asked, server.leads_to, server.go_on = {}, None, [], {}, threading.Event()
         server.url = f"http://127.0.0.1:{server.server_port}/there/"
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
@@ -174,9 +180,72 @@ def test_dead_addresses(server, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         closed = listener.getsockname()[1]
     assert "refused" in refusal(download, f"http://127.0.0.1:{closed}/file", part)
-    for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "/etc/passwd"):
+    for address in ("file:///etc/passwd", "ftp://127.0.0.1/x", "/etc/passwd", "", "http://", "https:///x", "http://[", "http://[::1",
+                    "http://a b", "http://a\nb/", "http://127.0.0.1:99999/x", "http://127.0.0.1:x/y", "http://127.0.0.1:0/x",
+                    "http://user:p@/x", "http://\udcff/", "http://127.0.0.1/\u00fc", f"http://{'a' * 300}/"):  # fmt: skip
         assert "expected an address that starts with http:// or https://" in refusal(download, address, part)
     assert not part.exists()
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1/x", "file:///etc/passwd", "data:text/plain,x"])
+def test_redirects_to_something_else_are_refused(address, server, tmp_path):
+    server.leads_to["/there/file"] = address
+    line = refusal(download, server.url + "file", tmp_path / "part")
+    assert line.startswith(f"{server.url}file: the server ") and address in line
+    assert names(tmp_path) == []
+
+
+def test_redirects_to_another_place_are_followed(ranges, tmp_path):
+    ranges.leads_to["/old"] = ranges.url + "file"
+    download(ranges.url.replace("/there/", "/old"), tmp_path / "part")
+    assert (tmp_path / "part").read_bytes() == ranges.files["/there/file"]
+
+
+@pytest.mark.parametrize(("before", "after", "right"), [
+    ("https", "http", False), ("https", "ftp", False), ("http", "https", True), ("https", "https", True), ("http", "http", True),
+])  # fmt: skip
+def test_redirects_never_give_up_encryption(before, after, right):
+    def redirected():
+        request = urllib.request.Request(f"{before}://example.org/a")
+        return transfer.Redirects().redirect_request(request, io.BytesIO(), 302, "Found", {}, f"{after}://example.org/b")
+
+    if right:
+        assert redirected().full_url == f"{after}://example.org/b"
+    else:
+        assert refusal(redirected).endswith(f"leads on to {after}://example.org/b; expected an address by {before}")
+
+
+@pytest.mark.parametrize("name", [f"{NAME}.h5", f"{NAME}.h5.part"])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "folder"])
+def test_what_lies_in_the_place_of_a_file_is_not_touched(name, kind, site, tmp_path):
+    folder, victim = tmp_path / "weights", tmp_path / "victim"
+    folder.mkdir()
+    if kind == "folder":
+        (folder / name).mkdir()
+    else:
+        (folder / name).symlink_to(victim)
+    if kind == "link":
+        victim.write_bytes(b"mine")
+    line = refusal(fetch, NAME, folder, site.url)
+    assert line.startswith(
+        f"{folder / name}: expected a file or nothing there, found {'no file' if kind == 'folder' else 'a link'}"
+    )
+    assert (victim.read_bytes() == b"mine") if kind == "link" else not victim.exists()
+    assert site.asked == [] and names(folder) == [name]
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", None])
+def test_checksums_that_cannot_be_read(content, site, weights_file, tmp_path, capsys):
+    (tmp_path / f"{NAME}.h5").write_bytes(weights_file)
+    sums = tmp_path / "SHA256SUMS"
+    if content is None:
+        sums.mkdir()
+    else:
+        sums.write_bytes(content)
+    with pytest.raises(SystemExit) as ended:
+        main(["fetch", NAME, "--to", str(tmp_path), "--base", site.url])
+    line = capsys.readouterr().err
+    assert ended.value.code == 2 and line.startswith(f"error: {sums}: ") and line.count("\n") == 1
 
 
 def test_unknown_host(tmp_path, monkeypatch):

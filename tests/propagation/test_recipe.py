@@ -1,8 +1,16 @@
 """The paper's numbers, spelled out a second time."""
 
+from dataclasses import fields, replace
+
+import numpy as np
 import pytest
 
-from propagation.recipe import DEFAULT, PRESETS, PUBLISHED, RECIPES
+from propagation import model
+from propagation import predict as prediction
+from propagation import train as training_command
+from propagation.recipe import DEFAULT, NORMS, PRESETS, PROPAGATION, PUBLISHED, RECIPES, Recipe
+from shared.errors import InputError
+from tests.wrong_values import accepted, refused_types
 
 PAPER = {
     "size": 128,
@@ -66,3 +74,43 @@ def test_published_numbers():
     }  # fmt: skip
     assert table["patients"] == {label: label[-2:] for label, *_ in table["rows"]}
     assert {experiment for _, experiment, _, _ in table["rows"]} <= RECIPES.keys()
+
+
+# Ranges ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_names_are_those_of_the_code():
+    assert set(NORMS) == set(model.NORMS)
+
+
+def test_every_field_refuses_what_is_no_value(tiny):
+    assert refused_types(tiny()) == []
+
+
+BUILT = ("size", "initialization_groups", "initialization_channels", "propagation_groups", "propagation_channels", "kernel",
+         "slope", "normalisation", "gaussian_noise", "impulse_noise")  # fmt: skip
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+def test_a_recipe_that_is_not_refused_can_train(field, tiny):
+    for recipe in accepted(tiny(), field):
+        if field in BUILT:
+            prediction.initialization_network(recipe)
+            prediction.propagation_network(recipe)
+        drawn = training_command.Stages(recipe, [], [], {}, None, {}, 0).turn(np.random.default_rng(0))
+        assert np.isfinite(drawn).all()
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"method": "both"}, "method: expected one of propagation, initialization, found both"),
+    ({"size": 30}, "size: expected a multiple of 4, found 30"),
+    ({"propagation_groups": (1,)},
+     "propagation_groups: expected 2 values separated by commas, each a whole number from 1 to 64, found 1"),
+    ({"normalisation": "layer"}, "normalisation: expected one of batch, instance, found layer"),
+    ({"percentiles": (95.0, 5.0)}, "percentiles: expected a lower number before a higher one, found 95.0,5.0"),
+    ({"initialization_instants": 31}, "initialization_instants: expected at most the 30 instants, found 31"),
+])  # fmt: skip
+def test_what_a_recipe_refuses(changes, words):
+    with pytest.raises(InputError) as refused:
+        replace(PROPAGATION, **changes)
+    assert str(refused.value) == words

@@ -157,18 +157,6 @@ def test_how_far_the_found_base_is_off():
 # Bad input ------------------------------------------------------------------------------------------------------------------
 
 
-def test_methods_and_grids_that_cannot_be(tiny, phantom_cases, tmp_path):
-    for changes, message in (
-        ({"method": "both"}, "unknown method 'both'"),
-        ({"size": 30}, "slices of 4n x 4n, found 30 x 30"),
-        ({"propagation_groups": (1,)}, "has 2 sub-networks"),
-        ({"normalisation": "layer"}, "unknown normalisation 'layer'"),
-    ):
-        with pytest.raises(InputError, match=message):
-            training_command.train(tiny(**changes), phantom_cases, tmp_path, dataset="acdc")
-    assert not (tmp_path / "propagation").exists()
-
-
 def test_a_reference_without_a_heart_is_named(tiny, phantom_cases, tmp_path):
     broken = []
     for case in phantom_cases:

@@ -299,15 +299,28 @@ def test_nnunet_without_description(tmp_path):
     assert "missing" in refusal("nnunet", tmp_path, path)
 
 
+@pytest.mark.parametrize("description", ["", "{", "[" * 100_000, '{"labels":' * 100_000, "9" * 5000])
+def test_nnunet_description_that_is_no_json(tmp_path, description):
+    path = nnunet(tmp_path, description)
+    line = refusal("nnunet", tmp_path, path)
+    assert "dataset.json: expected JSON in UTF-8" in line and len(line) < 300 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("ending", ["**", "", ".png", 3, ["a"], None, "\udcff", "/../x.nii"])
+def test_nnunet_ending_of_another_format(tmp_path, ending):
+    path = nnunet(tmp_path, json.dumps({"labels": {"RV": 1}, "file_ending": ending}))
+    assert "dataset.json: expected a 'file_ending' of " in refusal("nnunet", tmp_path, path)
+
+
 @pytest.mark.parametrize(
     "description",
     [
-        "", "{", "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
+        "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
         '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background", "1": "RV"}}',
         '{"labels": {"RV": 1.5}}', '{"labels": {"RV": -1}}', '{"labels": {"RV": 1, "LV": 1}}',
     ],
 )  # fmt: skip
-def test_nnunet_description_broken_or_without_labels(tmp_path, description):
+def test_nnunet_description_without_labels(tmp_path, description):
     path = nnunet(tmp_path, description)
     assert "labels" in refusal("nnunet", tmp_path, path)
 

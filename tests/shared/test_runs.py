@@ -10,11 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from shared import held_out, runs, volume
+from shared import held_out, ranges, runs, volume
 from shared.datasets import Case
 from shared.errors import InputError
 from shared.experiments import experiment_of, folds_of, training_parser
-from shared.files import read_csv, write_csv
+from shared.files import read_csv, read_json, write_csv, write_json, write_text
 
 ROOT = Path(__file__).parents[2]
 RECIPES, PRESETS = ("small", "large", "other"), ("paper", "quick")
@@ -34,18 +34,27 @@ def parse(*arguments, default="small"):
     return parser.parse_args(["--dataset", "acdc", *arguments])
 
 
-@pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("-1", [-1]), ("all", [0, 1, 2, 3])])
+@pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("all", [0, 1, 2, 3])])
 def test_folds(text, folds):
     assert folds_of(parse("--fold", text), 4) == folds
     assert folds_of(parse(), 4) == [0]
 
 
-@pytest.mark.parametrize("text", ["x", "1.5", "", "ALL", "0,1"])
+@pytest.mark.parametrize("text", ["x", "1.5", "", "ALL", "0,1", "-1"])
 def test_a_fold_that_is_none(text, capsys):
     with pytest.raises(SystemExit) as ended:
-        parse("--fold", text)
+        parse(f"--fold={text}")
     error = capsys.readouterr().err
-    assert ended.value.code == 2 and f"expected a whole number or all, found {text!r}" in error and len(error.splitlines()) == 1
+    assert (
+        ended.value.code == 2
+        and f"expected a whole number from 0 to 10000 or all, found {text!r}" in error
+        and len(error.splitlines()) == 1
+    )
+
+
+def test_a_fold_that_the_recipe_does_not_have():
+    with pytest.raises(InputError, match="^--fold 4: expected 0 to 3$"):
+        folds_of(parse("--fold", "4"), 4)
 
 
 def test_the_experiment_that_was_not_named(capsys):
@@ -150,14 +159,120 @@ def test_every_source_and_library_counts_for_prepared_cases(tmp_path, monkeypatc
     None, "{", "[]", "3", "{}", {"recipe": {"width": 3}, "structures": {}}, {"recipe": [], "structures": {}},
     {"recipe": {"width": 3, "shape": [1], "depth": 2}, "structures": {}}, {"recipe": {"width": 3, "shape": [1]}},
     {"recipe": {"width": 3, "shape": [1]}, "structures": {"one": "LV"}},
-    {"recipe": {"width": 3, "shape": [1]}, "structures": ["LV"]},
+    {"recipe": {"width": 3, "shape": [1]}, "structures": ["LV"]}, "[" * 100_000,
+    '{"a":' * 100_000, '{"recipe": ' + "9" * 5000 + "}",
+    *({"recipe": {"width": 3, "shape": [1]}, "structures": structures} for structures in (
+        {}, None, {"0": "LV"}, {"-1": "LV"}, {"65536": "LV"}, {"1": ""}, {"1": 2}, {"1": "LV", "01": "RV"},
+        {"1": "LV", "2": "lv"}, {"1.5": "LV"}, {"\u0663": "LV"}, {"1" * 5000: "LV"})),
 ])  # fmt: skip
 def test_a_record_of_something_else(tmp_path, record):
     if record is not None:
         (tmp_path / "run.json").write_text(record if isinstance(record, str) else json.dumps(record))
     with pytest.raises(InputError, match="run.json: not a run of this package") as raised:
         runs.load_recipe(tmp_path, Recipe)
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(raised.value) and str(raised.value).count("run.json") == 1
+
+
+@dataclass(frozen=True)
+class Checked:
+    width: ranges.whole(1, 512)
+    structures: ranges.structures()
+
+    def __post_init__(self):
+        ranges.check(self)
+
+
+@pytest.mark.parametrize(("width", "structures", "words"), [
+    ("3", {"1": "LV"}, "width: expected a whole number from 1 to 512, found 3"),
+    (0, {"1": "LV"}, "width: expected a whole number from 1 to 512, found 0"),
+    (3, {"1": "RV"}, "structures RV are not those of the recipe"),
+    (3, {"1": "LV", "2": "RV"}, "structures LV, RV are not those of the recipe"),
+])  # fmt: skip
+def test_a_recipe_changed_by_hand_is_refused(tmp_path, width, structures, words):
+    (tmp_path / "run.json").write_text(json.dumps({"recipe": {"width": width, "structures": ["LV"]}, "structures": structures}))
+    with pytest.raises(InputError) as raised:
+        runs.load_recipe(tmp_path, Checked)
+    assert str(raised.value) == f"{tmp_path}/run.json: not a run of this package ({words})"
+
+
+WRONG = [None, 3, "x", [], ["a"], {"a": "b"}, {"train": ["a"]}, {"train": "a", "validation": "b", "test": "c"}, {"a": -1.0},
+         {"train": [1], "validation": [2], "test": [3]}, {"a": float("nan")}, {"a": True}]  # fmt: skip
+TABLES = [value for value in WRONG if isinstance(value, dict)]
+RIGHT = {"command": ["x"], "commit": ["x"], "hardware": ["x"], "recipe": TABLES, "result": TABLES, "structures": [],
+         "seconds": [], "split": [], "weights": [{"a": "b"}, {"train": "a", "validation": "b", "test": "c"}]}  # fmt: skip
+
+
+@pytest.mark.parametrize("field", runs.FIELDS)
+def test_fields_of_a_record_are_checked_before_they_are_used(tmp_path, field):
+    for record in [*({field: value} for value in WRONG if value not in RIGHT[field]), {}, [], 3]:
+        (tmp_path / "run.json").write_text(json.dumps(record))
+        with pytest.raises(InputError, match=f"run.json: {field}: expected .*, found .*remove the run folder") as raised:
+            runs.read_record(tmp_path, field)
+        assert "\n" not in str(raised.value) and len(str(raised.value)) < 300 + len(str(tmp_path))
+    for value in RIGHT[field]:
+        (tmp_path / "run.json").write_text(json.dumps({field: value}))
+        assert json.dumps(runs.read_record(tmp_path, field)[field]) == json.dumps(value)
+
+
+@pytest.mark.parametrize("field", ["command", "commit", "hardware", "seconds", "result"])
+def test_a_run_with_a_damaged_record_does_not_go_on(tmp_path, field):
+    def run():
+        with runs.opened(tmp_path, {"package": "p"}, "train"):
+            pass
+
+    run()
+    record = runs.read_record(tmp_path)
+    (tmp_path / "run.json").write_text(json.dumps({**record, field: 3}))
+    with pytest.raises(InputError, match=f"run.json: {field}: expected a t.*, found 3"):
+        run()
+    if field != "result":
+        (tmp_path / "run.json").write_text(json.dumps({name: value for name, value in record.items() if name != field}))
+        with pytest.raises(InputError, match=f"run.json: {field}: expected a t.*, found no such field"):
+            run()
+
+
+# Files ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (None, "cannot be read (No such file or directory)"), (b"", "expected JSON in UTF-8"), (b"{", "expected JSON in UTF-8"),
+    (b"\xff\xfe{}", "expected JSON in UTF-8 ('utf-8' codec can't decode"), (b"[" * 100_000, "brackets nested too deep"),
+    (b"9" * 5000, "expected JSON in UTF-8 (Exceeds the limit"), (b"{} {}", "expected JSON in UTF-8 (Extra data"),
+])  # fmt: skip
+def test_json_that_is_none(content, words, tmp_path):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        read_json(path)
+    assert str(raised.value).startswith(f"{path}: ") and words in str(raised.value)
+    with pytest.raises(InputError, match="cannot be read .Is a directory"):
+        read_json(tmp_path)
+
+
+def test_json_as_other_programs_write_it(tmp_path):
+    write_json(tmp_path / "a.json", {"a": [1, 2.5, "\udcff"]})
+    assert read_json(tmp_path / "a.json") == {"a": [1, 2.5, "\udcff"]}
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")  # with a byte order mark, as Windows' editors do
+    assert read_json(tmp_path / "a.json") == [1]
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"a,b\n1,\xff\n", "expected CSV in UTF-8"), (b"a,b\n1,2\n1\n", "row 2 has more or fewer cells"),
+    (b"a,b\n1,2,3\n", "row 1 has more or fewer cells"), (b"a\n" + b"x" * 200_000, "expected CSV in UTF-8"),
+])  # fmt: skip
+def test_csv_that_is_none(content, words, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        read_csv(path)
+    assert str(raised.value).startswith(f"{path}: ") and words in str(raised.value)
+
+
+def test_names_of_files_that_are_no_text_can_be_written(tmp_path):
+    write_csv(tmp_path / "a.csv", [{"case": "\udcff"}])
+    write_text(tmp_path / "a.md", "\udcff\n")
+    assert (tmp_path / "a.csv").read_text() == "case\n\\udcff\n" and (tmp_path / "a.md").read_text() == "\\udcff\n"
 
 
 # Held-out cases -------------------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ def test_ctrl_c_is_noted_between_steps_and_nothing_done_is_lost(stored, tmp_path
         return fit(stored, folder, model=model, steps=8)
 
     run(tmp_path / "unbroken")
-    with pytest.raises(KeyboardInterrupt, match="the same command goes on from step 5 of 8"):
+    with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", interrupt_at=5)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     run(tmp_path / "stopped")
@@ -337,32 +337,6 @@ def test_schedule_survives_its_config():
     assert float(keras.ops.convert_to_numpy(again.learning_rate)) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("damage", [
-    {"step": -1}, {"step": "4"}, {"step": True}, {"best_step": 9}, {"history": {}}, {"history": [1]}, {"seconds": None},
-    {"validations_since": -1}, {"more": 1}, None,
-])  # fmt: skip
-def test_a_checkpoint_whose_state_makes_no_sense_is_refused(stored, tmp_path, damage):
-    fit(stored, tmp_path)
-    path = tmp_path / runs.CHECKPOINT
-    with np.load(path) as content:
-        arrays = dict(content)
-    state = [] if damage is None else json.loads(arrays["state"].tobytes()) | damage
-    np.savez(path, **arrays | {"state": np.frombuffer(json.dumps(state).encode(), np.uint8)})
-    with pytest.raises(InputError, match="checkpoint.npz: a damaged checkpoint, whose state makes no sense; remove"):
-        fit(stored, tmp_path, steps=6)
-
-
-def test_a_checkpoint_with_nan_is_refused(stored, tmp_path):
-    fit(stored, tmp_path)
-    path = tmp_path / runs.CHECKPOINT
-    with np.load(path) as content:
-        arrays = dict(content)
-    for damaged in (np.full_like(arrays["0000"], np.nan), arrays["0000"].astype(np.float64)):
-        np.savez(path, **arrays | {"0000": damaged})
-        with pytest.raises(InputError, match="numbers are not finite or of another type; remove the run folder"):
-            fit(stored, tmp_path, steps=6)
-
-
 @pytest.mark.parametrize("damage", ["another network", "truncated", "garbage"])
 def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     fit(stored, tmp_path)
@@ -375,6 +349,58 @@ def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     with pytest.raises(InputError, match="remove the run folder") as refused:
         fit(stored, tmp_path, model=model, steps=6)
     assert "\n" not in str(refused.value)
+
+
+def change(path, **parts):
+    """Replace parts of a checkpoint."""
+    with np.load(path) as content:
+        parts = {**content, **parts}
+    np.savez(path, **parts)
+
+
+SHAPE = (3, 3, 1, 3)  # of the first variable of `small_model`
+GOOD = {
+    "step": 4,
+    "best_step": 4,
+    "best_score": 0.5,
+    "validations_since": 0,
+    "seconds": 1.5,
+    "history": [{"step": 4, "loss": 0.1}],
+}
+
+
+@pytest.mark.parametrize("state", [
+    [], 3, {}, b"{", b"[" * 100_000, b"\xff", *({**GOOD, field: value} for field, values in {
+        "step": [-1, 1.5, "4", None, True, 10**30], "best_step": [-1, "x"], "best_score": ["high", [], True],
+        "validations_since": [-1, None], "seconds": [-1, "x", None, float("nan")],
+        "history": [None, {}, "x", [3], [{"step": "4"}], [{"step": 1}, {"loss": 1}]],
+    }.items() for value in values), {field: value for field, value in GOOD.items() if field != "history"},
+])  # fmt: skip
+def test_a_checkpoint_with_another_state_is_refused(tmp_path, state):
+    model, optimizer = small_model(), keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    path = tmp_path / runs.CHECKPOINT
+    checkpoints.save(tmp_path, model, optimizer, GOOD)
+    assert checkpoints.restore(tmp_path, model, optimizer) == GOOD
+    content = state if isinstance(state, bytes) else json.dumps(state).encode()
+    change(path, state=np.frombuffer(content, np.uint8))
+    with pytest.raises(InputError, match="checkpoint.npz: .*; remove the run folder to start again") as refused:
+        checkpoints.restore(tmp_path, model, optimizer)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("array", [
+    np.full(SHAPE, np.nan, np.float32), np.zeros(SHAPE), np.zeros(SHAPE, np.int32), np.zeros(SHAPE, "U3"),
+], ids=["NaN", "float64", "int32", "text"])  # fmt: skip
+def test_a_checkpoint_with_other_values_is_refused(tmp_path, array):
+    model, optimizer = small_model(), keras.optimizers.SGD()
+    optimizer.build(model.trainable_variables)
+    path, before = tmp_path / runs.CHECKPOINT, model.get_weights()
+    checkpoints.save(tmp_path, model, optimizer, GOOD)
+    change(path, **{"0000": array})
+    with pytest.raises(InputError, match="damaged, it holds values that no training writes"):
+        checkpoints.restore(tmp_path, model, optimizer)
+    assert all(map(np.array_equal, before, model.get_weights()))  # nothing was filled
 
 
 def test_divergence_is_said_in_one_line(stored, tmp_path):

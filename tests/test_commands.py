@@ -1,0 +1,118 @@
+"""Every command as a user starts it: no framework for --help and wrong arguments, no traceback for Ctrl-C and closed pipes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+MODULES = [
+    "acdc_segmenter_tf.train", "acdc_segmenter_tf.predict", "dr_unet.train", "dr_unet.predict", "dr_unet.figures",
+    "propagation.train", "propagation.predict", "propagation.mesh", "propagation.figures", "propagation.released",
+    "shared.evaluation", "shared.phantom", "benchmarks.bench", "benchmarks.volumetric",
+]  # fmt: skip
+COMMANDS = {module: [sys.executable, "-m", module] for module in MODULES}
+COMMANDS["reproduce_table"] = [sys.executable, "scripts/reproduce_table.py"]
+SLOW_TO_IMPORT = ("tensorflow", "keras", "jax", "torch", "matplotlib", "scipy.stats")
+REPORT = f"""
+import atexit, sys
+atexit.register(lambda: print("imported", *(name for name in {SLOW_TO_IMPORT!r} if name in sys.modules), file=sys.stderr))
+"""
+
+
+def environment(**more):
+    return {**os.environ, "PYTHONPATH": str(ROOT), **more}
+
+
+def run(command, *arguments, **options):
+    return subprocess.run([*COMMANDS[command], *map(str, arguments)], capture_output=True, text=True, cwd=ROOT, **options)
+
+
+@pytest.fixture(scope="module")
+def reporting(tmp_path_factory):
+    """Environment in which a Python says at its end what it has imported of what is slow to import."""
+    folder = tmp_path_factory.mktemp("site")
+    (folder / "sitecustomize.py").write_text(REPORT)
+    return environment(PYTHONPATH=f"{folder}{os.pathsep}{ROOT}")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_wrong_arguments_need_no_framework(command, reporting):
+    ended = run(command, "--help", env=reporting)
+    assert (ended.returncode, ended.stderr) == (0, "imported\n") and ended.stdout.startswith("usage: ")
+    ended = run(command, "--nonsense", env=reporting)
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 2 and len(lines) == 2 and lines[0].startswith("error: ") and lines[1] == "imported"
+
+
+@pytest.mark.parametrize(("command", "arguments", "words"), [
+    ("dr_unet.train", ["--dataset", "phantom", "--set", "width=0"], "width: expected"),
+    ("acdc_segmenter_tf.train", ["--dataset", "acdc", "--data-root", "absent"], "absent: no such folder"),
+    ("propagation.predict", ["--weights", "absent", "-o", "x.nii.gz"], "no scans given"),
+    ("shared.evaluation", ["absent", "absent", "--structures", "acdc"], "absent: no such folder"),
+    ("propagation.released", ["check", "absent.h5"], "absent.h5: no such file"),
+    ("reproduce_table", ["vesal2020", "7"], "no table 7"),
+])  # fmt: skip
+def test_wrong_input_that_needs_no_network_needs_no_framework(command, arguments, words, reporting):
+    ended = run(command, *arguments, env=reporting)
+    assert ended.returncode == 2 and words in ended.stderr and ended.stderr.splitlines()[1:] == ["imported"]
+
+
+def test_a_report_of_a_table_needs_no_framework(reporting, tmp_path):
+    ended = run("reproduce_table", "baumgartner2017", 1, "--report-only", "--workdir", tmp_path, env=reporting)
+    assert (ended.returncode, ended.stderr) == (0, "imported\n") and "not run" in ended.stdout
+
+
+# Ctrl-C and closed pipes ----------------------------------------------------------------------------------------------------
+
+
+def stopped(command, *arguments, after_s, number=signal.SIGINT, cwd=ROOT):
+    """Status and stderr of a command that gets a signal `after_s` seconds after its own code has begun."""
+    reading, writing = os.pipe()
+    code = f"import os, runpy, sys; os.write({writing}, b'x'); sys.argv[0] = '-m'; sys.orig_argv = ['', '-m', {command!r}]"
+    code += f"; runpy.run_module({command!r}, run_name='__main__', alter_sys=True)"
+    process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, env=environment(), text=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing])  # fmt: skip
+    os.close(writing)
+    os.read(reading, 1)
+    os.close(reading)
+    time.sleep(after_s)
+    process.send_signal(number)
+    _, text = process.communicate(timeout=60)
+    return process.returncode, text
+
+
+@pytest.mark.parametrize("after_s", [0.05, 0.1, 0.2, 0.4, 0.8, 1.2, 1.6, 2, 2.5, 3, 4, 5])
+def test_ctrl_c_at_any_moment_is_one_line(after_s, tmp_path):
+    arguments = ["--dataset", "phantom", "--preset", "quick", "--workdir", tmp_path / "runs"]
+    status, text = stopped("acdc_segmenter_tf.train", *arguments, after_s=after_s)
+    lines = [line for line in text.splitlines() if not line.startswith("warning: ")]
+    assert (status, lines) == (130, ["stopped"])
+
+
+def test_a_command_that_is_terminated_has_no_traceback(tmp_path):
+    arguments = ["--dataset", "phantom", "--preset", "quick", "--workdir", tmp_path / "runs"]
+    status, text = stopped("acdc_segmenter_tf.train", *arguments, after_s=1, number=signal.SIGTERM)
+    assert status == -signal.SIGTERM and "Traceback" not in text
+
+
+@pytest.mark.parametrize(("command", "arguments", "statuses"), [
+    ("dr_unet.train", ["--help"], (0, 141)),  # where Python buffers nothing, argparse passes over it by itself
+    ("shared.phantom", ["acdc", "phantom", "--patients", 1], (141,)),
+])  # fmt: skip
+def test_a_closed_pipe_is_no_error(command, arguments, statuses, tmp_path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([*COMMANDS[command], *map(str, arguments)], stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
+                           env=environment(), text=True)  # fmt: skip
+    os.close(writing)
+    assert ended.returncode in statuses and ended.stderr == ""
+
+
+def test_ctrl_c_of_a_notebook_stays_its_own():
+    code = "import signal, dr_unet, shared; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment())
