@@ -3,6 +3,7 @@
     headers   a file -> its frames: where and when each was taken
     stacks    frames -> the one stack that is meant, put in order of place and time
     pixels    ordered frames -> one array
+    decode    compressed frames -> pixels
 
 Frames are put together by where they lie, not by series: scanners often store a short-axis cine as one series per slice.
 The libraries are imported where a file is read, so that other formats need none of them.
@@ -68,12 +69,11 @@ def read(path, number=None):
 
 def _files(folder):
     """All files in a folder and below it, without hidden ones; links are followed, each folder is entered once."""
-    files, entered = [], set()
+    files, entered = [], {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, followlinks=True):
-        entered.add(os.path.realpath(place))
-        folders[:] = sorted(
-            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(place, name)) not in entered
-        )
+        real = {os.path.realpath(os.path.join(place, name)): name for name in folders if name[0] != "."}
+        folders[:] = [name for path, name in real.items() if path not in entered]
+        entered.update(real)
         files += [Path(place, name) for name in names if name[0] != "."]
     return sorted(file for file in files if file.is_file())
 

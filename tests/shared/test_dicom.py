@@ -382,6 +382,7 @@ def test_links_to_series_are_followed_once(tmp_path):
     for z in range(3):
         (tmp_path / f"study/slice{z}").symlink_to(tmp_path / f"archive/Se{9 - z}")
     (tmp_path / "archive/Se9/loop").symlink_to(tmp_path / "archive/Se9")
+    (tmp_path / "study/again").symlink_to(tmp_path / "archive/Se8")
     assert_same(volume.read(tmp_path / "study"), cine)
 
 
@@ -832,6 +833,18 @@ def test_compressed_slices(tmp_path, capfd, compressor):
     path.write_bytes(content[:-200] + bytes(180) + content[-20:])
     capfd.readouterr()
     refused_or_read(tmp_path / "slices")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_decoder_that_dies_over_a_damaged_frame(tmp_path, monkeypatch, capfd):
+    cine = oblique((16, 12, 3, 6), frame_s=0.04)
+    path = write_enhanced(tmp_path / "scan.dcm", cine, enhanced_frames(cine), SHARED)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless)
+    dataset.save_as(path)
+    (tmp_path / "dies.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n")
+    monkeypatch.setattr(pixels, "DECODER", tmp_path / "dies.py")
+    assert "broken, truncated or unsupported DICOM" in refusal(path)
     assert capfd.readouterr() == ("", "")
 
 
