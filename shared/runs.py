@@ -14,6 +14,7 @@ import platform
 import subprocess
 from pathlib import Path
 
+from shared import volume
 from shared.errors import InputError
 from shared.files import fingerprint, write_json
 
@@ -125,10 +126,8 @@ def fingerprints(cases):
 
 
 def contents(path):
-    """The files behind a path: itself, or those of a DICOM folder."""
-    if path is None:
-        return []
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """The files behind a path: itself, the data beside a header, or the files of a DICOM folder."""
+    return [] if path is None else volume.data_files(path)
 
 
 def versions():
