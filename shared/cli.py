@@ -27,6 +27,9 @@ def one_line_errors(debug=False):
     Of warnings, the first of each kind is shown, in a line of its own.
     """
     shown = set()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
 
     def show(message, category, *place, **options):
         if category not in shown:

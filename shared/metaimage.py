@@ -19,7 +19,7 @@ LPS_TO_RAS = np.array([-1.0, -1.0, 1.0])
 
 
 def read(path):
-    """What `volume.read` makes a volume of: array, spacing_mm, affine, frame_s.
+    """Array, spacing_mm, affine and frame_s of a file, as `Volume` holds them.
 
     Raises:
         InputError: a broken file, or one that holds something other than a scan.

@@ -18,7 +18,7 @@ PLACE = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quate
 
 
 def read(path):
-    """What `volume.read` makes a volume of: array, spacing_mm, affine, frame_s; and the header as it was read.
+    """Array, spacing_mm, affine and frame_s of a file, as `Volume` holds them; and its header as it was read.
 
     Raises:
         InputError: a broken file.
@@ -44,8 +44,7 @@ def read(path):
             payload.end(stream, SLACK)
         if dtype.fields is None:
             slope, inter = header.get_slope_inter()
-            with np.errstate(over="ignore"):  # what overflows is refused as an infinite voxel
-                array = apply_read_scaling(array, np.float64(slope or 1), np.float64(inter or 0))
+            array = apply_read_scaling(array, np.float64(slope or 1), np.float64(inter or 0))
         affine = _affine(header, by_viewers=False)
     pixdim = np.abs(raw["pixdim"]).tolist()
     frame_s = pixdim[4] * SECONDS.get(int(raw["xyzt_units"]) & 56, 1.0) if array.ndim >= 4 else 0.0

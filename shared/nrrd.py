@@ -46,7 +46,7 @@ SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6}
 
 
 def read(path):
-    """What `volume.read` makes a volume of: array, spacing_mm, affine, frame_s.
+    """Array, spacing_mm, affine and frame_s of a file, as `Volume` holds them.
 
     The axis of time, first in Slicer's sequences, becomes the last.
 

@@ -79,6 +79,12 @@ def test_a_full_disk_is_told_with_the_files_name(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_that_takes_no_files(tmp_path):
+    """Nobody, not even the superuser, makes files there."""
+    with pytest.raises(OSError, match=r": '/proc/labels\.nrrd'$"):
+        files.write_text(Path("/proc/labels.nrrd"), "text")
+
+
 def test_names_that_are_no_utf_8_can_be_written_down(tmp_path):
     files.write_csv(tmp_path / "a.csv", [{"scan": os.fsdecode(b"scan_\xff.nii")}])
     assert files.read_csv(tmp_path / "a.csv") == [{"scan": r"scan_\udcff.nii"}]

@@ -235,7 +235,7 @@ def test_one_flipped_bit_is_refused_or_changes_no_voxel(tmp_path, suffix):
     volume.write(scan, path)
     content = path.read_bytes()
     header = content.index(b"\n\n") + 2 if suffix == ".nrrd" else content.index(b"LOCAL\n") + 6 if suffix == ".mha" else 20
-    places = [*random.integers(header * 8, len(content) * 8, 80), *range(header * 8)]
+    places = [*random.integers(header * 8, len(content) * 8, 80), *random.choice(header * 8, min(400, header * 8), replace=False)]
     refused = 0
     for place in places:
         damaged = bytearray(content)
@@ -291,6 +291,15 @@ def test_headers_that_make_no_sense(tmp_path, suffix):
         volume.write(from_array(counting((5, 4, 3))), tmp_path / f"scan{suffix}")
         message = refusal(change(tmp_path / f"scan{suffix}", old.encode(), new.encode("latin-1")))
         assert "broken or truncated" in message and len(message) < 400, new[:40]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("number", ["1e200", "1e-200", "1e400", "nan", "-inf"])
+def test_steps_that_no_arithmetic_stands(tmp_path, suffix, number):
+    volume.write(from_array(counting((5, 4, 3)), (7, 7, 7)), tmp_path / f"scan{suffix}")
+    old = b"(-7.0," if suffix == ".nrrd" else b"ElementSpacing = 7.0"
+    message = refusal(change(tmp_path / f"scan{suffix}", old, old.replace(b"-7.0", b"7.0").replace(b"7.0", number.encode())))
+    assert "voxel" in message or "affine" in message
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -402,9 +411,11 @@ def test_names_that_are_no_utf_8(tmp_path, suffix):
     volume.write(oblique(), path)
     np.testing.assert_array_equal(volume.read(path).array, oblique().array)
     path.write_bytes(path.read_bytes()[:-9])
-    code = "import sys\nfrom shared import cli, volume\nwith cli.one_line_errors():\n    volume.read(sys.argv[1])"
-    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True)
-    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and rb"scan_\udcff" in done.stderr
+    code = "import sys\nfrom shared import cli, volume\nwith cli.one_line_errors():\n    volume.read(print(sys.argv[1]) or sys.argv[1])"
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, env=strict)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert rb"scan_\udcff" in done.stderr and rb"scan_\udcff" in done.stdout
 
 
 def test_itk_reads_every_axis_order(tmp_path):
