@@ -411,7 +411,13 @@ def test_names_that_are_no_utf_8(tmp_path, suffix):
     volume.write(oblique(), path)
     np.testing.assert_array_equal(volume.read(path).array, oblique().array)
     path.write_bytes(path.read_bytes()[:-9])
-    code = "import sys\nfrom shared import cli, volume\nwith cli.one_line_errors():\n    volume.read(print(sys.argv[1]) or sys.argv[1])"
+    code = """
+import sys
+from shared import cli, volume
+with cli.one_line_errors():
+    print(sys.argv[1])
+    volume.read(sys.argv[1])
+"""
     strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
     done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, env=strict)
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
