@@ -38,6 +38,9 @@ def one_line_errors(debug=False):
     Each warning is one line as well, shown once. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any.
     """
     shown = set()
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
 
     def show(message, *place, **options):
         text = one_line(message)

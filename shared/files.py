@@ -5,13 +5,16 @@ import csv
 import hashlib
 import json
 import os
-import tempfile
+import re
+import secrets
 from pathlib import Path
 
 from shared.errors import InputError
 
-ESCAPED = "backslashreplace"  # names of files may hold bytes that are no text
 NAMES = {"case", "patient", "phase", "group", "structure"}  # columns that hold text, though it may look like a number
+TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]{8}\.")  # process, and a number drawn for each file
+TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files that we write down may be no UTF-8
+_in_use = set()  # names of this process's temporary files
 
 
 @contextlib.contextmanager
@@ -23,22 +26,34 @@ def written_whole(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=f".{path.name}")
-    os.close(handle)
-    temporary = Path(temporary)
+    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
+    _in_use.add(temporary.name)
     try:
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system takes the umask off
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(temporary)):  # a full disk names no file
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+        _in_use.discard(temporary.name)
+
+
+def remove_leftovers(folder):
+    """Remove the temporary files that killed processes of this machine left in `folder` and below; those in use stay."""
+    for path in Path(folder).rglob(".*"):
+        match = TEMPORARY.match(path.name)
+        if match and path.name not in _in_use and not _runs(int(match[1])) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def write_text(path, text):
     with written_whole(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=ESCAPED)
+        temporary.write_text(text, **TEXT)
 
 
 def write_json(path, content):
@@ -62,7 +77,7 @@ def read_json(path):
 
 def write_csv(path, rows):
     """Rows (dictionaries with the same keys) as CSV; floats keep nine digits, an undefined value is an empty cell."""
-    with written_whole(path) as temporary, open(temporary, "w", newline="", encoding="utf-8", errors=ESCAPED) as file:
+    with written_whole(path) as temporary, open(temporary, "w", newline="", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n")
         if rows:
             writer.writerow(rows[0])
@@ -111,7 +126,14 @@ def _cell(value):
     return value
 
 
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _runs(pid):
+    """Whether another process has this number; a name with our own number is from an earlier process, unless it is in use."""
+    if pid == os.getpid():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # another user's
+        return True
+    return True

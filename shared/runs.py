@@ -21,13 +21,21 @@ from pathlib import Path
 
 import filelock
 
+from shared import volume
 from shared.errors import InputError
-from shared.files import fingerprint, read_json, write_json
+from shared.files import fingerprint, read_json, remove_leftovers, write_json
 from shared.ranges import number, shown
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 FRAMEWORKS = ("keras", "tensorflow", "jax")
-PREPARING = ("numpy", "scipy", "nibabel", "SimpleITK", "opencv-python-headless")  # libraries that decide what networks see
+PREPARING = (
+    "numpy",
+    "scipy",
+    "nibabel",
+    "pydicom",
+    "SimpleITK",
+    "opencv-python-headless",
+)  # libraries that decide what networks see
 
 
 def folder_of(workdir, package, experiment, preset, dataset, fold):
@@ -86,6 +94,7 @@ def opened(folder, identity, command):
     except filelock.Timeout:
         raise InputError(f"{folder}: another process is at this run; wait for its end, or choose another --workdir") from None
     try:
+        remove_leftovers(folder)
         yield record_of(folder, identity, command)
     finally:
         lock.release()
@@ -240,10 +249,8 @@ def fingerprints(cases):
 
 
 def contents(path):
-    """The files behind a path: itself, or those of a DICOM folder."""
-    if path is None:
-        return []
-    return sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    """The files behind a path: itself, the data beside a header, or the files of a DICOM folder."""
+    return [] if path is None else volume.data_files(path)
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InputError
-from shared.files import written_whole
+from shared.files import remove_leftovers, written_whole
 from shared.progress import Progress
 
 CHUNK = 2**20
@@ -105,6 +105,7 @@ def store_all(folder, cases, keys, make):
                 raise
             raise InputError(f"{case.image}: {error}") from error
 
+    remove_leftovers(folder)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         paths = Progress("preparing", len(cases)).over(pool.map(one, cases, keys))
         return {case.name: path for case, path in zip(cases, paths, strict=True)}

@@ -1,29 +1,29 @@
 """`Volume`: voxels with their place in the scanner, read from and written to the formats of the field.
 
 Arrays are (x, y, z) or, for a cine, (x, y, z, t), as nibabel gives them. Affines map voxel indices to RAS millimetres.
-SimpleITK is imported where a format needs it, so that NIfTI can be read on machines without it.
+`nifti`, `nrrd`, `metaimage` and `dicom` know the formats; this module is the door to them.
 """
 
 import dataclasses
-import gzip
-import io
-import logging
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
 
-from shared import dicom
+from shared import dicom, metaimage, nifti, nrrd
 from shared.errors import InputError
 from shared.files import written_whole
 
-NIFTI = (".nii", ".nii.gz")
-ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
-SUFFIXES = NIFTI + ITK
-WRITABLE = (*NIFTI, ".nrrd", ".mha")  # one file each
+FORMATS = {".nii": nifti, ".nii.gz": nifti, ".nrrd": nrrd, ".nhdr": nrrd, ".mha": metaimage, ".mhd": metaimage}
+SUFFIXES = tuple(FORMATS)
+WRITABLE = (".nii", ".nii.gz", ".nrrd", ".mha")  # one file each
 RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0])
+SMALLEST_MM, LARGEST_MM = 0.01, 100.0  # voxels: microscopes and wrong units are below; no scanner has slices above
+LARGEST_ML = 1e6  # a scan of 1 m3 holds a whole body; resampling to 1 mm gives no more than 1e9 voxels
+FARTHEST_MM = 1e5  # from the scanner's centre; farther, rounding moves voxels
+LARGEST_VALUE = 1e15  # one such voxel makes all others equal in float32
+WHOLE = 0.01  # labels may be this far from a whole number: 0 to 850, scaled to 16 bits, are up to 0.007 off
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ class Volume:
         spacing_mm: voxel size along x, y, z.
         affine: (4, 4), voxel index -> RAS mm, as the file stores it.
         frame_s: time between frames of a cine in seconds; 0 where unknown or 3D.
-        has_forms: False where the file says that its affine means nothing (both form codes of a NIfTI are 0).
+        source: how the file that this grid was read from describes it; None for any other grid.
     """
 
     array: np.ndarray
     spacing_mm: tuple[float, float, float]
     affine: np.ndarray
     frame_s: float = 0.0
-    has_forms: bool = True
+    source: "Source | None" = None
 
     def with_array(self, array):
         """The same geometry around another array."""
@@ -60,15 +60,33 @@ class Volume:
 
     @property
     def placed(self):
-        """Whether the affine says where the scan is. One of unit scale along the axes, though voxels have another size or the
-        origin is 0, is what programs write that know no position."""
+        """Whether the affine says where the scan is.
+
+        Not where both form codes of a NIfTI file are 0, nor where it is of unit scale along the axes, though voxels have another
+        size or the origin is 0: that is what programs write that know no position.
+        """
+        header = self.source and self.source.header
+        if header is not None and not header["qform_code"] and not header["sform_code"]:
+            return False
         unit = np.allclose(np.abs(self.affine[:3, :3]), np.eye(3))
-        unknown = unit and (not np.any(self.affine[:3, 3]) or not np.allclose(self.spacing_mm, 1, rtol=0.01))
-        return self.has_forms and not unknown
+        return not unit or bool(np.any(self.affine[:3, 3]) and np.allclose(self.spacing_mm, 1, rtol=0.01))
 
     @property
     def voxel_ml(self):
         return float(np.prod(self.spacing_mm)) / 1000
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a file says of its grid beyond what `Volume` holds, so that a label map can say exactly the same.
+
+    Attributes:
+        shape: of the file's array, with the axes of length 1 that `read` drops.
+        header: of a NIfTI file, as it was read; None for other formats.
+    """
+
+    shape: tuple[int, ...]
+    header: object = None
 
 
 def from_array(array, spacing_mm=(1.0, 1.0, 1.0)):
@@ -79,24 +97,18 @@ def from_array(array, spacing_mm=(1.0, 1.0, 1.0)):
 def read(path):
     """The scan in a NIfTI, NRRD or MetaImage file, in a folder of DICOM slices or series, or in one DICOM file of many frames.
 
-    Of several stacks in a DICOM folder, `folder#2` is the second.
+    Axes of length 1 behind the third are dropped. Of several stacks in a DICOM folder, `folder#2` is the second.
 
     Raises:
-        InputError: a missing, broken or empty file, not 3D or 4D, not one number per voxel, NaN or infinite voxels, voxel size 0.
+        InputError: a missing, broken or empty file, not 3D or 4D, not one number per voxel, voxels that are NaN, infinite or
+            beyond 1e15, a voxel size or an extent that no scanner has.
     """
     path = Path(path)
-    source, number = dicom.split_number(path)
-    if not source.exists():
+    if not dicom.split_number(path)[0].exists():
         raise InputError(f"{path}: no such file")
-    if source.is_dir() or dicom.is_file(source):
-        volume = Volume(*dicom.read(source, number))
-    elif path.name.lower().endswith(NIFTI):
-        volume = _read_nifti(path)
-    elif path.name.endswith(ITK):  # MetaImage's reader knows no upper case
-        volume = _read_itk(path)
-    else:
-        raise InputError(f"{path}: not a scan; expected {', '.join(SUFFIXES)} or a folder of DICOM slices")
-    _check(volume, path)
+    with np.errstate(all="ignore"):  # what overflows is infinite, and refused as such
+        volume = _volume(*_read(path))
+        _check(volume, path)
     affine_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)
     if not np.allclose(affine_mm, volume.spacing_mm, rtol=0.01):
         spacing = millimetres(volume.spacing_mm)
@@ -107,129 +119,121 @@ def read(path):
 
 
 def read_labels(path):
-    """A label map, as integers.
+    """A label map, as integers; values within 0.01 of a whole number count as that number.
 
     Raises:
         InputError: as `read`, and voxels that are not whole numbers from 0 to 65535.
     """
     volume = read(path)
-    labels = volume.array.astype(np.uint16) if volume.array.min() >= 0 and volume.array.max() < 2**16 else None
-    if labels is None or not np.array_equal(labels, volume.array):
-        raise InputError(f"{path}: expected whole-number labels, found values such as {_odd_value(volume.array)}")
-    return volume.with_array(labels)
+    array = volume.array
+    whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
+    odd = (np.abs(array - whole) > WHOLE) | (whole < 0) | (whole >= 2**16)
+    if odd.any():
+        raise InputError(f"{path}: expected whole-number labels, found values such as {array[odd][0]}")
+    return volume.with_array(whole.astype(np.uint16))
 
 
 def write(volume, path):
-    """Write NIfTI, NRRD or MetaImage by the suffix of `path`, whole or not at all; the bytes depend on the volume only."""
+    """Write NIfTI, NRRD or MetaImage by the suffix of `path`, whole or not at all; the bytes depend on the volume only.
+
+    Where the volume's grid was read from a file, the new file lies over it in every viewer: a NIfTI file gets the same place,
+    field by field; the other formats get the place that viewers read from the NIfTI file.
+    """
     path = Path(path)
-    nifti = path.name.lower().endswith(NIFTI)
-    if not nifti and not path.name.endswith(WRITABLE):
+    if _module(path) is not nifti and not path.name.endswith(WRITABLE):
         raise InputError(f"{path}: cannot write this format; expected {', '.join(WRITABLE)}")
+    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
+    source = volume.source or Source(array.shape)
+    if _without_ones(source.shape) == array.shape:
+        array = array.reshape(source.shape)
+    affine, header = volume.affine, source.header
     with written_whole(path) as temporary:
-        _write_nifti(volume, temporary) if nifti else _write_itk(volume, temporary)
+        if _module(path) is nifti:
+            nifti.write(array, volume.spacing_mm, affine, volume.frame_s, header, temporary)
+        else:
+            affine = affine if header is None else nifti.affine_in_viewers(header)
+            origin_mm, directions = RAS_FROM_LPS @ affine[:3, 3], RAS_FROM_LPS @ _nearest_rotation(affine[:3, :3])
+            _module(path).write(array, volume.spacing_mm, origin_mm, directions, volume.frame_s, temporary)
+
+
+def data_files(path):
+    """Every file that the voxels of `path` lie in: itself, the data beside a header, or the files of a DICOM folder.
+
+    Raises:
+        InputError: a broken header, or data that are missing.
+    """
+    path, _ = dicom.split_number(path)
+    if path.is_dir():
+        return sorted(p for p in path.rglob("*") if p.is_file())
+    module = _module(path)
+    return module.data_files(path) if module in (nrrd, metaimage) else [path]
 
 
 def stem(path):
-    """File name without the scan suffixes: `a/patient001.nii.gz` -> `patient001`."""
+    """File name without the scan suffixes: `a/patient001.nii.gz` -> `patient001`, `cine.seq.nrrd` -> `cine`."""
     name = Path(path).name
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
-    return name[: len(name) - len(suffix)]
+    name = name[: len(name) - len(suffix)]
+    return name[:-4] if suffix and name.lower().endswith(".seq") else name  # Slicer's mark of a sequence
 
 
-def _read_nifti(path):
-    try:
-        content = path.read_bytes()
-        if path.name.lower().endswith(".gz"):
-            content = gzip.decompress(content)  # unlike nibabel, looks at the checksum
-        kind = nibabel.Nifti2Header if content[:4] in (b"\x1c\x02\0\0", b"\0\0\x02\x1c") else nibabel.Nifti1Header
-        header = kind(content[: kind.sizeof_hdr], check=False)
-        pixdim = np.abs(header["pixdim"]).tolist()
-        header.check_fix(logging.Logger("silent", logging.CRITICAL + 1))  # turns, among others, voxel size 0 into 1
-        array = np.asanyarray(nibabel.arrayproxy.ArrayProxy(io.BytesIO(content), header))
-        affine = header.get_best_affine()
-    except Exception as error:  # nibabel raises many kinds
-        raise InputError(f"{path}: broken or truncated NIfTI file ({_first_line(error)}); copy or export it again") from error
-    seconds = {16: 1e-3, 24: 1e-6}.get(int(header["xyzt_units"]) & 56, 1.0)
-    frame_s = pixdim[4] * seconds if array.ndim == 4 else 0.0
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    has_forms = bool(header["qform_code"] or header["sform_code"])
-    return Volume(array, tuple(pixdim[1:4]), np.array(affine, float), frame_s, has_forms)
+def _module(path):
+    """What reads and writes files with the suffix of `path`, None where nothing does."""
+    return next((module for suffix, module in FORMATS.items() if path.name.lower().endswith(suffix)), None)
 
 
-def _write_nifti(volume, path):
-    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
-    image = nibabel.Nifti1Image(array, volume.affine)
-    image.header.set_xyzt_units("mm", "sec")
-    image.set_sform(volume.affine, code="scanner")
-    image.set_qform(volume.affine, code="scanner", strip_shears=True)
-    image.header.set_zooms((*volume.spacing_mm, volume.frame_s)[: array.ndim])  # right even where the affine's scale is wrong
-    content = image.to_bytes()
-    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
+def _read(path):
+    source, number = dicom.split_number(path)
+    if source.is_dir() or dicom.is_file(source):
+        return dicom.read(source, number)
+    module = _module(path)
+    if module is None:
+        raise InputError(f"{path}: not a scan; expected {', '.join(SUFFIXES)} or a folder of DICOM slices")
+    return module.read(path)
 
 
-def _read_itk(path):
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.ReadImage(str(path))
-    except RuntimeError as error:
-        raise InputError(f"{path}: broken or truncated file; copy or export it again") from error
-    if image.GetNumberOfComponentsPerPixel() != 1:
-        raise InputError(f"{path}: expected one number per voxel, found {image.GetNumberOfComponentsPerPixel()}")
-    spacing_mm = image.GetSpacing()
-    size = image.GetDimension()
-    direction = np.reshape(image.GetDirection(), (size, size))[:3, :3]
-    affine = np.eye(4)
-    if size >= 3:
-        affine[:3, :3] = RAS_FROM_LPS @ direction @ np.diag(spacing_mm[:3])
-        affine[:3, 3] = RAS_FROM_LPS @ image.GetOrigin()[:3]
-    frame_s = spacing_mm[3] if size > 3 and spacing_mm[3] != 1 else 0.0  # 1 is what these formats say of an unknown step
-    return Volume(sitk.GetArrayFromImage(image).T, tuple(map(float, spacing_mm[:3])), affine, float(frame_s))
+def _volume(array, spacing_mm, affine, frame_s, header=None):
+    shape = _without_ones(array.shape)
+    return Volume(array.reshape(shape), spacing_mm, affine, frame_s if len(shape) == 4 else 0.0, Source(array.shape, header))
 
 
-def _write_itk(volume, path):
-    import SimpleITK as sitk
+def _without_ones(shape):
+    """The shape without axes of length 1 at the end, behind the third."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
-    array = volume.array.astype(np.uint8) if volume.array.dtype == bool else volume.array
-    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T), isVector=False)
-    direction = np.eye(array.ndim)
-    origin, spacing = np.zeros(array.ndim), np.ones(array.ndim)
-    direction[:3, :3] = RAS_FROM_LPS @ volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
-    origin[:3] = RAS_FROM_LPS @ volume.affine[:3, 3]
-    spacing[:3] = volume.spacing_mm
-    if array.ndim == 4:
-        spacing[3] = volume.frame_s or 1.0
-    image.SetSpacing(spacing.tolist())
-    image.SetOrigin(origin.tolist())
-    image.SetDirection(direction.ravel().tolist())
-    sitk.WriteImage(image, str(path), useCompression=True)
+
+def _nearest_rotation(axes):
+    """Orthonormal columns nearest to the directions of the columns of `axes`; ITK reads no others."""
+    left, _, right = np.linalg.svd(axes / np.linalg.norm(axes, axis=0))
+    return left @ right
 
 
 def _check(volume, path):
-    array = volume.array
+    array, spacing_mm, affine = volume.array, volume.spacing_mm, volume.affine
     if array.dtype.fields is not None or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise InputError(f"{path}: expected one real number per voxel, found {array.dtype}")
-    if array.size == 0:
-        raise InputError(f"{path}: no voxels (shape {array.shape})")
     if array.ndim not in (3, 4):
         raise InputError(f"{path}: expected a 3D scan or a 4D cine, found an array of shape {array.shape}")
-    if not all(np.isfinite(s) and s > 0 for s in volume.spacing_mm):
-        raise InputError(f"{path}: voxel size {millimetres(volume.spacing_mm)} is not usable; set it in the file's header")
-    if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < 1e-12:
+    if not all(np.isfinite(s) and s > 0 for s in spacing_mm):
+        raise InputError(f"{path}: voxel size {millimetres(spacing_mm)} is not usable; set it in the file's header")
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise InputError(f"{path}: the affine in the header is not invertible; export the file again")
-    if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-        bad = int(array.size - np.isfinite(array).sum())
-        raise InputError(f"{path}: {bad} of {array.size} voxels are NaN or infinite; replace them first")
-
-
-def _odd_value(array):
-    odd = array[(array < 0) | (array >= 2**16) | (array != np.floor(array))]
-    return odd.ravel()[0]
+    extent_mm = np.multiply(array.shape[:3], spacing_mm)
+    if min(spacing_mm) < SMALLEST_MM or max(spacing_mm) > LARGEST_MM or extent_mm.prod() > LARGEST_ML * 1000:
+        raise InputError(
+            f"{path}: voxels of {millimetres(spacing_mm)}, {millimetres(extent_mm)} in all; expected {SMALLEST_MM} to "
+            f"{LARGEST_MM:.0f} mm and at most 1 m3; correct the voxel size or its unit in the header"
+        )
+    if np.linalg.norm(affine[:3, :3], axis=0).max() > LARGEST_MM or np.abs(affine[:3, 3]).max() > FARTHEST_MM:
+        raise InputError(f"{path}: the affine in the header places voxels beyond 100 m; export the file again")
+    if not (array.min() >= -LARGEST_VALUE and array.max() <= LARGEST_VALUE):  # not with NaN
+        bad, what = np.count_nonzero(~np.isfinite(array)), "NaN or infinite"
+        if not bad:
+            bad, what = np.count_nonzero(np.abs(array.astype(float)) > LARGEST_VALUE), f"beyond {LARGEST_VALUE:g}"
+        raise InputError(f"{path}: {bad} of {array.size} voxels are {what}; replace them first")
 
 
 def millimetres(spacing_mm):
     return " x ".join(f"{s:.4g}" for s in spacing_mm) + " mm"
-
-
-def _first_line(error):
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -11,7 +11,7 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED, UNET3D_MODIFIED
-from shared import orientation, volume
+from shared import nifti, orientation, volume
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.volume import Volume, from_array
@@ -246,7 +246,7 @@ def test_a_full_disk_leaves_nothing_half_written(run, phantom_cases, tmp_path, c
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(volume, "_write_nifti", full)
+    monkeypatch.setattr(nifti, "write", full)
     with pytest.raises(SystemExit) as ended:
         prediction.main(["--weights", str(run), str(phantom_cases[0].image), "-o", str(tmp_path / "out" / "seg.nii.gz")])
     assert ended.value.code == 2 and "No space left" in capsys.readouterr().err

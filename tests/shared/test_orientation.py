@@ -2,13 +2,15 @@
 
 import itertools
 import warnings
+from dataclasses import replace
 
+import nibabel
 import numpy as np
 import pytest
 
 from shared import orientation
 from shared.errors import InputError
-from shared.volume import Volume, from_array
+from shared.volume import Source, Volume, from_array
 from tests.geometry import noise, placed, positions_mm, rotation
 
 NAMES = ("scan", "label")
@@ -169,12 +171,13 @@ def test_other_shapes_and_voxel_sizes_are_refused():
 
 
 UNIT = np.diag([-1.0, -1.0, 1.0, 1.0])
+NO_CODES = Source((4, 5, 6), nibabel.Nifti1Header())
 
 
 @pytest.mark.parametrize(
     "other", [Volume(np.zeros((4, 5, 6)), (1.5, 1.5, 8.0), UNIT),
               Volume(np.zeros((4, 5, 6)), (1.5, 1.5, 8.0), UNIT + np.eye(4, k=3) * 50),
-              Volume(np.zeros((4, 5, 6)), (1.5, 1.5, 8.0), np.diag([-1.5, 1.5, 8, 1]), has_forms=False)]
+              Volume(np.zeros((4, 5, 6)), (1.5, 1.5, 8.0), np.diag([-1.5, 1.5, 8, 1]), source=NO_CODES)]
 )  # fmt: skip
 def test_a_file_without_position_has_no_opinion(other):
     """A unit affine, with or without an offset, or no form codes: voxels in stored order, with one warning."""
@@ -185,7 +188,7 @@ def test_a_file_without_position_has_no_opinion(other):
             found = orientation.matched(*pair, NAMES)
         np.testing.assert_array_equal(found.array, pair[1].array)
     with pytest.raises(InputError, match="voxel size"):
-        orientation.matched(scan, Volume(other.array, (1.5, 1.5, 9.0), other.affine, has_forms=other.has_forms), NAMES)
+        orientation.matched(scan, replace(other, spacing_mm=(1.5, 1.5, 9.0)), NAMES)
 
 
 def test_the_same_quirk_on_both_sides_needs_no_warning():

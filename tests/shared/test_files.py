@@ -1,0 +1,97 @@
+"""Files that appear whole or not at all: their permissions, and what killed processes leave."""
+
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from shared import files
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o027, 0o640), (0o077, 0o600), (0, 0o666)])
+def test_permissions_follow_the_umask(tmp_path, mask, mode):
+    before = os.umask(mask)
+    try:
+        files.write_text(tmp_path / "a.txt", "a")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == mode
+
+
+def test_threads_that_write_at_once_never_touch_the_umask(tmp_path, monkeypatch):
+    """It belongs to the whole process: a thread that sets it to read it gives other threads' files open permissions."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("umask set"))
+
+    def write(name):
+        for number in range(50):
+            files.write_text(tmp_path / f"{name}-{number}.txt", "a")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    paths = list(tmp_path.iterdir())
+    assert len(paths) == 400 and len({path.stat().st_mode for path in paths}) == 1
+
+
+def test_leftovers_of_a_killed_process_are_removed_and_others_stay(tmp_path):
+    code = """
+import sys, time
+from shared import files
+with files.written_whole(sys.argv[1]):
+    print("in", flush=True)
+    time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, tmp_path / "deeper/checkpoint.npz"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"in\n"
+        (left,) = (tmp_path / "deeper").iterdir()
+        kept = [
+            tmp_path / name for name in (".hidden", ".1234.txt", ".12-abcdefgh.txt", "99999999-0123abcd.txt", ".git-0123abcd.x")
+        ]
+        for path in kept:
+            path.touch()
+        earlier = tmp_path / f".{os.getpid()}-0123abcd.history.csv"  # of an earlier process with our number, as in a container
+        earlier.touch()
+        with files.written_whole(tmp_path / "mine.txt") as temporary:
+            files.remove_leftovers(tmp_path)
+            assert left.exists() and temporary.exists() and not earlier.exists()
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            files.remove_leftovers(tmp_path)
+            assert not left.exists() and temporary.exists()
+    assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "mine.txt", tmp_path / "deeper"])
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*/a\.txt'"), files.written_whole(tmp_path / "a.txt"):
+        raise OSError(28, "No space left on device")
+    with pytest.raises(FileNotFoundError, match="other"), files.written_whole(tmp_path / "a.txt"):
+        (tmp_path / "other").read_bytes()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_takes_no_files(tmp_path):
+    """Nobody, not even the superuser, makes files there."""
+    with pytest.raises(OSError, match=r": '/proc/labels\.nrrd'$"):
+        files.write_text(Path("/proc/labels.nrrd"), "text")
+
+
+def test_names_that_are_no_utf_8_can_be_written_down(tmp_path):
+    files.write_csv(tmp_path / "a.csv", [{"scan": os.fsdecode(b"scan_\xff.nii")}])
+    assert files.read_csv(tmp_path / "a.csv") == [{"scan": r"scan_\udcff.nii"}]
+
+
+def test_of_two_writings_of_one_file_the_one_that_ends_later_wins(tmp_path):
+    with files.written_whole(tmp_path / "a.txt") as first:
+        files.write_text(tmp_path / "a.txt", "second")
+        first.write_text("first")
+    assert (tmp_path / "a.txt").read_text() == "first" and len(list(tmp_path.iterdir())) == 1
