@@ -53,10 +53,10 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     if localiser:
         localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
-    structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
+    structures = datasets.values_to_write(cases[0].structures, recipe.structures)
     taken = fingerprint(localiser / LOCALISER / training.BEST) if localiser else ""
     identity = runs.identity("dr_unet", experiment, preset, dataset, fold, seed, recipe, structures, split, digests.values(),
-                             localiser=taken)  # fmt: skip
+                             localiser=taken, ignore=cases[0].ignore)  # fmt: skip
     folder = runs.folder_of(workdir, "dr_unet", experiment, preset, dataset, fold)
     record = runs.open_run(folder, identity, command)
     if runs.is_done(folder):
@@ -90,7 +90,9 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
         """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
         prepared = prediction.prepare(scan, recipe)
         probabilities = prediction.probabilities(segmenter, prepared)
-        values = np.array([0, *segmenter.structures], np.uint16)
+        values = np.zeros(datasets.IGNORED + 1, np.uint16)
+        values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
+        values[datasets.IGNORED] = case.ignore or 0
         maps = (
             prediction.on_scan(scan, probabilities),
             prediction.classes_on(prepared, probabilities),
@@ -177,7 +179,9 @@ class Stages:
             return image.array, labels.array
 
         cases = self.sides[side]
-        keys = [fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), *code) for case in cases]
+        keys = [
+            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, geometry, key(case), *code) for case in cases
+        ]
         return list(sampling.store_all(self.cache, cases, keys, make).values())
 
     def turn(self, shape):
@@ -259,8 +263,8 @@ def validate(model, examples, loss, outputs):
 
 
 def foreground_dice(labels, logits):
-    """Mean Dice over the structures of one volume: labels (x, y, z), logits (x, y, z, outputs)."""
-    predicted = classes_of(inference.activated(logits))
+    """Mean Dice over the structures of one volume: labels (x, y, z), IGNORED left out; logits (x, y, z, outputs)."""
+    predicted = classes_of(inference.activated(logits)) * (labels != datasets.IGNORED)
     return np.mean([metrics.dice(predicted == value, labels == value) for value in range(1, max(logits.shape[-1], 2))])
 
 

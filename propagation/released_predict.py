@@ -26,6 +26,7 @@ from propagation.released_images import (
 )
 from shared import clinical, preprocess
 from shared.errors import InputError
+from shared.files import visible
 
 LVC, LVM, RVC = 1, 2, 3
 STRUCTURES = {3: "LV", 2: "Myo", 1: "RV"}  # ACDC's label of each class, in the order of the classes
@@ -109,7 +110,7 @@ def load_nets(folder, variant="lvrv", options=DEFAULT):
             f"{folder}: no such folder; expected one with the authors' weights (python -m propagation.released fetch)"
         )
     files = {}
-    for path in sorted(folder.glob("*.h5")):
+    for path in visible(folder, "*.h5"):
         files.setdefault(identify(path), []).append(path)
     found = files.get(kind(network), [])
     if len(found) > 1:

@@ -3,16 +3,13 @@
 import time
 
 from shared import evaluation, plots, report, statistics, volume
-from shared.datasets import load_image
+from shared.datasets import load_image, reference_of
 from shared.files import read_csv, write_csv, write_json, write_text
 from shared.progress import Progress, duration
 from shared.training import HISTORY
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
-
-
-def reference_of(case):
-    return volume.read_labels(case.label)
+COLUMNS = (*report.SUMMARY_MEASURES, *report.VOLUMES)  # what a summary is made from
 
 
 def about(case):
@@ -39,9 +36,9 @@ def evaluate(folder, cases, predict, record, headline, reference=reference_of):
         scan = load_image(case)
         predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        rows += evaluation.score(predicted, reference(case), structures, about(case))
+        rows += evaluation.score(predicted, reference(case), structures, about(case), case.ignore)
         if on_papers_grid:
-            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case))
+            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case), case.ignore)
     write_scores(folder, rows, rows_resampled)
     draw(folder, cases, rows, structures, reference)
     record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
@@ -92,7 +89,11 @@ def pool(folders, target):
 
 def stacked(folders, name):
     """The rows of the CSV file `name` of all `folders`, each with its fold."""
-    return [{"fold": folder.name.removeprefix("fold"), **row} for folder in folders for row in read_csv(folder / name)]
+    return [
+        {"fold": folder.name.removeprefix("fold"), **row}
+        for folder in folders
+        for row in report.read_cases(folder / name, COLUMNS)
+    ]
 
 
 def draw(folder, cases, rows, structures, reference):

@@ -257,7 +257,7 @@ def cells(row):
 
 def test_folds_that_found_nothing_are_pooled(tmp_path):
     rows = [{"case": name, "patient": name, "phase": "", "group": "", "structure": "LA", "dice": 0.0,
-             "hausdorff_mm": math.nan, "assd_mm": math.nan} for name in "AB"]  # fmt: skip
+             "hausdorff_mm": math.nan, "assd_mm": math.nan, "volume_ml": 0.0, "reference_ml": 9.0} for name in "AB"]  # fmt: skip
     folders = [tmp_path / f"fold{k}" for k in (0, 1)]
     for folder in folders:
         write_csv(folder / "cases.csv", rows)
