@@ -14,7 +14,7 @@ import numpy as np
 
 from shared import cli, datasets, metrics, report, volume
 from shared.datasets import acdc, lasc, nnunet
-from shared.datasets.case import check_values, known_name
+from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
 from shared.progress import Progress
@@ -111,10 +111,10 @@ def score_folders(predictions, references, values):
     rows, in_references, others, other_files = [], set(), set(), 0
     for name in Progress("scoring", len(pairs)).over(pairs):
         predicted, reference = (volume.read_labels(path) for path in pairs[name])
-        found = [set(np.unique(labels.array).tolist()) for labels in (predicted, reference)]
+        found = [values_in(labels) for labels in (predicted, reference)]
         if values.closed:
-            for path, labels in zip(pairs[name], (predicted, reference), strict=True):
-                check_values(path, labels, values.known)
+            for path, each in zip(pairs[name], found, strict=True):
+                check_values(path, each, values.known, "say what they mean with --structures VALUE=NAME,...")
         in_references |= found[1]
         others |= (found[0] | found[1]) - set(values.known)
         other_files += sum(bool(each - set(values.known)) for each in found)

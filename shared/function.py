@@ -6,7 +6,6 @@ import numpy as np
 
 from shared import metrics
 
-CAVITIES = ("LV", "RV")
 LEAST = 0.1  # a cavity below this share of its other volumes was missed, not emptied (ours: an EF of 90 % is beyond any heart)
 
 
@@ -63,7 +62,7 @@ def function(ed, es, structures):
         ed, es: rows of `volumes_ml`.
         structures: label value -> name.
     """
-    for cavity in CAVITIES:
+    for cavity in metrics.CAVITIES:
         doubt = doubt_of(cavity, ed, es) if cavity in structures.values() else ""
         if doubt:
             warnings.warn(doubt, stacklevel=2)
@@ -73,7 +72,7 @@ def function(ed, es, structures):
 def measured(ed, es, structures):
     """The numbers of `function`, without a word about them."""
     row = {"ed_scan": ed["scan"], "ed_frame": ed["frame"], "es_scan": es["scan"], "es_frame": es["frame"]}
-    for cavity in CAVITIES:
+    for cavity in metrics.CAVITIES:
         if cavity in structures.values():
             edv, esv = ed[f"{cavity}_ml"], es[f"{cavity}_ml"]
             ef = float("nan") if place(ed) == place(es) else metrics.ejection_fraction(edv, esv)

@@ -2,7 +2,7 @@
 
 import time
 
-from shared import evaluation, plots, report, statistics, volume
+from shared import evaluation, metrics, plots, report, statistics, volume
 from shared.datasets import load_image, reference_of
 from shared.files import read_csv, write_csv, write_json, write_text
 from shared.progress import Progress, duration
@@ -111,7 +111,7 @@ def draw(folder, cases, rows, structures, reference):
     losses = [column for column in ("loss", "val_loss") if column in history[0]]
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []
-    for cavity in ("LV", "RV"):
+    for cavity in metrics.CAVITIES:
         ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])
         if len(ours) > 1:
             functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))

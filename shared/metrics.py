@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 MYOCARDIUM_G_PER_ML = 1.05
+CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
 
 
 def dice(a, b):

@@ -21,7 +21,6 @@ MEASURES = {
 }
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
 VOLUMES = ("volume_ml", "reference_ml")
-CAVITIES = ("LV", "RV")
 STATISTICS = {"correlation": statistics.correlation, "agreement": statistics.agreement}
 NOT_RUN, QUOTED = "not run", "only quoted"
 
@@ -130,7 +129,7 @@ def phases_of(rows):
 def doubtful_function(rows):
     """Lines about ejection fractions that cannot be right: larger at ES than at ED, or nothing found in one of them."""
     lines = []
-    for cavity in CAVITIES:
+    for cavity in metrics.CAVITIES:
         pairs = phases_of([row for row in rows if row["structure"] == cavity])
         for volume, which in zip(VOLUMES, ("predicted", "reference"), strict=True):
             larger = [ed["patient"] for ed, es in pairs if es[volume] > ed[volume] > 0]

@@ -98,17 +98,28 @@ def read_reference(case):
     if labels.array.ndim != 3:
         raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
     known = {0: "background", **case.structures} | ({} if case.ignore is None else {case.ignore: "ignore"})
-    check_values(case.label, labels, known)
+    check_values(case.label, values_in(labels), known)
     return labels
 
 
-def check_values(path, labels, known):
-    """Raise InputError where the label map `labels` has a value that is not in `known` (value -> name)."""
-    unknown = sorted(set(np.unique(labels.array).tolist()) - set(known))
+def values_in(labels):
+    """The set of the values of a label map."""
+    return set(np.unique(labels.array).tolist())
+
+
+def check_values(path, values, known, advice="correct the labels, or what the data set says that they mean"):
+    """Raise InputError, with an `advice`, unless all values of a label map are in `known` (value -> name).
+
+    Args:
+        path: of the label map.
+        values: set of those that occur in it.
+        known, advice: see above.
+    """
+    unknown = sorted(values - set(known))
     if unknown:
         shown = str(unknown[:5]) if len(unknown) <= 5 else f"{str(unknown[:5])[:-1]}, ...] ({len(unknown)} of them)"
         expected = ", ".join(f"{value} {name}" for value, name in known.items())
-        raise InputError(f"{path}: unknown label values {shown}; expected {expected}")
+        raise InputError(f"{path}: unknown label values {shown}; expected {expected}; {advice}")
 
 
 def load_pair(case, structures) -> tuple[Volume, Volume]:
