@@ -11,6 +11,7 @@ from pathlib import Path
 
 from shared import weights
 from shared.errors import InputError
+from shared.files import visible
 from shared.lazy import lazily
 from shared.weights import Stored, listed, reason
 
@@ -113,7 +114,7 @@ class Checkpoint:
 def checkpoint_prefix(path):
     path = Path(path)
     if path.is_dir():
-        indices = sorted(path.glob("*.index"))
+        indices = visible(path, "*.index")
         if len(indices) != 1:
             names = f": {listed([index.stem for index in indices])}; name one of them" if indices else ""
             raise InputError(f"{path}: expected a folder with one checkpoint, found {len(indices)}{names}")

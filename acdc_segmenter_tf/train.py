@@ -53,8 +53,9 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     cases = [case for case in cases if case.label is not None]
     split = splits.by_number(cases, recipe.validation_modulus, fold)
     digests = runs.fingerprints(cases)
-    structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
-    identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests)
+    structures = datasets.values_to_write(cases[0].structures, recipe.structures)
+    identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests,
+                             ignore=cases[0].ignore)  # fmt: skip
     folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
     with runs.opened(folder, identity, command) as record:
         if runs.is_done(folder):
@@ -111,7 +112,9 @@ def store(recipe, cases, digests, cache):
         image, labels = datasets.load_pair(case, recipe.structures)
         return prepare(image, recipe).array, prepare_labels(labels, recipe).array
 
-    keys = [fingerprint(digest, dict(case.structures), settings) for case, digest in zip(cases, digests, strict=True)]
+    keys = [
+        fingerprint(digest, dict(case.structures), case.ignore, settings) for case, digest in zip(cases, digests, strict=True)
+    ]
     return sampling.store_all(cache, cases, keys, make)
 
 
@@ -153,7 +156,7 @@ def selection_dice(labels, predicted, classes):
     """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10), absent classes 0.
 
     Args:
-        labels, predicted: (B, ...) class indices.
+        labels, predicted: (B, ...) class indices; where the label is IGNORED, the prediction does not count.
 
     Returns:
         (B,) float64.
@@ -161,7 +164,7 @@ def selection_dice(labels, predicted, classes):
     axes = tuple(range(1, labels.ndim))
     scores = []
     for value in range(1, classes):
-        a, b = labels == value, predicted == value
+        a, b = labels == value, (predicted == value) & (labels != datasets.IGNORED)
         scores.append(2 * np.sum(a & b, axis=axes) / (a.sum(axis=axes) + b.sum(axis=axes) + 1e-10))
     return np.mean(scores, axis=0)
 

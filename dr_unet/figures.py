@@ -13,7 +13,6 @@ import numpy as np
 from dr_unet import predict as prediction
 from shared import cli, datasets, preprocess, report, runs, statistics, volume
 from shared.errors import InputError
-from shared.files import read_csv
 from shared.lazy import lazily
 
 with lazily():
@@ -28,7 +27,7 @@ def draw(folder, segmenter, cases):
         segmenter: its `predict.Segmenter`.
         cases: the held-out cases.
     """
-    rows = read_csv(folder / "cases.csv")
+    rows = report.read_cases(folder / "cases.csv", ["dice", *report.VOLUMES])
     agreement(folder / "figures" / "volumes.png", rows)
     if segmenter.localiser:
         localisation(folder / "figures" / "localisation.png", segmenter, ranked(cases, rows), folder)
@@ -62,7 +61,7 @@ def surfaces(path, segmenter, cases, folder):
     """Reference and predicted surface of the best, the median and the worst case (Figure 6)."""
     rows = [
         [
-            (f"{name}: {case.name}, manual", volume.read_labels(case.label)),
+            (f"{name}: {case.name}, manual", datasets.load_reference(case, datasets.load_image(case))),
             ("automatic", volume.read_labels(predicted_map(folder, case))),
         ]
         for name, case in cases.items()
@@ -93,7 +92,7 @@ def main(arguments=None):
             raise InputError(f"{options.run}: not a finished run")
         segmenter = prediction.load(options.run)
         root = cli.data_root(options.dataset, options.data_root, options.run.resolve().parents[3])
-        rows = read_csv(options.run / "cases.csv")
+        rows = report.read_cases(options.run / "cases.csv", ["dice"])
         names = {row["case"] for row in rows}
         cases = [case for case in datasets.find(options.dataset, root) if case.name in names]
         if len(cases) < len(names):

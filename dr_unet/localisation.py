@@ -11,6 +11,7 @@ import numpy as np
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
 from dr_unet.recipe import Recipe
 from shared import preprocess, runs
+from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, written_whole
 from shared.lazy import lazily
@@ -27,7 +28,7 @@ def view(recipe):
     """What the localiser sees: the whole scan at low resolution, and any structure as foreground. As of `train.Stages.store`."""
 
     def look(case, image, labels):
-        foreground = labels.with_array((labels.array > 0).astype(np.uint8))
+        foreground = labels.with_array(np.where(labels.array == IGNORED, IGNORED, labels.array > 0).astype(np.uint8))
         return localiser_input(image, recipe), localiser_input(foreground, recipe, preprocess.shrink_labels)
 
     return lambda case: LOCALISER, look
@@ -58,7 +59,7 @@ def find_regions(recipe, sides, folder):
         write_csv(folder / REGIONS, rows)
     return {
         row["case"]: gcam.Region(tuple(int(row[f"start_{axis}"]) for axis in "xyz"), recipe.crop_shape, bool(row["found"]))
-        for row in read_csv(folder / REGIONS)
+        for row in read_csv(folder / REGIONS, ("case", "side", "found", "start_x", "start_y", "start_z", "share_inside"))
     }
 
 
@@ -67,7 +68,7 @@ def region_row(localiser, side, case, recipe):
     image, labels = prepared_pair(case, recipe)
     box = locate(localiser, image, recipe)[1]
     starts = {f"start_{axis}": start for axis, start in zip("xyz", box.starts, strict=True)}
-    inside = gcam.share_inside(labels.array > 0, box)
+    inside = gcam.share_inside((labels.array > 0) & (labels.array != IGNORED), box)
     return {"case": case.name, "side": side, "found": int(box.found), **starts, "share_inside": inside}
 
 

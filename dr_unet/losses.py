@@ -6,9 +6,12 @@
 | BCE, eq. 3 | mean of -[y log p + (1 - y) log(1 - p)] | mean of -[p log p + (1 - y)(1 - p)] |
 | BCE-Dice, eq. 4 | BCE + Dice | the sum of the two above |
 | multi-class Dice, eq. 5 | mean of eq. 2 over all classes, background included | the same of eq. 2 as printed |
+
+Voxels whose label is `IGNORED` take part in no sum and in no mean (ours).
 """
 
 from shared.framework import keras, ops
+from shared.losses import annotated
 
 
 class BceDice(keras.losses.Loss):
@@ -25,11 +28,12 @@ class BceDice(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         logit = y_pred[..., 0]
-        y, p = ops.cast(y_true > 0, logit.dtype), ops.sigmoid(logit)
-        dice = 1 - ratio(ops.sum(y * p), ops.sum(y) + ops.sum(p), self.smoothing, self.as_printed)
+        labels, kept = (ops.cast(part, logit.dtype) for part in annotated(y_true))
+        y, p = ops.cast(labels > 0, logit.dtype), ops.sigmoid(logit)
+        dice = 1 - ratio(ops.sum(y * p), ops.sum(y) + ops.sum(p * kept), self.smoothing, self.as_printed)
         if self.as_printed:
-            return dice - ops.mean(p * ops.log(p + keras.config.epsilon()) + (1 - y) * (1 - p))
-        return dice + ops.mean(ops.softplus(logit) - y * logit)
+            return dice - mean(p * ops.log(p + keras.config.epsilon()) + (1 - y) * (1 - p), kept)
+        return dice + mean(ops.softplus(logit) - y * logit, kept)
 
 
 class MulticlassDice(keras.losses.Loss):
@@ -45,8 +49,10 @@ class MulticlassDice(keras.losses.Loss):
         self.smoothing, self.as_printed = smoothing, as_printed
 
     def call(self, y_true, y_pred):
+        labels, kept = annotated(y_true)
         p = ops.softmax(y_pred, axis=-1)
-        y = ops.one_hot(ops.cast(y_true, "int32"), y_pred.shape[-1], dtype=p.dtype)
+        kept = ops.cast(kept, p.dtype)[..., None]
+        p, y = p * kept, ops.one_hot(labels, y_pred.shape[-1], dtype=p.dtype) * kept
         voxels = tuple(range(len(p.shape) - 1))
         together, apart = ops.sum(y * p, axis=voxels), ops.sum(y, axis=voxels) + ops.sum(p, axis=voxels)
         return 1 - ops.mean(ratio(together, apart, self.smoothing, self.as_printed))
@@ -62,6 +68,11 @@ class EndToEnd(keras.losses.Loss):
     def call(self, y_true, y_pred):
         located = self.localisation.call(y_true, y_pred[..., -1:])
         return self.segmentation.call(y_true, y_pred[..., :-1]) + self.weight * located
+
+
+def mean(values, kept):
+    """Of the values where `kept` is 1; 0 where it is 0 everywhere."""
+    return ops.sum(values * kept) / ops.maximum(ops.sum(kept), 1)
 
 
 def ratio(together, apart, smoothing, as_printed):

@@ -55,10 +55,10 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     if localiser:
         localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
-    structures = {value: cases[0].structures[value] for value in datasets.values_of(cases[0].structures, recipe.structures)}
+    structures = datasets.values_to_write(cases[0].structures, recipe.structures)
     taken = fingerprint(runs.weights_of(localiser, LOCALISER)) if localiser else ""
     identity = runs.identity("dr_unet", experiment, preset, dataset, fold, seed, recipe, structures, split, digests.values(),
-                             localiser=taken)  # fmt: skip
+                             localiser=taken, ignore=cases[0].ignore)  # fmt: skip
     folder = runs.folder_of(workdir, "dr_unet", experiment, preset, dataset, fold)
     with runs.opened(folder, identity, command) as record:
         if runs.is_done(folder):
@@ -92,7 +92,9 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
             """Label maps on the scan's grid, and on the working grid beside the reference there, from one run of the networks."""
             prepared, labels = prepared_pair(case, recipe)
             probabilities = prediction.probabilities(segmenter, prepared)
-            values = np.array([0, *segmenter.structures], np.uint16)
+            values = np.zeros(datasets.IGNORED + 1, np.uint16)
+            values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
+            values[datasets.IGNORED] = case.ignore or 0
             native = clinical.predict_frames(
                 scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
             )
@@ -177,7 +179,7 @@ class Stages:
 
         cases = self.sides[side]
         keys = [
-            fingerprint(self.digests[case.name], dict(case.structures), geometry, key(case), runs.code("dr_unet"))
+            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, geometry, key(case), runs.code("dr_unet"))
             for case in cases
         ]
         return list(sampling.store_all(self.cache, cases, keys, make).values())
@@ -243,8 +245,8 @@ def validate(model, examples, loss, outputs):
 
 
 def foreground_dice(labels, logits):
-    """Mean Dice over the structures of one volume: labels (x, y, z), logits (x, y, z, outputs)."""
-    predicted = classes_of(inference.activated(logits))
+    """Mean Dice over the structures of one volume: labels (x, y, z), IGNORED left out; logits (x, y, z, outputs)."""
+    predicted = classes_of(inference.activated(logits)) * (labels != datasets.IGNORED)
     return np.mean([metrics.dice(predicted == value, labels == value) for value in range(1, max(logits.shape[-1], 2))])
 
 

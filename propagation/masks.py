@@ -130,10 +130,13 @@ def load(case, rv_wall_mm):
     """The `LabelledScan` of a case whose data set labels the biventricular wall ("BV"), or RV, Myo and LV.
 
     Raises:
-        InputError: as `datasets.load_pair`; no heart in the reference.
+        InputError: as `datasets.load_pair`; no heart in the reference, or a part of it that nobody annotated.
     """
     whole = "BV" in case.structures.values()
     scan, labels = datasets.load_pair(case, ("BV",) if whole else ("RV", "Myo", "LV"))
+    if (labels.array == datasets.IGNORED).any():
+        raise InputError(f"{case.label}: has voxels labelled ignore; expected a heart annotated in full, since a mask is carried "
+                         "through all of it; leave the scan out")  # fmt: skip
     try:
         base = first_slice(labels.array > 0) if whole else base_and_apex(labels)[0]
     except InputError as error:

@@ -25,6 +25,7 @@ from propagation.released_images import (
 )
 from shared import clinical, orientation, preprocess
 from shared.errors import InputError
+from shared.files import visible
 from shared.lazy import lazily
 
 with lazily():
@@ -112,7 +113,7 @@ def load_nets(folder, variant="lvrv", options=DEFAULT):
             f"{folder}: no such folder; expected one with the authors' weights (python -m propagation.released fetch)"
         )
     files = {}
-    for path in sorted(folder.glob("*.h5")):
+    for path in visible(folder, "*.h5"):
         files.setdefault(identify(path), []).append(path)
     found = files.get(kind(network), [])
     if len(found) > 1:

@@ -18,7 +18,6 @@ import propagation.recipe
 import propagation.train
 from shared import cli, datasets, evaluation, report, runs, volume
 from shared.errors import InputError
-from shared.files import read_csv
 from shared.lazy import lazily
 from shared.orientation import all_slices_last
 
@@ -78,7 +77,7 @@ def reproduce(paper, number, options):
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
     for suffix, file, words in table["scores"]:
         caption = " ".join([f"Scored {words}.", evaluation.RULE, CELLS, *unfinished(experiments, folds, done)])
-        cells = report.compare(table, pooled(done, file))
+        cells = report.compare(table, pooled(done, file, report.columns_of(table)))
         text = report.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), cells)
         write(options.workdir / "tables", name + suffix, title, caption, cells, text)
     if done and not options.report_only:
@@ -91,11 +90,11 @@ def command_of(experiment, fold, table, dataset, options):
     return ["--dataset", dataset, "--experiment", experiment, *preset, *folds]
 
 
-def pooled(done, file):
+def pooled(done, file, columns):
     """Experiment -> the rows of `file` of all its finished folds, each row with its fold."""
     rows_of = {}
     for (experiment, fold), folder in done.items():
-        rows_of.setdefault(experiment, []).extend({"fold": fold, **row} for row in read_csv(folder / file))
+        rows_of.setdefault(experiment, []).extend({"fold": fold, **row} for row in report.read_cases(folder / file, columns))
     return rows_of
 
 
@@ -123,7 +122,7 @@ def picture(path, done, cases, reference_of):
     first_fold = min(fold for _, fold in done)
     folders = {experiment: folder for (experiment, fold), folder in done.items() if fold == first_fold}
     by_name = {case.name: case for case in cases}
-    dice = report.dice_by_case(read_csv(next(iter(folders.values())) / "cases.csv"))
+    dice = report.dice_by_case(report.read_cases(next(iter(folders.values())) / "cases.csv", ["dice"]))
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
     rows = []
     for case in (case for case in cases if case.patient == patient):

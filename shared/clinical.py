@@ -1,13 +1,14 @@
-"""Segmenting scans from file to file, and what clinicians read off the label maps: volumes (ml), EF (%) and mass (g)."""
+"""Segmenting scans from file to file: which label map goes where, and the tables of volumes and function beside them."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from shared import cli, metrics, orientation, volume
+from shared import cli, datasets, dicom, function, orientation, volume
 from shared.errors import InputError
-from shared.files import write_csv
+from shared.files import read_csv, visible, write_csv
 from shared.progress import Progress
 
 
@@ -20,17 +21,19 @@ class Job:
 
 
 def jobs(scans, ed, es, output):
-    """A `Job` for every scan; `ed` and `es` are scans too.
+    """A `Job` for every scan; `ed` and `es` are scans too. Label maps are named as the scans are, links included.
+
+    A folder of image files stands for the scans in it; see `scans_in`.
 
     Raises:
         InputError: no scans, ED and ES lists of different length, outputs that collide with each other or with a scan.
     """
-    scans = list(dict.fromkeys([*scans, *ed, *es]))
+    scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan)), *ed, *es]))
     if not scans:
         raise InputError("no scans given: name at least one file, or --ed and --es files")
     if len(ed) != len(es):
         raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
-    if output.name.lower().endswith(volume.SUFFIXES):
+    if is_file_name(output):
         if not output.name.endswith(volume.WRITABLE):
             raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
         if len(scans) > 1:
@@ -39,7 +42,7 @@ def jobs(scans, ed, es, output):
     elif output.is_file():
         raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
     else:
-        result = [Job(scan, output / f"{volume.stem(scan.resolve())}.nii.gz") for scan in scans]
+        result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
     taken = {}
     for job in result:
         if job.output.resolve() == job.scan.resolve():
@@ -48,6 +51,21 @@ def jobs(scans, ed, es, output):
             raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
         taken[job.output] = job.scan
     return result
+
+
+def name_of(scan):
+    """What the label map of a scan (a path) is called, without suffix: as the scan, and for "." and ".." as the folder meant."""
+    return volume.stem(scan if scan.name not in ("", "..") else scan.resolve())
+
+
+def scans_in(scan):
+    """The paths of the scans that `scan` means: the image files of a folder that has no DICOM file, without references that lie
+    beside their scans; anything else is one scan."""
+    files = [path for path in visible(scan, "*") if path.is_file()] if scan.is_dir() else []
+    images = [path for path in files if path.name.lower().endswith(volume.SUFFIXES)]
+    if not images or any(dicom.is_file(path) for path in files if path not in images):
+        return [scan]
+    return [path for path in images if not datasets.is_reference(path)] or images
 
 
 def segment(scans, predict, structures, ed=(), es=()):
@@ -60,23 +78,44 @@ def segment(scans, predict, structures, ed=(), es=()):
         ed, es: scans (paths) of the same patients, in the same order.
 
     Returns:
-        Rows of `volumes_ml` for every scan and frame; rows of `function` for every ED/ES pair and every cine.
+        Rows of `function.volumes_ml` for every scan and frame; rows of `function.function` for every ED/ES pair and every cine.
     """
     table, functions = {}, []
     for job in Progress("scan", len(scans)).over(scans):
         scan = volume.read(job.scan)
+        shown = frames_with_contrast(scan, job.scan)
         try:
-            labels = predict(scan, job.scan)
+            labels = predict_shown(scan, shown, lambda part, path=job.scan: predict(part, path))
         except InputError as error:
             raise InputError(f"{job.scan}: {error}") from error
         volume.write(labels, job.output)
-        table[job.scan] = volumes_ml(job.scan, labels, structures)
+        table[job.scan] = function.volumes_ml(job.scan, labels, structures)
         if labels.array.ndim == 4 and "LV" in structures.values():
-            by_lv = sorted(table[job.scan], key=lambda row: row["LV_ml"])
-            functions.append(function(by_lv[-1], by_lv[0], structures))
+            functions.append(function.of_cine([table[job.scan][t] for t in shown], structures))
     for ed_scan, es_scan in zip(ed, es, strict=True):
-        functions.append(function(table[ed_scan][0], table[es_scan][0], structures))
-    return [row for rows in table.values() for row in rows], functions
+        functions.append(function.function(table[ed_scan][0], table[es_scan][0], structures))
+    return [row for rows in table.values() for row in rows], [row for row in functions if row]
+
+
+def frames_with_contrast(scan, path):
+    """The frames of `scan`, from 0, that are not constant; all of them where every one is. A warning names the others."""
+    frames = range(scan.frames)
+    shown = [t for t in frames if scan.frame(t).array.min() < scan.frame(t).array.max()]
+    if not shown or len(shown) == scan.frames:
+        return list(frames)
+    constant = ", ".join(str(t + 1) for t in frames if t not in shown)
+    warnings.warn(f"{path}: frame {constant} of {scan.frames} is constant; its label map is empty", stacklevel=2)
+    return shown
+
+
+def predict_shown(scan, shown, predict):
+    """The label map of `scan`, where `predict` sees the frames `shown` only; that of the other frames is 0."""
+    if len(shown) == scan.frames:
+        return predict(scan)
+    found = predict(scan.with_array(scan.array[..., shown])).array
+    labels = np.zeros(scan.array.shape, found.dtype)
+    labels[..., shown] = found
+    return scan.with_array(labels)
 
 
 def predict_frames(scan, predict_frame, structures):
@@ -97,39 +136,65 @@ def predict_frames(scan, predict_frame, structures):
     return classes.with_array(values[classes.array])
 
 
-def volumes_ml(scan, labels, structures):
-    """One row a frame: the volume of every structure in ml."""
-    return [
-        {"scan": str(scan), "frame": t + 1}
-        | {
-            f"{name}_ml": metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm)
-            for value, name in structures.items()
-        }
-        for t in range(labels.frames)
-    ]
-
-
-def function(ed, es, structures):
-    """End-diastolic and end-systolic volume (ml) and ejection fraction (%) of both ventricles, myocardial mass (g) at ED."""
-    row = {"ed_scan": ed["scan"], "ed_frame": ed["frame"], "es_scan": es["scan"], "es_frame": es["frame"]}
-    for cavity in ("LV", "RV"):
-        if cavity in structures.values():
-            edv, esv = ed[f"{cavity}_ml"], es[f"{cavity}_ml"]
-            row |= {f"{cavity}_edv_ml": edv, f"{cavity}_esv_ml": esv, f"{cavity}_ef_percent": metrics.ejection_fraction(edv, esv)}
-    if "Myo" in structures.values():
-        row["Myo_mass_g"] = metrics.mass_g(ed["Myo_ml"])
-    return row
-
-
 def write_tables(volumes, functions, output):
-    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or beside the file `output`."""
-    is_file = output.name.lower().endswith(volume.SUFFIXES)
-    folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file else (output, "")
-    written = [(folder / f"{prefix}volumes.csv", volumes), (folder / f"{prefix}function.csv", functions)]
-    for path, rows in written:
-        if rows:
-            write_csv(path, rows)
+    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or beside the file `output`.
+
+    What an earlier command wrote into the folder stays, except the rows of scans whose label maps were replaced now.
+
+    Args:
+        volumes, functions: rows as `segment` gives them.
+        output: the command's.
+    """
+    replaced = {name_of(Path(row["scan"])) for row in volumes}
+    for path, rows in zip(table_paths(output), (volumes, functions), strict=True):
+        kept = []
+        if not is_file_name(output) and path.exists():
+            kept = [row for row in earlier_rows(path, list(rows[0]) if rows else None) if not scans_of(row) & replaced]
+        if kept or rows:
+            write_csv(path, [*kept, *rows])
             print(f"wrote {path}")
+        else:
+            path.unlink(missing_ok=True)  # it was of the label map that was replaced
+
+
+def check_tables(output, structures):
+    """Raise InputError where the folder `output` has tables that rows for these `structures` cannot be added to."""
+    for path, columns in zip(table_paths(output), function.columns(structures), strict=True):
+        if not is_file_name(output) and path.exists():
+            earlier_rows(path, columns)
+
+
+def earlier_rows(path, columns):
+    """The rows of a table that an earlier command wrote.
+
+    Args:
+        path: of the file.
+        columns: those that it must have; None: any.
+
+    Raises:
+        InputError: as `files.read_csv`; other columns.
+    """
+    rows = read_csv(path, columns or ())
+    if columns and list(rows[0]) != columns:
+        raise InputError(f"{path}: is a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
+                         "--output or move it away")  # fmt: skip
+    return rows
+
+
+def scans_of(row):
+    """The names of the label maps that a row of a table is of."""
+    return {name_of(Path(row[column])) for column in ("scan", "ed_scan", "es_scan") if column in row}
+
+
+def table_paths(output):
+    """Where the tables of volumes and of function go."""
+    folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file_name(output) else (output, "")
+    return folder / f"{prefix}volumes.csv", folder / f"{prefix}function.csv"
+
+
+def is_file_name(output):
+    """Whether --output names one label map rather than a folder."""
+    return output.name.lower().endswith(volume.SUFFIXES)
 
 
 def parser(prog, description, weights_help):
@@ -137,7 +202,11 @@ def parser(prog, description, weights_help):
     result = cli.Parser(prog=prog, description=description)
     result.add_argument("--weights", required=True, type=Path, help=weights_help)
     result.add_argument(
-        "scans", nargs="*", type=Path, metavar="SCAN", help="NIfTI, NRRD or MetaImage file, 3D or cine; DICOM folder"
+        "scans",
+        nargs="*",
+        type=Path,
+        metavar="SCAN",
+        help="NIfTI, NRRD or MetaImage file, 3D or cine; folder of them; DICOM folder",
     )
     result.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
     result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
@@ -159,6 +228,7 @@ def command(options, load, predict):
     with cli.one_line_errors(options.debug):
         todo = jobs(options.scans, options.ed, options.es, options.output)
         segmenter = load(options.weights)
+        check_tables(options.output, segmenter.structures)
         tables = segment(todo, lambda scan, path: predict(segmenter, scan, path), segmenter.structures, options.ed, options.es)
         write_tables(*tables, options.output)
         print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

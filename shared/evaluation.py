@@ -2,20 +2,26 @@
 
     python -m shared.evaluation PREDICTIONS REFERENCES --structures acdc [-o cases.csv]
 
-scores any two folders of label maps whose file names match. The measures are those of `shared.metrics`; `RULE` says them in
-few words for captions.
+scores any two label maps, or two folders of them whose file names match (see `score_folders`). The measures are those of
+`shared.metrics`; `RULE` says them in few words for captions.
 """
 
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
-from shared import cli, metrics, report, volume
+import numpy as np
+
+from shared import cli, datasets, metrics, report, volume
 from shared.datasets import acdc, lasc, nnunet
+from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
-from shared.files import write_csv
+from shared.files import visible, write_csv
 from shared.orientation import matched
 from shared.progress import Progress
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
+EXPECTED = f"{', '.join(STRUCTURES)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
 RULE = (
     "Per volume, in mm: surface = mask voxels with a 6-neighbour outside the mask, exact Euclidean distances; HD = maximum of "
     "both directions (in voxels: every voxel side counts 1; slice-wise: mean of the slices' own HD, over slices with both "
@@ -24,13 +30,34 @@ RULE = (
 )
 
 
-def score(predicted, reference, structures, about):
+@dataclass(frozen=True)
+class Values:
+    """What the values of label maps mean.
+
+    Attributes:
+        structures: label value -> name of the structures that are scored; several values may have one name.
+        ignore: value of reference voxels that are left out; None: all count.
+        closed: whether any other value, except 0, is refused; else it counts as background and a warning says so.
+    """
+
+    structures: dict[int, str]
+    ignore: int | None
+    closed: bool
+
+    @property
+    def known(self):
+        """Label value -> name, of all that have a meaning."""
+        return {0: "background", **self.structures} | ({} if self.ignore is None else {self.ignore: "ignore"})
+
+
+def score(predicted, reference, structures, about, ignore=None):
     """Rows of one case, one per structure.
 
     Args:
         predicted, reference: label maps (`Volume`) of the same voxels, in any order of axes.
-        structures: label value -> structure name.
+        structures: label value -> structure name; several values may have one name.
         about: columns that say which case this is, put first.
+        ignore: value of reference voxels that are taken out of all masks, the predicted ones too; None: all count.
 
     Raises:
         InputError: the voxels differ (see `orientation.matched`).
@@ -41,9 +68,11 @@ def score(predicted, reference, structures, about):
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
     predicted = matched(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
     spacing_mm = reference.spacing_mm
+    counts = True if ignore is None else reference.array != ignore
     rows = []
-    for value, structure in structures.items():
-        a, b = predicted.array == value, reference.array == value
+    for structure in dict.fromkeys(structures.values()):
+        values = [value for value, name in structures.items() if name == structure]
+        a, b = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
         distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
         hausdorff_mm = metrics.hausdorff_of(*distances_mm)
         cubes = len(set(spacing_mm)) == 1  # where voxels are cubes, mm and voxels differ by a factor only
@@ -64,73 +93,146 @@ def score(predicted, reference, structures, about):
     return rows
 
 
-def score_folders(predictions, references, structures):
+def score_folders(predictions, references, values):
     """Rows of every label map of `references`, each against the one of the same name (without suffix) in `predictions`.
 
-    Where references are called `NAME_gt`, as ACDC's, the others there are scans, and `NAME_gt` answers to the prediction `NAME`.
+    Where references are called `NAME_gt`, as ACDC's, or `NAME/laendo`, as LASC's, the other files there are scans. The prediction
+    is then called `NAME`, or as the reference is. A prediction `NAME_0000`, named after a scan in nnU-Net's layout, also answers
+    to the reference `NAME`.
+
+    Args:
+        predictions, references: two folders, or two files whatever their names are.
+        values: `Values` of both.
 
     Raises:
-        InputError: no references, one without prediction, or several files of one name.
+        InputError: no references, one without prediction, several files of one name, values that are not known, or no reference
+            with any of the structures.
     """
-    found = by_name(label_maps(predictions))
-    paths = label_maps(references)
-    wanted = by_name([path for path in paths if volume.stem(path).endswith("_gt")] or paths)
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}")
-    rows = []
-    for name in Progress("scoring", len(wanted)).over(wanted):
+    pairs = pairs_of(Path(predictions), Path(references))
+    rows, in_references, others, other_files = [], set(), set(), 0
+    for name in Progress("scoring", len(pairs)).over(pairs):
+        predicted, reference = (volume.read_labels(path) for path in pairs[name])
+        found = [values_in(labels) for labels in (predicted, reference)]
+        if values.closed:
+            for path, each in zip(pairs[name], found, strict=True):
+                check_values(path, each, values.known, "say what they mean with --structures VALUE=NAME,...")
+        in_references |= found[1]
+        others |= (found[0] | found[1]) - set(values.known)
+        other_files += sum(bool(each - set(values.known)) for each in found)
         patient, phase = nnunet.patient_and_phase(name)
         about = {"case": name, "patient": patient, "phase": phase, "group": ""}
-        rows += score(volume.read_labels(found[name]), volume.read_labels(wanted[name]), structures, about)
+        rows += score(predicted, reference, values.structures, about, values.ignore)
+    check_found(references, in_references, values)
+    if others:
+        where = f"{other_files} file{'s' * (other_files > 1)}"
+        warnings.warn(
+            f"label values {listed(others)} in {where} count as background: --structures does not name them", stacklevel=2
+        )
     return rows
 
 
-def by_name(paths):
-    """File name without suffix and `_gt` -> path."""
+def check_found(references, found, values):
+    """Refuse references without any of the structures; warn where they lack some.
+
+    Raises:
+        InputError: none of the structures' values is among the label values `found`.
+    """
+    if not found & set(values.structures):
+        wanted = ", ".join(f"{value} {name}" for value, name in values.structures.items())
+        raise InputError(f"{references}: no reference has any of the structures asked for ({wanted}); found the label values "
+                         f"{listed(found)}; say what they mean with --structures VALUE=NAME,...")  # fmt: skip
+    present = {name for value, name in values.structures.items() if value in found}
+    lacking = [name for name in dict.fromkeys(values.structures.values()) if name not in present]
+    if lacking:
+        warnings.warn(f"{references}: no reference has {', '.join(lacking)}; its Dice is 1 where nothing is predicted, else 0",
+                      stacklevel=3)  # fmt: skip
+
+
+def listed(values):
+    """A few of the label values, in a line."""
+    shown = ", ".join(map(str, sorted(values)[:8]))
+    return f"{shown}, ... ({len(values)} of them)" if len(values) > 8 else shown
+
+
+def pairs_of(predictions, references):
+    """Case name -> (file of the prediction, file of the reference).
+
+    Raises:
+        InputError: as `score_folders`.
+    """
+    if predictions.is_file() and references.is_file():
+        return {name_of(references, references.parent): (predictions, references)}
+    found, wanted = by_name(predictions), by_name(references)
+    pairs = {name: (found.get(name) or found.get(f"{name}_0000"), path) for name, path in wanted.items()}
+    missing = [name for name, (prediction, _) in pairs.items() if prediction is None]
+    if missing:
+        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}; "
+                         f"expected it to be called {missing[0]}.nii.gz")  # fmt: skip
+    return pairs
+
+
+def by_name(folder):
+    """Name of the case -> its label map below `folder`.
+
+    Raises:
+        InputError: no such folder, no label maps there, or two of one case.
+    """
+    if not folder.is_dir():
+        what = "a file, and the other is none; expected two folders or two files" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}")
+    paths = [path for path in visible(folder, "**/*") if path.name.lower().endswith(volume.SUFFIXES)]
+    if not paths:
+        raise InputError(f"{folder}: no label maps ({', '.join(volume.SUFFIXES)})")
     names = {}
-    for path in paths:
-        name = volume.stem(path).removesuffix("_gt")
+    for path in [path for path in paths if datasets.is_reference(path)] or paths:
+        name = name_of(path, folder)
         if name in names:
             raise InputError(f"{path}: has the same name as {names[name]}; label maps are matched by name")
         names[name] = path
     return names
 
 
-def label_maps(folder):
-    """All label maps below `folder`, sorted by name."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder")
-    paths = sorted(path for path in folder.rglob("*") if path.name.lower().endswith(volume.SUFFIXES))
-    if not paths:
-        raise InputError(f"{folder}: no label maps ({', '.join(volume.SUFFIXES)})")
-    return paths
+def name_of(path, folder):
+    """The case of a label map `path` in `folder`: its file name without suffix and `_gt`, or in LASC's layout its folder's."""
+    name = volume.stem(path)
+    if name == lasc.LABEL and path.parent != folder:
+        return path.parent.name
+    return name.removesuffix("_gt")
 
 
 def main(arguments=None):
     parser = cli.Parser(prog="python -m shared.evaluation", description=__doc__.splitlines()[0])
-    parser.add_argument("predictions", type=Path, help="folder of predicted label maps")
-    parser.add_argument("references", type=Path, help="folder of reference label maps")
-    parser.add_argument("--structures", required=True, help="acdc, lasc, or VALUE=NAME,VALUE=NAME,...")
+    parser.add_argument("predictions", type=Path, help="folder of predicted label maps, or one of them")
+    parser.add_argument("references", type=Path, help="folder of reference label maps, or one of them")
+    parser.add_argument("--structures", required=True, help=EXPECTED)
     parser.add_argument("-o", "--output", type=Path, default=Path("cases.csv"))
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        rows = score_folders(options.predictions, options.references, structures_of(options.structures))
+        rows = score_folders(options.predictions, options.references, values_of(options.structures))
         write_csv(options.output, rows)
         print("\n".join([*report.summarise(rows), "", RULE, "", f"wrote {options.output}"]))
 
 
-def structures_of(text):
-    """`acdc`, or `1=LV,2=RV`, as label value -> name."""
+def values_of(text):
+    """The `Values` that --structures means: `acdc`, or `1=LV,2=RV`, with `9=ignore` for a value that does not count.
+
+    Raises:
+        InputError: neither a known set nor such a list; a value that is there twice or out of range; no structure.
+    """
     if text in STRUCTURES:
-        return STRUCTURES[text]
+        return Values(STRUCTURES[text], None, closed=True)
     try:
-        return {int(value): name.strip() for value, name in (part.split("=") for part in text.split(","))}
+        named = [(int(value), known_name(name)) for value, name in (part.split("=") for part in text.split(","))]
     except ValueError:
-        known = ", ".join(STRUCTURES)
-        raise InputError(f"--structures {text}: expected one of {known}, or VALUE=NAME,VALUE=NAME,...") from None
+        raise InputError(f"--structures {text[:60]}: expected one of {EXPECTED}") from None
+    structures = {value: name for value, name in named if name.casefold() != "ignore"}
+    ignored = [value for value, name in named if name.casefold() == "ignore"]
+    values = [value for value, _ in named]
+    if not structures or len(set(values)) < len(values) or len(ignored) > 1 or not all(0 < v < 2**16 for v in values):
+        raise InputError(f"--structures {text[:60]}: expected different values from 1 to 65535, each with a name, one of them at "
+                         "most called ignore")  # fmt: skip
+    return Values(structures, ignored[0] if ignored else None, closed=False)
 
 
 if __name__ == "__main__":

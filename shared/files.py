@@ -11,7 +11,8 @@ from pathlib import Path
 
 from shared.errors import InputError
 
-NAMES = {"case", "patient", "phase", "group", "structure"}  # columns that hold text, though it may look like a number
+# columns that hold text, though it may look like a number
+NAMES = {"case", "patient", "phase", "group", "structure", "side", "scan", "ed_scan", "es_scan"}
 TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]{8}\.")  # process, and a number drawn for each file
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files that we write down may be no UTF-8
 _in_use = set()  # names of this process's temporary files
@@ -84,28 +85,62 @@ def write_csv(path, rows):
             writer.writerows([_cell(value) for value in row.values()] for row in rows)
 
 
-def read_csv(path):
+def read_csv(path, columns=()):
     """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, empty cells NaN.
 
+    Args:
+        path: of the file.
+        columns: those that the file must have. All of them except `NAMES` must hold numbers or nothing.
+
     Raises:
-        InputError: it is not CSV in UTF-8, or a row has more or fewer cells than the first.
+        InputError: the file is missing, is no CSV table, or has no rows; a row has more or fewer cells than the header; a column
+            is missing, is there twice, or holds text in the place of a number.
     """
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        try:
-            rows = list(csv.DictReader(file))
-        except (ValueError, csv.Error) as error:
-            raise InputError(f"{path}: expected CSV in UTF-8 ({error})") from error
-    for number, row in enumerate(rows, start=1):
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
+            reader = csv.DictReader(file, strict=True)
+            lines = [(reader.line_num, row) for row in reader]
+            header = list(reader.fieldnames or ())
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: expected a table in CSV format ({error}); make it again or remove it") from error
+    missing = [column for column in columns if column not in header]
+    if missing or len(set(header)) < len(header):
+        what = f"no column {', '.join(missing[:3])}" if missing else "two columns have the same name"
+        raise InputError(f"{path}: {what}; found {', '.join(header)[:100] or 'an empty file'}; make the file again or remove it")
+    if not lines:
+        raise InputError(f"{path}: the table has a header and no rows; make it again or remove it")
+    for line, row in lines:
         if None in row or None in row.values():
-            raise InputError(f"{path}: row {number} has more or fewer cells than the header")
-    for column in set(rows[0] if rows else ()) - NAMES:
+            raise InputError(f"{path}: line {line} does not have the {len(header)} cells of the header; make the file again")
+    for column in header:
+        if column not in NAMES:
+            _to_numbers(path, column, lines, column in columns)
+    return [row for _, row in lines]
+
+
+def _to_numbers(path, column, lines, must):
+    """Replace the texts of a column by floats; leave it where one is no number, or raise InputError where it `must` be."""
+    numbers = []
+    for line, row in lines:
         try:
-            numbers = [float(row[column] or "nan") for row in rows]
+            numbers.append(float(row[column] or "nan"))
         except ValueError:
-            continue
-        for row, number in zip(rows, numbers, strict=True):
-            row[column] = number
-    return rows
+            if must:
+                found = row[column][:40]
+                raise InputError(f"{path}: line {line}, column {column}: expected a number or nothing, found {found!r}") from None
+            return
+    for (_, row), number in zip(lines, numbers, strict=True):
+        row[column] = number
+
+
+def visible(folder, pattern):
+    """The paths below `folder` that match a glob `pattern`, sorted, without hidden files and folders.
+
+    A Mac leaves a small file called ._NAME beside every file that it copies to a foreign disk.
+    """
+    folder = Path(folder)
+    found = (path for path in folder.glob(pattern))
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def fingerprint(*contents):

@@ -2,7 +2,7 @@
 
 import time
 
-from shared import evaluation, report, runs, statistics, volume
+from shared import evaluation, metrics, report, runs, statistics, volume
 from shared.datasets import load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
 from shared.lazy import lazily
@@ -13,6 +13,7 @@ with lazily():
     from shared import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
+COLUMNS = (*report.SUMMARY_MEASURES, *report.VOLUMES)  # what a summary is made from
 
 
 def about(case):
@@ -40,9 +41,9 @@ def evaluate(folder, cases, predict, record, headline, reference=load_reference,
         scan = load_image(case)
         predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        rows += evaluation.score(predicted, reference(case, scan), structures, about(case))
+        rows += evaluation.score(predicted, reference(case, scan), structures, about(case), case.ignore)
         if on_papers_grid:
-            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case))
+            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case), case.ignore)
     write_scores(folder, rows, rows_resampled)
     draw(folder, cases, rows, structures, reference)
     draw_own()
@@ -94,7 +95,11 @@ def pool(folders, target):
 
 def stacked(folders, name):
     """The rows of the CSV file `name` of all `folders`, each with its fold."""
-    return [{"fold": folder.name.removeprefix("fold"), **row} for folder in folders for row in read_csv(folder / name)]
+    return [
+        {"fold": folder.name.removeprefix("fold"), **row}
+        for folder in folders
+        for row in report.read_cases(folder / name, COLUMNS)
+    ]
 
 
 def draw(folder, cases, rows, structures, reference):
@@ -113,7 +118,7 @@ def draw(folder, cases, rows, structures, reference):
     losses = [column for column in ("loss", "val_loss") if column in history[0]]
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []
-    for cavity in ("LV", "RV"):
+    for cavity in metrics.CAVITIES:
         ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])
         if len(ours) > 1:
             functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))

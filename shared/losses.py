@@ -1,10 +1,14 @@
-"""Segmentation losses as Keras losses: integer labels `(B, x, y[, z])` against logits `(B, x, y[, z], classes)`, in float32."""
+"""Segmentation losses as Keras losses: integer labels `(B, x, y[, z])` against logits `(B, x, y[, z], classes)`, in float32.
 
+Pixels whose label is `IGNORED` count nowhere: they take part neither in a mean nor in a sum.
+"""
+
+from shared.datasets import IGNORED
 from shared.framework import keras, ops
 
 
 class CrossEntropy(keras.losses.Loss):
-    """Mean over all pixels of the batch of -w[t] log softmax(logits)[t], t the true class.
+    """Mean over the pixels of the batch of -w[t] log softmax(logits)[t], t the true class.
 
     Args:
         class_weights: w, one a class; None weighs all alike. The mean is plain: it is not divided by the sum of weights.
@@ -15,11 +19,12 @@ class CrossEntropy(keras.losses.Loss):
         self.class_weights = class_weights
 
     def call(self, y_true, y_pred):
-        labels = ops.cast(y_true, "int32")
+        labels, kept = annotated(y_true)
         loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         if self.class_weights is not None:
             loss = loss * ops.take(ops.convert_to_tensor(self.class_weights, loss.dtype), labels)
-        return loss
+        kept = ops.cast(kept, loss.dtype)
+        return loss * kept / ops.maximum(ops.mean(kept), keras.config.epsilon())  # Keras takes the mean over all pixels
 
 
 class SoftDice(keras.losses.Loss):
@@ -49,12 +54,21 @@ class PooledOverlap(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         intersection, total = overlap(y_true, y_pred)
-        return 1 - ops.sum(intersection[:, 1:]) / ops.sum(total[:, 1:])
+        return 1 - ops.sum(intersection[:, 1:]) / ops.maximum(ops.sum(total[:, 1:]), keras.config.epsilon())
 
 
 def overlap(labels, logits):
     """Per image and class, sum(t y) and sum(t) + sum(y), with y the softmax and t the one-hot labels; both (B, classes)."""
+    labels, kept = annotated(labels)
     y = ops.softmax(logits, axis=-1)
-    t = ops.one_hot(ops.cast(labels, "int32"), logits.shape[-1], dtype=y.dtype)
+    kept = ops.cast(kept, y.dtype)[..., None]
+    y, t = y * kept, ops.one_hot(labels, logits.shape[-1], dtype=y.dtype) * kept
     pixels = tuple(range(1, len(logits.shape) - 1))
     return ops.sum(t * y, axis=pixels), ops.sum(t, axis=pixels) + ops.sum(y, axis=pixels)
+
+
+def annotated(labels):
+    """Integer labels with 0 in the place of `IGNORED`, and which pixels are not ignored."""
+    labels = ops.cast(labels, "int32")
+    kept = labels != IGNORED
+    return ops.where(kept, labels, 0), kept

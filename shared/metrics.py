@@ -9,6 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 MYOCARDIUM_G_PER_ML = 1.05
+CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
 
 
 def dice(a, b):
@@ -104,8 +105,8 @@ def volume_ml(mask, spacing_mm):
 
 
 def ejection_fraction(ed_ml, es_ml):
-    """(EDV - ESV) / EDV in percent; NaN where EDV is 0."""
-    return 100 * (ed_ml - es_ml) / ed_ml if ed_ml else float("nan")
+    """(EDV - ESV) / EDV in percent; NaN where one of them is 0: a ventricle never empties, so that nothing was found there."""
+    return 100 * (ed_ml - es_ml) / ed_ml if ed_ml and es_ml else float("nan")
 
 
 def mass_g(myocardium_ml):

@@ -133,13 +133,12 @@ def shrink_labels(volume, factors):
     Args:
         volume: (x, y, z) class indices, each extent a multiple of its factor.
     """
-    factors = np.array(factors)
+    factors, values = np.array(factors), np.union1d([0], volume.array)
     counts = np.stack([
-        _blocks(volume.array == value, factors).sum(axis=(1, 3, 5), dtype=np.float32)
-        for value in range(int(volume.array.max()) + 1)
+        _blocks(volume.array == value, factors).sum(axis=(1, 3, 5), dtype=np.float32) for value in values
     ], axis=-1)  # fmt: skip
     counts[..., 0] += np.where(np.indices(counts.shape[:3]).sum(axis=0) % 2, 0.5, -0.5)
-    return _moved(volume, counts.argmax(axis=-1).astype(volume.array.dtype), factors, (factors - 1) / 2)
+    return _moved(volume, values[counts.argmax(axis=-1)].astype(volume.array.dtype), factors, (factors - 1) / 2)
 
 
 def slab(volume, start, stop):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared import metrics, statistics
-from shared.files import write_csv, write_text
+from shared.files import read_csv, write_csv, write_text
 
 MEASURES = {
     "dice": "Dice",
@@ -20,6 +20,7 @@ MEASURES = {
     "volume_agreement": "volume bias [LoA] (ml)",
 }
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
+VOLUMES = ("volume_ml", "reference_ml")
 STATISTICS = {"correlation": statistics.correlation, "agreement": statistics.agreement}
 NOT_RUN, QUOTED = "not run", "only quoted"
 
@@ -39,6 +40,22 @@ class Cell:
     @property
     def difference(self):
         return None if self.ours is None else first(self.ours) - first(self.paper)
+
+
+def read_cases(path, columns):
+    """The rows of a cases.csv that has, beside what says which case and structure a row is of, the `columns` of numbers.
+
+    Raises:
+        InputError: as `files.read_csv`.
+    """
+    return read_csv(path, ("case", "patient", "phase", "structure", *columns))
+
+
+def columns_of(table):
+    """The columns of numbers in cases.csv that a published table is made from."""
+    measures = [measure for _, _, measure in table["columns"]]
+    derived = [measure for measure in measures if measure.partition("_")[2] in STATISTICS]
+    return [*dict.fromkeys(measure for measure in measures if measure not in derived), *(VOLUMES if derived else ())]
 
 
 def compare(table, rows_of):
@@ -94,15 +111,34 @@ def volumes(rows, phase):
 
 
 def ejection_fractions(rows):
-    """Predicted and reference EF (%) of every patient (of every fold) with an ED and an ES row, of the rows of one structure."""
+    """Predicted and reference EF (%) of every patient (of every fold) with an ED and an ES row, of the rows of one structure; NaN
+    where nothing was found at ED or at ES."""
+    pairs = phases_of(rows)
+    return tuple([metrics.ejection_fraction(ed[volume], es[volume]) for ed, es in pairs] for volume in VOLUMES)
+
+
+def phases_of(rows):
+    """The pairs (row at ED, row at ES) of every patient of every fold that has both, of the rows of one structure."""
     by_phase = {
         phase: {(row.get("fold"), row["patient"]): row for row in rows if row["phase"] == phase} for phase in ("ED", "ES")
     }
-    patients = sorted(by_phase["ED"].keys() & by_phase["ES"].keys())
-    pairs = [(by_phase["ED"][patient], by_phase["ES"][patient]) for patient in patients]
-    return tuple(
-        [metrics.ejection_fraction(ed[volume], es[volume]) for ed, es in pairs] for volume in ("volume_ml", "reference_ml")
-    )
+    patients = [patient for patient in by_phase["ED"] if patient in by_phase["ES"]]
+    return [(by_phase["ED"][patient], by_phase["ES"][patient]) for patient in sorted(patients)]
+
+
+def doubtful_function(rows):
+    """Lines about ejection fractions that cannot be right: larger at ES than at ED, or nothing found in one of them."""
+    lines = []
+    for cavity in metrics.CAVITIES:
+        pairs = phases_of([row for row in rows if row["structure"] == cavity])
+        for volume, which in zip(VOLUMES, ("predicted", "reference"), strict=True):
+            larger = [ed["patient"] for ed, es in pairs if es[volume] > ed[volume] > 0]
+            empty = [ed["patient"] for ed, es in pairs if 0 in (ed[volume], es[volume])]
+            for patients, what in ((larger, "is larger at ES than at ED"), (empty, "is empty at ED or ES: no EF")):
+                if patients:
+                    named = ", ".join(map(str, patients[:5])) + (", ..." if len(patients) > 5 else "")
+                    lines.append(f"The {which} {cavity} {what} in {len(patients)} of {len(pairs)} patients: {named}.")
+    return lines
 
 
 def dice_by_case(rows):
@@ -126,6 +162,8 @@ def summarise(rows):
                 f"| {structure} | {phase or 'all'} | {dice.n} | {dice.mean:.3f} ({dice.std:.3f}) | {dice.median:.3f} "
                 f"| {dice.low:.3f} to {dice.high:.3f} | {assd.mean:.2f} ({assd.std:.2f}) | {hd.mean:.2f} ({hd.std:.2f}) |"
             )
+    doubtful = doubtful_function(rows)
+    lines += ["", *doubtful] if doubtful else []
     undefined = sum(row["assd_mm"] != row["assd_mm"] for row in rows)
     if undefined:
         lines += ["", f"Distances are undefined in {undefined} of {len(rows)} rows (one mask empty) and left out."]

@@ -1,5 +1,6 @@
 """Which patients train, validate and test. Splits are by patient, deterministic, and written into every run."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +22,7 @@ class Split:
             sides.append(("test", self.test))
         for i, (name, patients) in enumerate(sides):
             if not patients:
-                raise InputError(f"no patient left on the {name} side of the split: more patients are needed")
+                raise InputError(f"no patient left on the {name} side of the split: more patients are needed, or another --fold")
             for other_name, others in sides[i + 1 :]:
                 both = sorted(set(patients) & set(others))
                 if both:
@@ -36,16 +37,28 @@ class Split:
 def by_number(cases, modulus, fold):
     """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
 
-    A patient's number is the one its identifier ends with (patient005 -> 5) where all patients have different ones, else its
-    place in alphabetical order, from 1.
+    A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones. Where
+    they do not, or where nobody would train or nobody would be held out, it is its place in alphabetical order, from 1.
     """
     patients = sorted({case.patient for case in cases})
     check_fold(fold, modulus)
     numbers = [trailing_number(patient) for patient in patients]
     if None in numbers or len(set(numbers)) < len(numbers):
         numbers = range(1, len(patients) + 1)
+    elif one_sided(numbers, modulus, fold) and not one_sided(range(1, len(patients) + 1), modulus, fold):
+        numbers = range(1, len(patients) + 1)
+        warnings.warn(
+            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out; held out "
+            f"are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
+            stacklevel=2,
+        )
     held_out = tuple(p for p, number in zip(patients, numbers, strict=True) if number % modulus == fold)
     return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
+
+
+def one_sided(numbers, modulus, fold):
+    """Whether all numbers are `fold` modulo `modulus`, or none is."""
+    return len({number % modulus == fold for number in numbers}) < 2
 
 
 def k_fold(cases, folds, fold, seed):

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from shared.datasets import acdc, lasc, nnunet, phantom, stacom
-from shared.datasets.case import Case, load_image, load_labels, load_pair, load_reference, values_of
+from shared.datasets.case import IGNORED, Case, load_image, load_labels, load_pair, load_reference, values_of, values_to_write
 from shared.errors import InputError
+from shared.volume import stem
 
 DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
 HOMEPAGES = {
@@ -14,7 +15,20 @@ HOMEPAGES = {
     "stacom": stacom.HOMEPAGE,
 }  # where to get it
 
-__all__ = ["DATASETS", "HOMEPAGES", "Case", "find", "load_image", "load_labels", "load_pair", "load_reference", "values_of"]
+__all__ = [
+    "DATASETS",
+    "HOMEPAGES",
+    "IGNORED",
+    "Case",
+    "find",
+    "is_reference",
+    "load_image",
+    "load_labels",
+    "load_pair",
+    "load_reference",
+    "values_of",
+    "values_to_write",
+]
 
 
 def find(name, root):
@@ -28,3 +42,8 @@ def find(name, root):
     if name != "phantom" and not Path(root).is_dir():
         raise InputError(f"{root}: no such folder; --data-root is where the data set {name!r} was unpacked")
     return DATASETS[name](root)
+
+
+def is_reference(path):
+    """Whether a file is called as ACDC or LASC call their references, so that other files beside it are scans."""
+    return stem(path).endswith("_gt") or stem(path) == lasc.LABEL

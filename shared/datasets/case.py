@@ -10,6 +10,9 @@ from shared import orientation, volume
 from shared.errors import InputError
 from shared.volume import Volume
 
+IGNORED = 255  # the class of voxels that nobody annotated
+KNOWN = {name.casefold(): name for name in ("RV", "Myo", "LV", "LA", "RA", "BV")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -21,8 +24,9 @@ class Case:
         image: file (or DICOM folder) of the scan.
         label: file of the reference label map, None where there is none.
         group: diagnosis or another stratum, "" where unknown.
-        structures: label value on disk -> structure name, background left out.
+        structures: label value on disk -> structure name, background left out; several values may have one name.
         frame: which frame of a cine the scan is, from 0; None where the file holds one frame alone.
+        ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None: no such value.
     """
 
     patient: str
@@ -32,6 +36,7 @@ class Case:
     group: str
     structures: Mapping[int, str]
     frame: int | None = None
+    ignore: int | None = None
 
     @property
     def name(self):
@@ -55,24 +60,52 @@ def load_image(case) -> Volume:
 
 
 def load_labels(case, structures) -> Volume:
-    """The reference of `case` as uint8 classes: i + 1 where `structures[i]` is, 0 elsewhere (other structures included).
+    """The reference of `case` as uint8 classes: i + 1 where `structures[i]` is, IGNORED where nobody annotated, 0 elsewhere.
+
+    Structures that are not asked for are 0 too.
 
     Raises:
         InputError: no reference, not 3D, or a label value that the data set does not define.
     """
+    labels = read_reference(case)
+    table = np.zeros(2**16, np.uint8)
+    for value, class_index in values_of(case.structures, structures).items():
+        table[value] = class_index
+    if case.ignore is not None:
+        table[case.ignore] = IGNORED
+    return labels.with_array(table[labels.array])
+
+
+def read_reference(case):
+    """The label map of `case` as it is on disk, checked."""
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
     if labels.array.ndim != 3:
         raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
-    unknown = sorted(set(np.unique(labels.array).tolist()) - {0, *case.structures})
+    known = {0: "background", **case.structures} | ({} if case.ignore is None else {case.ignore: "ignore"})
+    check_values(case.label, values_in(labels), known)
+    return labels
+
+
+def values_in(labels):
+    """The set of the values of a label map."""
+    return set(np.unique(labels.array).tolist())
+
+
+def check_values(path, values, known, advice="correct the labels, or what the data set says that they mean"):
+    """Raise InputError, with an `advice`, unless all values of a label map are in `known` (value -> name).
+
+    Args:
+        path: of the label map.
+        values: set of those that occur in it.
+        known, advice: see above.
+    """
+    unknown = sorted(values - set(known))
     if unknown:
-        known = ", ".join(f"{value} {name}" for value, name in case.structures.items())
-        raise InputError(f"{case.label}: unknown label values {unknown}; expected 0 background, {known}")
-    table = np.zeros(max(case.structures) + 1, np.uint8)
-    for value, class_index in values_of(case.structures, structures).items():
-        table[value] = class_index
-    return labels.with_array(table[labels.array])
+        shown = str(unknown[:5]) if len(unknown) <= 5 else f"{str(unknown[:5])[:-1]}, ...] ({len(unknown)} of them)"
+        expected = ", ".join(f"{value} {name}" for value, name in known.items())
+        raise InputError(f"{path}: unknown label values {shown}; expected {expected}; {advice}")
 
 
 def load_pair(case, structures) -> tuple[Volume, Volume]:
@@ -87,22 +120,48 @@ def load_pair(case, structures) -> tuple[Volume, Volume]:
 
 
 def load_reference(case, scan) -> Volume:
-    """The reference of `case` with its values on disk, on the voxels of its `scan` as `load_image` gives it.
+    """The reference of `case` on the voxels of its `scan`, as `load_image` gives it.
+
+    Values are those on disk, but the first one wherever a structure has several.
 
     Raises:
-        InputError: as `volume.read_labels`, and where the two do not share their voxels.
+        InputError: as `load_labels`, and where the two do not share their voxels.
     """
-    return orientation.matched(scan, volume.read_labels(case.label), (case.image, case.label))
+    labels = orientation.matched(scan, read_reference(case), (case.image, case.label))
+    first = {name: value for value, name in reversed(case.structures.items())}
+    table = np.arange(2**16, dtype=np.uint16)
+    for value, name in case.structures.items():
+        table[value] = first[name]
+    return labels.with_array(table[labels.array])
 
 
 def values_of(on_disk, structures):
-    """Label value on disk -> class index, for the wanted `structures` (names compare without case).
+    """Label value on disk -> class index, for the wanted `structures` (names compare without case), in their order.
+
+    A structure may have several values; all of them become its class.
 
     Raises:
         InputError: a wanted structure that the data set lacks.
     """
-    value_of = {name.casefold(): value for value, name in on_disk.items()}
-    missing = [name for name in structures if name.casefold() not in value_of]
+    values = {}
+    for value, name in on_disk.items():
+        values.setdefault(name.casefold(), []).append(value)
+    missing = [name for name in structures if name.casefold() not in values]
     if missing:
-        raise InputError(f"no label for {', '.join(missing)}: the data set has {', '.join(on_disk.values())}")
-    return {value_of[name.casefold()]: index for index, name in enumerate(structures, start=1)}
+        raise InputError(f"no label for {', '.join(missing)}: the data set has {', '.join(dict.fromkeys(on_disk.values()))}")
+    return {value: index for index, name in enumerate(structures, start=1) for value in values[name.casefold()]}
+
+
+def values_to_write(on_disk, structures):
+    """Label value -> name that predictions of the wanted `structures` get, in their order: the first value of each on disk.
+
+    Raises:
+        InputError: as `values_of`.
+    """
+    first = {index: value for value, index in reversed(values_of(on_disk, structures).items())}
+    return {first[index]: on_disk[first[index]] for index in range(1, len(structures) + 1)}
+
+
+def known_name(name):
+    """The name by which the package knows a structure ("lv" -> "LV"), or the name itself, without blanks around it."""
+    return KNOWN.get(name.strip().casefold(), name.strip())

@@ -7,9 +7,11 @@ from pathlib import Path
 
 from shared.datasets.case import Case
 from shared.errors import InputError
+from shared.files import visible
 
 HOMEPAGE = "https://www.cardiacatlas.org/atriaseg2018-challenge/"
 STRUCTURES = {255: "LA"}
+LABEL = "laendo"  # what every reference is called
 
 
 def find(root):
@@ -19,7 +21,7 @@ def find(root):
         InputError: no cases.
     """
     root = Path(root)
-    scans = sorted(scan for base in (root, root / "Training Set") for scan in base.glob("*/lgemri.nrrd"))
+    scans = sorted(scan for base in (root, root / "Training Set") for scan in visible(base, "*/lgemri.nrrd"))
     if not scans:
         raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/lgemri.nrrd'")
     labels = [scan.with_name("laendo.nrrd") for scan in scans]

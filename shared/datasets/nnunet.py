@@ -1,19 +1,21 @@
 """Anybody's own scans, in the folder layout of nnU-Net.
 
-    ROOT/dataset.json                  {"labels": {"background": 0, "RV": 1, ...}, "file_ending": ".nii.gz", ...}
+    ROOT/dataset.json                  {"labels": {"background": 0, "RV": 1, ..., "ignore": 4}, "file_ending": ".nii.gz", ...}
     ROOT/imagesTr/<CASE>_0000.nii.gz   one channel
     ROOT/labelsTr/<CASE>.nii.gz
 
-A case named `<PATIENT>_ED`, `<PATIENT>_ES` or `<PATIENT>_frameNN` belongs to <PATIENT>; any other name is a patient of its own.
+A case named `<PATIENT>_ED`, `<PATIENT>_ES` or `<PATIENT>_frameNN` (in any case) belongs to <PATIENT>; any other name is a patient
+of its own. Voxels of the label "ignore", which may be missing, were not annotated: they count neither in training nor in scores.
 """
 
 import json
 import re
+import warnings
 from pathlib import Path
 
-from shared.datasets.case import Case
+from shared.datasets.case import Case, known_name
 from shared.errors import InputError
-from shared.files import read_json
+from shared.files import read_json, visible
 from shared.volume import SUFFIXES
 
 HOMEPAGE = "https://github.com/MIC-DKFZ/nnUNet (the layout; the scans are your own)"
@@ -24,7 +26,8 @@ def find(root):
     """The training cases below `root`, sorted.
 
     Raises:
-        InputError: a dataset.json that is missing, broken or without integer labels; no images; several channels.
+        InputError: a dataset.json that is missing, broken or without integer labels; no images; several channels; two cases of
+            one name.
     """
     root = Path(root)
     description = root / "dataset.json"
@@ -32,33 +35,60 @@ def find(root):
         raise InputError(f"{description}: missing; expected the nnU-Net layout with dataset.json, imagesTr, labelsTr")
     content = read_json(description)
     try:
-        structures = {value: name for name, value in content["labels"].items() if value != 0}
+        labels = dict(content["labels"].items())
         ending = content.get("file_ending", ".nii.gz")
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{description}: expected a 'labels' table of name: integer ({error})") from error
-    usable = all(type(value) is int and 0 < value < 2**16 for value in structures)
-    if not structures or not usable or len(structures) != sum(value != 0 for value in content["labels"].values()):
-        found = json.dumps(content["labels"])
-        raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
     if not isinstance(ending, str) or ending not in SUFFIXES:
         raise InputError(f"{description}: expected a 'file_ending' of {', '.join(SUFFIXES)}, found {json.dumps(ending)}")
-    images = sorted((root / "imagesTr").glob(f"*_0000{ending}"))
+    structures, ignore = meaning(labels, description)
+    if ignore is not None:
+        warnings.warn(f"{description}: voxels labelled ignore ({ignore}) count neither in training nor in scores", stacklevel=2)
+    images = visible(root / "imagesTr", f"*_0000{ending}")
     if not images:
         raise InputError(f"{root / 'imagesTr'}: no images named <CASE>_0000{ending}")
-    if any((root / "imagesTr").glob(f"*_0001{ending}")):
+    if visible(root / "imagesTr", f"*_0001{ending}"):
         raise InputError(f"{root / 'imagesTr'}: several channels a case (_0001); the networks here take one")
-    return [one_case(image, root / "labelsTr", ending, structures) for image in images]
+    cases = [one_case(image, root / "labelsTr", ending, structures, ignore) for image in images]
+    image_of = {}
+    for case in cases:
+        if case.name in image_of:
+            raise InputError(f"{case.image}: is the same case {case.name} as {image_of[case.name].name}; rename one of them")
+        image_of[case.name] = case.image
+    return cases
 
 
-def one_case(image, labels, ending, structures):
+def meaning(labels, description):
+    """Label value -> structure name, and the value of "ignore" or None, of the labels (name -> value) in a dataset.json.
+
+    Raises:
+        InputError: a label that is a region, or values that are not different whole numbers.
+    """
+    regions = [name for name, value in labels.items() if isinstance(value, list)]
+    if regions:
+        raise InputError(f"{description}: {regions[0]!r} among the labels is a region of several values, which no network here "
+                         "takes; give each structure one whole number")  # fmt: skip
+    values = [value for value in labels.values() if value != 0]
+    usable = all(type(value) is int and 0 < value < 2**16 for value in values)
+    structures = {value: known_name(name) for name, value in labels.items() if value != 0 and name.casefold() != "ignore"}
+    if not structures or not usable or len(set(values)) < len(values):
+        found = json.dumps(labels)[:100]
+        raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
+    return structures, next((value for name, value in labels.items() if name.casefold() == "ignore" and value != 0), None)
+
+
+def one_case(image, labels, ending, structures, ignore):
     name = image.name.removesuffix(f"_0000{ending}")
     label = labels / f"{name}{ending}"
     patient, phase = patient_and_phase(name)
     return Case(patient=patient, phase=phase, image=image, label=label if label.is_file() else None, group="",
-                structures=structures)  # fmt: skip
+                structures=structures, ignore=ignore)  # fmt: skip
 
 
 def patient_and_phase(name):
-    """("heart_a", "ED") of "heart_a_ED"; any name without a phase is a patient's own."""
+    """("heart_a", "ED") of "heart_a_ED" or "heart_a_ed"; any name without a phase is a patient's own."""
     match = PHASE.fullmatch(name)
-    return (match["patient"], match["phase"]) if match else (name, "")
+    if not match:
+        return name, ""
+    phase = match["phase"]
+    return match["patient"], phase.lower() if phase.lower().startswith("frame") else phase.upper()

@@ -16,6 +16,7 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED
 from shared import volume
+from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv
 
@@ -151,6 +152,35 @@ def test_selection_dice_counts_a_class_absent_in_both_as_zero():
     labels = np.array([[[0, 1], [2, 3]], [[0, 0], [0, 1]]])
     predicted = np.array([[[0, 1], [2, 3]], [[0, 0], [1, 1]]])
     np.testing.assert_allclose(training_command.selection_dice(labels, predicted, 4), [1.0, (2 / 3) / 3])
+
+
+def test_selection_dice_leaves_ignored_pixels_out():
+    labels = np.array([[[0, 1], [IGNORED, IGNORED]]])
+    predicted = np.array([[[0, 1], [1, 2]]])
+    np.testing.assert_allclose(training_command.selection_dice(labels, predicted, 3), [0.5])  # of class 2 there is nothing
+
+
+def test_a_case_annotated_in_part_trains_and_scores_there_alone(tiny, phantom_cases, tmp_path):
+    """The network sees the same heart, and half of it, of label 7, counts nowhere."""
+    cases = []
+    for case in phantom_cases:
+        reference = volume.read(case.label)
+        partly = reference.array.copy()
+        partly[partly.shape[0] // 2 :] = 7
+        volume.write(reference.with_array(partly), tmp_path / f"{case.name}.nii.gz")
+        cases.append(replace(case, label=tmp_path / f"{case.name}.nii.gz", ignore=7))
+    folder = training_command.train(tiny(steps=2), cases, tmp_path / "runs", dataset="acdc")
+    assert json.loads((folder / "run.json").read_text())["ignore"] == 7
+    rows = {(row["case"], row["structure"]): row for row in read_csv(folder / "cases.csv")}
+    for case in cases[-2:]:
+        labels, predicted = volume.read(case.label), volume.read(folder / "predictions" / f"{case.name}.nii.gz")
+        for value, name in case.structures.items():
+            row = rows[case.name, name]
+            found = (predicted.array == value) & (labels.array != 7)
+            assert row["reference_ml"] == pytest.approx((labels.array == value).sum() * labels.voxel_ml)
+            assert row["volume_ml"] == pytest.approx(found.sum() * labels.voxel_ml)
+            both = found.sum() + (labels.array == value).sum()
+            assert row["dice"] == pytest.approx(2 * (found & (labels.array == value)).sum() / both)
 
 
 @pytest.mark.parametrize("experiment", RECIPES)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dr_unet.losses import BceDice, EndToEnd, MulticlassDice
+from shared.datasets import IGNORED
 from tests.scalar_losses import gradient, value
 
 TENSORFLOW = keras.backend.backend() == "tensorflow"
@@ -247,3 +248,27 @@ def test_a_step_down_the_gradient_lowers_the_loss(case):
     slope = gradient(loss, labels, logits)
     before, after = value(loss, labels, logits), value(loss, labels, logits - slope)
     assert before - after == pytest.approx((slope**2).sum(), rel=0.2)
+
+
+# Voxels that nobody annotated -----------------------------------------------------------------------------------------------
+
+
+def test_ignored_voxels_by_hand():
+    labels = np.array([0, 1, IGNORED, 1], np.uint8).reshape(LABELS.shape)  # p = 0.2, 0.6, 0.9 are left
+    dice, bce = 1 - (2 * 1.5 + 1) / (2 + 1.7 + 1), -(math.log(0.8) + math.log(0.6) + math.log(0.9)) / 3
+    assert value(BceDice(1.0), labels, binary_logits()) == pytest.approx(bce + dice, rel=1e-5)
+    printed = -(0.2 * math.log(0.2) + 0.6 * math.log(0.6) + 0.9 * math.log(0.9) + 1 * 0.8) / 3 + 1 - 1.5 / (2 + 1.7)
+    assert value(BceDice(1.0, as_printed=True), labels, binary_logits()) == pytest.approx(printed, rel=1e-5)
+    classes = np.array([0, IGNORED], np.uint8).reshape(CLASSES.shape)  # the first voxel alone
+    expected = 1 - sum((2 * t + 1) / (a + 1) for t, a in ((0.7, 1.7), (0.0, 0.2), (0.0, 0.1))) / 3
+    assert value(MulticlassDice(1.0), classes, class_logits()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [BceDice(1.0), BceDice(1.0, as_printed=True), MulticlassDice(1.0),
+                                  EndToEnd(MulticlassDice(1.0), BceDice(1.0), 0.7)])  # fmt: skip
+def test_what_the_networks_say_of_ignored_voxels_does_not_matter(loss):
+    labels, logits = batch(4)
+    labels[:, 1:3] = IGNORED
+    changed = logits.copy()
+    changed[:, 1:3] = 9
+    assert value(loss, labels, changed) == pytest.approx(value(loss, labels, logits), rel=1e-5)

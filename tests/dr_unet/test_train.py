@@ -44,6 +44,43 @@ def refused(capsys, *arguments):
     return error
 
 
+# Voxels that nobody annotated -----------------------------------------------------------------------------------------------
+
+
+def test_ignored_voxels_stay_ignored_on_the_way_to_the_localiser(tiny):
+    labels = np.zeros((24, 24, 16), np.uint8)
+    labels[:8], labels[8:12] = datasets.IGNORED, 2
+    _, look = localisation.view(tiny("multi_stage_f8"))
+    _, seen = look(None, from_array(labels.astype(np.float32)), from_array(labels))
+    assert seen.array.shape == (24, 24, 8)
+    assert (seen.array[:8] == datasets.IGNORED).all() and (seen.array[8:12] == 1).all() and not seen.array[12:].any()
+
+
+def test_validation_dice_leaves_ignored_voxels_out():
+    labels = np.array([1, 0, 1, datasets.IGNORED]).reshape(4, 1, 1)
+    logits = np.array([9.0, -9.0, -9.0, 9.0]).reshape(4, 1, 1, 1)
+    assert training_command.foreground_dice(labels, logits) == pytest.approx(2 / 3)  # one found of two, and nothing else
+
+
+def test_scans_annotated_in_part_train_and_are_scored_there_alone(tiny, lasc_cases, tmp_path):
+    cases = []
+    for case in lasc_cases:
+        reference = volume.read(case.label)
+        partly = reference.array.copy()
+        partly[: partly.shape[0] // 2] = 9
+        volume.write(reference.with_array(partly), tmp_path / f"{case.name}.nrrd")
+        cases.append(replace(case, label=tmp_path / f"{case.name}.nrrd", ignore=9))
+    recipe = tiny("dr_unet_f8", epochs=1)
+    folder = training_command.train(recipe, cases, tmp_path / "runs", dataset="lasc", experiment="dr_unet_f8")
+    by_name = {case.name: case for case in cases}
+    for row, other in zip(*(read_csv(folder / name) for name in ("cases.csv", "cases_resampled.csv")), strict=True):
+        labels = volume.read(by_name[row["case"]].label)
+        predicted = volume.read(folder / "predictions" / f"{row['case']}.nii.gz")
+        assert row["reference_ml"] == pytest.approx((labels.array == 255).sum() * labels.voxel_ml)
+        assert row["volume_ml"] == pytest.approx(((predicted.array == 255) & (labels.array != 9)).sum() * labels.voxel_ml)
+        assert other["reference_ml"] == pytest.approx(row["reference_ml"], rel=0.2)  # on a coarser grid
+
+
 # Augmentation ---------------------------------------------------------------------------------------------------------------
 
 
@@ -258,7 +295,7 @@ def cells(row):
 
 def test_folds_that_found_nothing_are_pooled(tmp_path):
     rows = [{"case": name, "patient": name, "phase": "", "group": "", "structure": "LA", "dice": 0.0,
-             "hausdorff_mm": math.nan, "assd_mm": math.nan} for name in "AB"]  # fmt: skip
+             "hausdorff_mm": math.nan, "assd_mm": math.nan, "volume_ml": 0.0, "reference_ml": 9.0} for name in "AB"]  # fmt: skip
     folders = [tmp_path / f"fold{k}" for k in (0, 1)]
     for folder in folders:
         write_csv(folder / "cases.csv", rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from propagation.masks import base_and_apex, biventricular, distance_mm, read_bases
+from propagation.masks import base_and_apex, biventricular, distance_mm, load, read_bases
 from shared import datasets, metrics, phantom, volume
 from shared.errors import InputError
 from shared.phantom import biventricular_walls
@@ -228,3 +228,19 @@ def test_real_base_and_apex_are_those_that_the_authors_published():
     }
     assert len(found) == 2 * len(PUBLISHED)
     assert {name: (found[f"{name}_ED"][0], *found[f"{name}_ES"]) for name in PUBLISHED} == PUBLISHED
+
+
+# A heart annotated in part --------------------------------------------------------------------------------------------------
+
+
+def test_a_heart_that_is_not_annotated_in_full_is_refused(tmp_path):
+    labels = np.zeros((12, 12, 4), np.uint8)
+    labels[2:6, 2:6], labels[6:9, 2:6] = MYO, LV
+    volume.write(volume.from_array(labels, (1.5, 1.5, 8.0)), tmp_path / "gt.nii")
+    case = datasets.Case(patient="p", phase="ED", image=tmp_path / "gt.nii", label=tmp_path / "gt.nii", group="",
+                         structures={RV: "RV", MYO: "Myo", LV: "LV"}, ignore=9)  # fmt: skip
+    assert load(case, 3.75).wall.array.any()  # the label exists, and no voxel has it
+    labels[0, 0, 0] = 9
+    volume.write(volume.from_array(labels, (1.5, 1.5, 8.0)), tmp_path / "gt.nii")
+    with pytest.raises(InputError, match="gt.nii: has voxels labelled ignore; expected a heart annotated in full"):
+        load(case, 3.75)

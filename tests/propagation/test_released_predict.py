@@ -460,6 +460,7 @@ def test_the_pipeline_runs_the_real_graphs(tmp_path, monkeypatch):
         authors_files.write(tmp_path / f"{name[:2]}.h5", seeded_weights(narrow(name)))
     monkeypatch.setattr(released_predict, "plausible", lambda classes: True)
     scan = numbered_scan(3)
+    (tmp_path / "._lvrv.h5").write_bytes(b"Mac OS X")  # what a Mac leaves beside a file that it copied
     labels = segment(scan, load_nets(tmp_path), base=1)
     assert labels.array.shape == scan.array.shape and not labels.array[:, :, 0].any() and labels.array[:, :, 1:].any()
     np.testing.assert_array_equal(labels.affine, scan.affine)

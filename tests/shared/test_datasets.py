@@ -12,7 +12,7 @@ import pytest
 import SimpleITK as sitk
 
 from shared import datasets, splits
-from shared.datasets import Case, load_image, load_labels, load_pair, load_reference, values_of
+from shared.datasets import IGNORED, Case, load_image, load_labels, load_pair, load_reference, values_of, values_to_write
 from shared.errors import InputError
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
@@ -161,6 +161,14 @@ def test_lasc(tmp_path, inside):
     assert found.dtype == np.uint8 and found.reshape(-1)[:4].tolist() == [0, 1, 1, 0]
 
 
+def test_lasc_beside_the_files_of_a_mac(tmp_path):
+    write_nrrd(tmp_path / "A3" / "lgemri.nrrd", labels(7))
+    for name in ("A3/._lgemri.nrrd", "A3/._laendo.nrrd", "._B7/lgemri.nrrd"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"Mac OS X")
+    assert [case.name for case in datasets.find("lasc", tmp_path)] == ["A3"]
+
+
 def test_lasc_empty_root(tmp_path):
     (tmp_path / "Training Set" / "A3").mkdir(parents=True)
     write_nrrd(tmp_path / "Training Set" / "A3" / "laendo.nrrd", labels(255))
@@ -278,12 +286,46 @@ def test_nnunet(tmp_path):
     write_nifti(tmp_path / "imagesTs" / "unseen_0000.nii.gz", labels())
     cases = datasets.find("nnunet", tmp_path)
     assert [(case.patient, case.phase) for case in cases] == [
-        ("0001", ""), ("heart_a", ""), ("p10", "frame03"), ("p2", "ED"), ("p2", "ES"), ("p3", "es"),
+        ("0001", ""), ("heart_a", ""), ("p10", "frame03"), ("p2", "ED"), ("p2", "ES"), ("p3", "ES"),
     ]  # fmt: skip
-    assert [case.name for case in cases] == ["0001", "heart_a", "p10_frame03", "p2_ED", "p2_ES", "p3_es"]
+    assert [case.name for case in cases] == ["0001", "heart_a", "p10_frame03", "p2_ED", "p2_ES", "p3_ES"]
     assert [case.label and case.label.name for case in cases[:3]] == ["0001.nii.gz", None, "p10_frame03.nii.gz"]
     assert [case.image.name for case in cases[:2]] == ["0001_0000.nii.gz", "heart_a_0000.nii.gz"]
     assert all(dict(case.structures) == {1: "RV", 2: "Myo", 3: "LV"} and case.group == "" for case in cases)
+
+
+def test_nnunet_names_as_somebody_typed_them(tmp_path):
+    labels_ = {"Background": 0, "lv": 3, " MYO": 2, "Rv": 1, "Aorta": 4}
+    nnunet(tmp_path, {"labels": labels_}, names=("a_Ed", "a_eS", "b_FRAME07"))
+    cases = datasets.find("nnunet", tmp_path)
+    assert [(case.patient, case.phase) for case in cases] == [("a", "ED"), ("a", "ES"), ("b", "frame07")]
+    assert dict(cases[0].structures) == {3: "LV", 2: "Myo", 1: "RV", 4: "Aorta"}
+    nnunet(tmp_path, names=("a_ED",))
+    assert "is the same case a_ED as a_ED_0000.nii.gz" in refusal("nnunet", tmp_path, tmp_path / "imagesTr" / "a_Ed_0000.nii.gz")
+
+
+def test_nnunet_beside_the_files_of_a_mac(tmp_path):
+    nnunet(tmp_path, names=("a", "b"))
+    for name in ("imagesTr/._a_0000.nii.gz", "imagesTr/._a_0001.nii.gz", "labelsTr/._a.nii.gz"):
+        (tmp_path / name).write_bytes(b"Mac OS X")
+    assert [case.patient for case in datasets.find("nnunet", tmp_path)] == ["a", "b"]
+
+
+def test_nnunet_ignore_label(tmp_path):
+    nnunet(tmp_path, {"labels": {**DESCRIPTION["labels"], "ignore": 4}})
+    write_nifti(tmp_path / "labelsTr" / "a.nii.gz", labels(0, 1, 2, 3, 4))
+    with pytest.warns(UserWarning, match=r"dataset.json: voxels labelled ignore \(4\) count neither in training nor in scores"):
+        (case,) = datasets.find("nnunet", tmp_path)
+    assert case.ignore == 4 and dict(case.structures) == {1: "RV", 2: "Myo", 3: "LV"}
+    assert load_labels(case, ("LV", "RV")).array.reshape(-1)[:5].tolist() == [0, 2, 0, 1, IGNORED]
+    assert datasets.load_reference(case, load_image(case)).array.reshape(-1)[:5].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(InputError, match=r"unknown label values \[4\]"):
+        load_labels(replace(case, ignore=None), ("LV",))
+
+
+def test_nnunet_region(tmp_path):
+    path = nnunet(tmp_path, {"labels": {"background": 0, "whole": [1, 2], "LV": 1}})
+    assert "'whole' among the labels is a region of several values" in refusal("nnunet", tmp_path, path)
 
 
 @pytest.mark.parametrize("ending", [".nrrd", ".nii"])
@@ -404,6 +446,17 @@ def test_values_of_structures():
     assert values_of({255: "LA"}, ("LA",)) == {255: 1}
     with pytest.raises(InputError, match="no label for LA, aorta: the data set has RV, Myo, LV"):
         values_of({1: "RV", 2: "Myo", 3: "LV"}, ("LA", "rv", "aorta"))
+
+
+def test_two_values_of_one_structure(tmp_path):
+    """MM-WHS labels one structure 420 in most files and 421 in some."""
+    on_disk = {500: "LV", 420: "LA", 421: "LA", 205: "Myo"}
+    assert values_of(on_disk, ("Myo", "la")) == {205: 1, 420: 2, 421: 2}
+    assert values_to_write(on_disk, ("Myo", "la")) == {205: "Myo", 420: "LA"}
+    assert list(values_to_write(on_disk, ("la", "LV"))) == [420, 500]  # the order of the classes
+    case = one_case(tmp_path, np.array([0, 205, 420, 421, 500, 0] * 4, np.int16).reshape(4, 3, 2), on_disk)
+    assert load_labels(case, ("LA", "Myo")).array.reshape(-1)[:5].tolist() == [0, 2, 1, 1, 0]
+    assert datasets.load_reference(case, load_image(case)).array.reshape(-1)[:5].tolist() == [0, 205, 420, 420, 500]
 
 
 def test_a_cine_is_neither_a_case_nor_a_reference(tmp_path):

@@ -158,9 +158,105 @@ def test_only_a_phase_is_cut_off_a_patients_name(tmp_path, capsys):
 
 def test_structures_by_value_and_name(tmp_path, capsys):
     for side in ("ours", "theirs"):
-        write_labels(tmp_path / side / "x.nii.gz", line(0, 7, 255))
-    assert [row["structure"] for row in scored(tmp_path, "7=aorta, 255=left atrium")] == ["aorta", "left atrium"]
-    assert [row["volume_ml"] for row in scored(tmp_path, "lasc")] == [0.01]
+        write_labels(tmp_path / side / "x.nii.gz", line(0, 7, 255, 1, 2, 3))
+    rows = scored(tmp_path, "7=aorta, 255= left atrium,3=lv,1=rV, 2 = Myo")
+    assert [row["structure"] for row in rows] == ["aorta", "left atrium", "LV", "RV", "Myo"]
+
+
+def test_values_that_a_named_set_does_not_know_are_refused(tmp_path, capsys):
+    """An 8-bit export: no voxel has a value of ACDC's, and Dice would be 1."""
+    for side, values in (("ours", (0, 1, 2, 3)), ("theirs", (0, 85, 170, 255))):
+        write_labels(tmp_path / side / "x.nii.gz", line(*values))
+    message = refusal(capsys, tmp_path)
+    assert "theirs/x.nii.gz: unknown label values [85, 170, 255]; expected 0 background, 1 RV, 2 Myo, 3 LV" in message
+    write_labels(tmp_path / "theirs" / "x.nii.gz", line(0, 1, 2, 3))
+    write_labels(tmp_path / "ours" / "x.nii.gz", line(0, 1, 2, 4))
+    assert "ours/x.nii.gz: unknown label values [4]" in refusal(capsys, tmp_path)
+    write_labels(tmp_path / "ours" / "x.nii.gz", np.arange(200, dtype=np.uint8).reshape(-1, 1, 1))
+    assert "[4, 5, 6, 7, 8, ...] (196 of them)" in refusal(capsys, tmp_path)
+
+
+@pytest.mark.filterwarnings("default")
+def test_values_that_a_list_does_not_name_count_as_background_and_are_said(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_labels(tmp_path / "ours" / f"{name}.nii.gz", line(0, 3, 3, 0))
+        write_labels(tmp_path / "theirs" / f"{name}.nii.gz", line(1, 3, 2, 0))
+    assert [row["dice"] for row in scored(tmp_path, "3=LV")] == [pytest.approx(2 / 3)] * 2
+    assert "warning: label values 1, 2 in 2 files count as background" in capsys.readouterr().err
+
+
+def test_no_reference_with_any_of_the_structures_is_refused(tmp_path, capsys):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "x.nii.gz", line(0, 1, 3))
+    message = refusal(capsys, tmp_path, "500=LV,600=RV")
+    assert "theirs: no reference has any of the structures asked for (500 LV, 600 RV); found the label values 0, 1, 3" in message
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_structure_that_no_reference_has_is_said(tmp_path, capsys):
+    for side, values in (("ours", (1, 2, 3)), ("theirs", (0, 2, 3))):
+        write_labels(tmp_path / side / "x.nii.gz", line(*values))
+    assert [row["dice"] for row in scored(tmp_path)] == [0, 1, 1]
+    assert "theirs: no reference has RV" in capsys.readouterr().err
+
+
+def test_ignored_voxels_of_the_reference_do_not_count(tmp_path, capsys):
+    write_labels(tmp_path / "theirs" / "x.nii.gz", line(1, 1, 9, 9, 0))
+    write_labels(tmp_path / "ours" / "x.nii.gz", line(1, 0, 1, 0, 1))
+    (found,) = scored(tmp_path, "1=LV,9=ignore")  # of three voxels that count: 1 of 2 against 2 of 3
+    assert found["dice"] == 2 * 1 / (2 + 2) and found["volume_ml"] == 0.02 and found["reference_ml"] == 0.02
+
+
+@pytest.mark.filterwarnings("default")
+def test_two_values_of_one_structure_both_count(tmp_path, capsys):
+    """MM-WHS has 420 and 421 for one structure."""
+    write_labels(tmp_path / "theirs" / "x.nii.gz", line(1, 2, 2, 3).astype(np.uint16) + 419)
+    write_labels(tmp_path / "ours" / "x.nii.gz", line(1, 1, 2, 0).astype(np.uint16) + 419)
+    (found,) = scored(tmp_path, "420=LA,421=la")
+    assert (found["structure"], found["dice"], found["reference_ml"]) == ("LA", 1, 0.03)
+
+
+def test_two_files(tmp_path, capsys):
+    write_labels(tmp_path / "net.nrrd", line(1, 2, 3, 3))
+    write_labels(tmp_path / "p7_es_gt.nii.gz", line(1, 2, 3, 0))
+    evaluation.main([str(tmp_path / "net.nrrd"), str(tmp_path / "p7_es_gt.nii.gz"), "--structures", "acdc",
+                     "-o", str(tmp_path / "cases.csv")])  # fmt: skip
+    rows = files.read_csv(tmp_path / "cases.csv")
+    assert [(row["case"], row["patient"], row["phase"]) for row in rows] == [("p7_es", "p7", "ES")] * 3
+    assert [row["dice"] for row in rows] == [1, 1, pytest.approx(2 / 3)]
+    with pytest.raises(SystemExit):
+        evaluation.main([str(tmp_path), str(tmp_path / "p7_es_gt.nii.gz"), "--structures", "acdc"])
+    assert "expected two folders or two files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_lascs_own_layout(tmp_path, capsys, suffix):
+    for case, values in (("A1", (0, 255, 255)), ("B2", (255, 255, 0))):
+        folder = tmp_path / "theirs" / "Training Set" / case
+        write_labels(folder / "laendo.nrrd", line(*values))
+        write_labels(folder / "lgemri.nrrd", line(9, 8, 7))
+        write_labels(tmp_path / "ours" / f"{case}{suffix}", line(0, 255, 255))
+        write_labels(tmp_path / "same" / case / "laendo.nrrd", line(0, 255, 255))
+    for predictions in ("ours", "same"):
+        rows = evaluation.score_folders(tmp_path / predictions, tmp_path / "theirs", evaluation.values_of("lasc"))
+        assert [(row["case"], row["structure"], row["dice"]) for row in rows] == [("A1", "LA", 1), ("B2", "LA", 0.5)]
+
+
+def test_a_prediction_named_after_its_scan_in_nnunets_layout(tmp_path, capsys):
+    for name in ("p1", "p2_0000", "p3"):
+        write_labels(tmp_path / "theirs" / f"{name}.nii.gz", line(1, 2, 3))
+    for name, values in (("p1_0000", (1, 2, 3)), ("p2_0000", (1, 2, 0)), ("p3_0000", (0, 0, 0)), ("p3", (1, 2, 3))):
+        write_labels(tmp_path / "ours" / f"{name}.nii.gz", line(*values))
+    lv = {row["case"]: row["dice"] for row in scored(tmp_path) if row["structure"] == "LV"}
+    assert lv == {"p1": 1, "p2_0000": 0, "p3": 1}  # the very same name goes before
+
+
+def test_hidden_files_are_no_label_maps(tmp_path, capsys):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
+        write_labels(tmp_path / side / ".trash" / "x.nii.gz", line(1, 2, 3))
+        (tmp_path / side / "._x.nii.gz").write_bytes(b"Mac OS X")
+    assert len(scored(tmp_path)) == 3
 
 
 @pytest.mark.filterwarnings("default")
@@ -184,11 +280,15 @@ def test_reference_without_prediction(tmp_path, capsys):
 
 
 def test_two_files_of_one_name(tmp_path, capsys):
-    """LASC calls every reference laendo.nrrd: one prediction must not be scored against all of them."""
+    """One prediction must not be scored against several references; LASC calls every one of them laendo.nrrd."""
+    for case in ("case1", "case2"):
+        write_labels(tmp_path / "theirs" / case / "x.nrrd", line(0, 255, 255))
+    write_labels(tmp_path / "ours" / "x.nrrd", line(0, 255, 0))
+    assert "case2/x.nrrd: has the same name as" in refusal(capsys, tmp_path, "lasc")
     for case in ("case1", "case2"):
         write_labels(tmp_path / "theirs" / case / "laendo.nrrd", line(0, 255, 255))
     write_labels(tmp_path / "ours" / "laendo.nrrd", line(0, 255, 0))
-    assert "laendo" in refusal(capsys, tmp_path, "lasc")
+    assert "no prediction for 2 of 2 references, first case1" in refusal(capsys, tmp_path, "lasc")
 
 
 def test_two_predictions_of_one_name(tmp_path, capsys):
@@ -211,11 +311,20 @@ def test_probabilities_in_place_of_labels(tmp_path, capsys):
     assert "x.nii.gz" in refusal(capsys, tmp_path)
 
 
-@pytest.mark.parametrize("structures", ["mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV"])
+@pytest.mark.parametrize("structures", ["mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV", "acdc,4=ignore"])
 def test_unknown_structures(tmp_path, capsys, structures):
     for side in ("ours", "theirs"):
         write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
     assert "acdc, lasc, or VALUE=NAME" in refusal(capsys, tmp_path, structures)
+
+
+@pytest.mark.parametrize(
+    "structures", ["1=LV,1=RV", "0=background", "70000=LV", "1=LV,-1=RV", "4=ignore", "1=LV,4=ignore,5=Ignore"]
+)
+def test_structures_that_cannot_be(tmp_path, capsys, structures):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
+    assert "expected different values from 1 to 65535" in refusal(capsys, tmp_path, structures)
 
 
 @pytest.mark.parametrize("side", ["ours", "theirs"])
@@ -242,6 +351,40 @@ def test_rows_come_back_from_their_file(tmp_path):
     found = files.read_csv(tmp_path / "cases.csv")
     assert math.isnan(found[0].pop("assd_mm")) and math.isnan(rows[0].pop("assd_mm"))
     assert found == rows
+
+
+SCORES = "case,patient,phase,structure,dice\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no column case, patient, phase; found an empty file"),
+        (b"case,patient,phase,structure\na,a,,LV\n", "no column dice"),
+        (SCORES.encode(), "a header and no rows"),
+        (SCORES.encode() + b"a,a,,LV,0.5\nb,b,,LV\n", "line 3 does not have the 5 cells"),
+        (SCORES.encode() + b"a,a,,LV,0,5\n", "line 2 does not have the 5 cells"),  # a comma for the decimal point
+        (SCORES.encode() + b"a,a,,LV,0.5\nb,b,,LV,n/a\n", "line 3, column dice: expected a number or nothing, found 'n/a'"),
+        (SCORES.replace(",", ";").encode() + b"a;a;;LV;0.5\n", "found case;patient"),
+        (b"case,patient,phase,structure,dice,dice\na,a,,LV,1,1\n", "two columns have the same name"),
+        (b"\xff\xfe\x00c", "expected a table in CSV format"),
+        (SCORES.encode() + b'"a,a,,LV,0.5\n', "expected a table in CSV format"),
+    ],
+)
+def test_a_damaged_table_of_scores_is_refused(tmp_path, content, message):
+    (tmp_path / "cases.csv").write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        report.read_cases(tmp_path / "cases.csv", ["dice"])
+    assert message in str(raised.value) and str(raised.value).startswith(f"{tmp_path / 'cases.csv'}: ")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_table_that_a_spreadsheet_saved(tmp_path):
+    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + SCORES.encode() + b"a,a,,LV,\r\n")
+    (found,) = report.read_cases(tmp_path / "cases.csv", ["dice"])
+    assert found["case"] == "a" and math.isnan(found["dice"])
+    with pytest.raises(InputError, match="nowhere.csv: expected a table"):
+        files.read_csv(tmp_path / "nowhere.csv")
 
 
 def test_files_appear_whole_or_not_at_all(tmp_path):
@@ -499,6 +642,7 @@ def test_ejection_fractions_come_from_pairs_of_cases():
         row("p4", "ED", "LV", ml=0, reference_ml=90), row("p4", "ES", "LV", ml=0, reference_ml=45),  # nothing found
         row("p1", "ED", "RV", ml=1, reference_ml=1), row("p1", "ES", "RV", ml=1, reference_ml=1),
     ]  # fmt: skip
+    assert report.doubtful_function(rows) == ["The predicted LV is empty at ED or ES: no EF in 1 of 3 patients: p4."]
     ours, reference = report.ejection_fractions([r for r in rows if r["structure"] == "LV"])
     assert ours[:2] == pytest.approx([60, 20]) and math.isnan(ours[2]) and reference == pytest.approx([50, 25, 50])
     (bias, low, high), n = report.measured(rows, "LV", "", "ef_agreement")
@@ -510,6 +654,18 @@ def test_ejection_fractions_come_from_pairs_of_cases():
     std = math.sqrt(19050 / 9 / 2)
     assert (bias, low, high, n) == pytest.approx((-35 / 3, -35 / 3 - 1.96 * std, -35 / 3 + 1.96 * std, 3))
     assert report.measured(rows, "LV", "ED", "volume_correlation")[1] == 4
+
+
+def test_an_ejection_fraction_that_cannot_be_right_is_said_below_the_table():
+    rows = [row("p1", "ED", "LV", ml=60, reference_ml=90), row("p1", "ES", "LV", ml=70, reference_ml=95),
+            row("p2", "ED", "LV", ml=60, reference_ml=90), row("p2", "ES", "LV", ml=0, reference_ml=40),
+            row("p1", "ED", "Myo", ml=60), row("p1", "ES", "Myo", ml=70)]  # fmt: skip
+    assert report.summarise(rows)[-3:] == [
+        "The predicted LV is larger at ES than at ED in 1 of 2 patients: p1.",
+        "The predicted LV is empty at ED or ES: no EF in 1 of 2 patients: p2.",
+        "The reference LV is larger at ES than at ED in 1 of 2 patients: p1.",
+    ]
+    assert math.isnan(report.ejection_fractions(rows[:4])[0][1])
 
 
 def test_texts_of_every_kind():
@@ -669,7 +825,8 @@ def test_pairs_of_scans(tmp_path):
         write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
     a, b, c, d = frames
     jobs = clinical.jobs([], [a, d], [b, c], tmp_path / "out")
-    volumes, functions = clinical.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
+    with pytest.warns(UserWarning, match="RV: 15.0 ml at ED .*18.0 ml at ES .*swapped"):
+        volumes, functions = clinical.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
     assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
     assert [(f["ed_scan"], f["es_scan"], f["LV_ef_percent"]) for f in functions] == [
         (str(a), str(b), pytest.approx(60)), (str(d), str(c), pytest.approx(25)),
@@ -686,8 +843,9 @@ def test_only_what_the_structures_allow(tmp_path, cine):
 
 
 def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
-    _, (function,) = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda scan, path: scan.with_array(0 * beating()), ACDC)
-    assert function["LV_edv_ml"] == 0 and math.isnan(function["LV_ef_percent"]) and math.isnan(function["RV_ef_percent"])
+    with pytest.warns(UserWarning, match="no ejection fraction, since only 0 of 4 frames can be used"):
+        volumes, functions = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda s, path: s.with_array(0 * beating()), ACDC)
+    assert functions == [] and len(volumes) == 4
 
 
 def test_a_scan_that_cannot_be_segmented_is_named(tmp_path, cine):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from shared.datasets import IGNORED
 from shared.losses import CrossEntropy, PooledOverlap, SoftDice
 from tests.scalar_losses import gradient, value
 
@@ -203,3 +204,39 @@ def test_a_step_down_the_gradient_lowers_the_loss(loss):
     before, after = value(loss, labels, logits), value(loss, labels, logits - slope)
     assert after < before
     assert before - after == pytest.approx((slope**2).sum(), rel=0.2)
+
+
+# Voxels that nobody annotated -----------------------------------------------------------------------------------------------
+
+
+def test_cross_entropy_is_the_mean_over_annotated_pixels():
+    labels = np.array([[[0, IGNORED]], [[1, 1]]], np.uint8)
+    expected = -(math.log(0.8) + math.log(0.5) + math.log(0.9)) / 3
+    assert value(CrossEntropy(), labels, two_classes()) == pytest.approx(expected, rel=1e-6)
+    assert value(CrossEntropy([3, 1]), labels, two_classes()) == pytest.approx(expected - 2 * math.log(0.8) / 3, rel=1e-6)
+
+
+def test_dice_without_ignored_pixels():
+    labels = np.array([[[0, 1]], [[1, IGNORED]]], np.uint8)  # of the second image, one pixel with p = 0.5 is left
+    dice = 2 * 0.6 / (1 + 0.8), 2 * 0.5 / (1 + 0.5)
+    assert value(SoftDice(foreground_only=True), labels, two_classes()) == pytest.approx(1 - sum(dice) / 2, rel=1e-6)
+    assert value(PooledOverlap(), labels, two_classes()) == pytest.approx(1 - 1.1 / (1.8 + 1.5), rel=1e-6)
+
+
+def test_what_the_network_says_of_ignored_pixels_does_not_matter(loss):
+    labels, logits = batch()
+    labels[:, 1:3] = IGNORED
+    changed = logits.copy()
+    changed[:, 1:3] = 50
+    assert value(loss, labels, changed) == pytest.approx(value(loss, labels, logits), rel=1e-6)
+    if TENSORFLOW:
+        slope = gradient(loss, labels, logits)
+        assert not slope[:, 1:3].any() and (np.abs(slope[:, 0]).max(axis=-1) > 0).all()
+
+
+def test_a_batch_that_nobody_annotated_teaches_nothing(loss):
+    labels, logits = batch()
+    labels[:] = IGNORED
+    assert value(loss, labels, logits) in (0, 1)
+    if TENSORFLOW:
+        assert not gradient(loss, labels, logits).any()

@@ -279,7 +279,7 @@ def test_volume():
 def test_ejection_fraction():
     assert metrics.ejection_fraction(150, 60) == pytest.approx(60)
     assert metrics.ejection_fraction(100, 110) == pytest.approx(-10)
-    assert metrics.ejection_fraction(80, 0) == 100
+    assert math.isnan(metrics.ejection_fraction(80, 0))  # a ventricle never empties: nothing was found
     assert math.isnan(metrics.ejection_fraction(0, 0)) and math.isnan(metrics.ejection_fraction(0.0, 5.0))
 
 

@@ -472,6 +472,26 @@ def test_numbers_of_patients(patients, held_out):
     assert set(split.train) == set(patients) - set(held_out)
 
 
+@pytest.mark.parametrize(
+    ("patients", "fold", "held_out"),
+    [
+        ([f"s{k:02d}1" for k in range(1, 13)], 0, ("s051", "s101")),  # none is divisible by 5: places 5 and 10
+        ([f"s{k:02d}1" for k in range(1, 13)], 1, ("s011", "s061", "s111")),  # all are 1 modulo 5: places 1, 6, 11
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 0, ("p6",)),
+        (["p5", "p10"], 1, ("p10",)),
+    ],
+)
+def test_numbers_that_leave_a_side_empty_give_way_to_places(patients, fold, held_out):
+    with pytest.warns(UserWarning, match=rf"place in alphabetical order is {fold} modulo 5 \(--fold"):
+        split = by_number([case(patient) for patient in patients], 5, fold)
+    assert split.validation == split.test == held_out and set(split.train) == set(patients) - set(held_out)
+
+
+def test_too_few_patients_for_a_fold():
+    with pytest.raises(InputError, match="no patient left on the validation side .*--fold"):
+        by_number([case("p1"), case("p2")], 5, 0)
+
+
 @pytest.mark.parametrize("sides", [(("a", "b", "c"), ("c", "b"), ("d",)), (("a", "b"), ("c", "d"), ("b", "c"))])
 def test_patient_on_two_sides(sides):
     with pytest.raises(InputError, match="two sides") as raised:
