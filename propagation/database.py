@@ -14,7 +14,7 @@ from propagation import predict as prediction
 from propagation.masks import CAVITY, WALL
 from propagation.stack import STEP, network_input
 from shared.errors import InputError
-from shared.sampling import EXAMPLE, Examples
+from shared.sampling import EXAMPLE, Examples, voxels_of
 
 KEPT = 256  # motions in memory
 
@@ -39,7 +39,7 @@ class Database(Examples):
     def __init__(self, paths, beating, seed, *, spacing_mm, variants, instants, used):
         super().__init__(paths, seed)
         self.spacing_mm, self.variants, self.instants, self.used = (spacing_mm,) * 3, variants, instants, used
-        labels = [np.load(path, mmap_mode="r")["label"] for path in self.paths]
+        labels = [voxels_of(path)["label"] for path in self.paths]
         self.bases = [first_labelled(label, path) for label, path in zip(labels, self.paths, strict=True)]
         self.hearts = [
             heart_of(label, self.spacing_mm, path) if beats else None
@@ -61,7 +61,7 @@ class Database(Examples):
 
     def slices(self, case, variant, instant, chosen):
         """Image float32 and wall uint8, both (x, y, len(chosen)), of the slices `chosen`."""
-        voxels = np.load(self.paths[case], mmap_mode="r")
+        voxels = voxels_of(self.paths[case])
         if self.hearts[case] is None or instant == 0:
             part = voxels[:, :, chosen]
             return np.ascontiguousarray(part["image"]), (part["label"] == WALL).astype(np.uint8)

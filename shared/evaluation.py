@@ -6,6 +6,7 @@ scores any two folders of label maps whose file names match. The measures are th
 few words for captions.
 """
 
+import re
 from pathlib import Path
 
 from shared import cli, metrics, report, volume
@@ -122,14 +123,20 @@ def main(arguments=None):
 
 
 def structures_of(text):
-    """`acdc`, or `1=LV,2=RV`, as label value -> name."""
+    """`acdc`, or `1=LV,2=RV`, as label value -> name.
+
+    Raises:
+        InputError: something else; a value that is no label, given twice or without a name; a name given twice.
+    """
     if text in STRUCTURES:
         return STRUCTURES[text]
-    try:
-        return {int(value): name.strip() for value, name in (part.split("=") for part in text.split(","))}
-    except ValueError:
+    parts = [re.fullmatch(r"\s*0*([1-9][0-9]{0,4})\s*=\s*([^=\s][^=]*)", part) for part in text.split(",")]
+    structures = {int(part[1]): part[2].strip() for part in parts if part}
+    if len(parts) != len({name.casefold() for name in structures.values()}) or max(structures) >= 2**16:
         known = ", ".join(STRUCTURES)
-        raise InputError(f"--structures {text}: expected one of {known}, or VALUE=NAME,VALUE=NAME,...") from None
+        rule = "with values from 1 to 65535, each value and each name once"
+        raise InputError(f"--structures {text}: expected one of {known}, or VALUE=NAME,VALUE=NAME,... {rule}")
+    return structures
 
 
 if __name__ == "__main__":

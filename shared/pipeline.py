@@ -51,15 +51,27 @@ def stream(batches, start, stop):
 def _tf_data(batches, start, stop):
     import tensorflow as tf
 
-    first = batches[start]
+    first, failed = batches[start], []
     signature = [tf.TensorSpec(part.shape, part.dtype) for part in first]
 
+    def batch(step):
+        try:
+            return batches[step]
+        except Exception as error:
+            failed.append(error)
+            raise
+
     def load(step):
-        parts = tf.numpy_function(lambda s: batches[s], [step], [spec.dtype for spec in signature], stateful=False)
+        parts = tf.numpy_function(batch, [step], [spec.dtype for spec in signature], stateful=False)
         return tuple(tf.ensure_shape(part, spec.shape) for part, spec in zip(parts, signature, strict=True))
 
     dataset = tf.data.Dataset.range(start, stop).map(load, num_parallel_calls=READ_AHEAD, deterministic=True)
-    return iter(dataset.prefetch(READ_AHEAD))
+    try:
+        yield from dataset.prefetch(READ_AHEAD)
+    except tf.errors.OpError:
+        if failed:
+            raise failed[0] from None  # as it was before TensorFlow put it into an error of its own
+        raise
 
 
 def _threads(batches, start, stop):

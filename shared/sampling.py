@@ -40,6 +40,22 @@ def store(folder, key, make):
     return path
 
 
+def voxels_of(path):
+    """The voxels of a prepared case, memory-mapped.
+
+    Raises:
+        InputError: the file has vanished from the cache, or is damaged.
+    """
+    try:
+        voxels = np.load(path, mmap_mode="r")
+        if voxels.dtype != VOXEL or voxels.ndim != 3:
+            raise ValueError("other values")
+    except (OSError, ValueError, EOFError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged"
+        raise InputError(f"{path}: expected a prepared case ({reason}); remove it and run the same command again") from error
+    return voxels
+
+
 def store_all(folder, cases, keys, make):
     """Prepared cases in `folder`, made in parallel where they are missing.
 
@@ -75,7 +91,7 @@ class Examples:
     def __init__(self, paths, seed):
         self.paths = tuple(paths)
         self.seed = seed
-        self.shapes = [np.load(path, mmap_mode="r").shape for path in self.paths]
+        self.shapes = [voxels_of(path).shape for path in self.paths]
         self._order = lru_cache(maxsize=4)(lambda epoch: generator(seed, ORDER, epoch).permutation(len(self)))
 
     def example(self, epoch, index):
@@ -99,7 +115,7 @@ class Slices(Examples):
 
     def one(self, position):
         path, z = self.places[position]
-        voxels = np.load(path, mmap_mode="r")[:, :, z]
+        voxels = voxels_of(path)[:, :, z]
         return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])
 
 
@@ -110,5 +126,5 @@ class Volumes(Examples):
         return len(self.paths)
 
     def one(self, position):
-        voxels = np.load(self.paths[position], mmap_mode="r")
+        voxels = voxels_of(self.paths[position])
         return np.ascontiguousarray(voxels["image"])[..., None], np.ascontiguousarray(voxels["label"])

@@ -211,7 +211,10 @@ def test_probabilities_in_place_of_labels(tmp_path, capsys):
     assert "x.nii.gz" in refusal(capsys, tmp_path)
 
 
-@pytest.mark.parametrize("structures", ["mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV"])
+@pytest.mark.parametrize("structures", [
+    "mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV", "1=LV,1=RV", "1=LV,2=lv", "0=LV", "+1=LV", "1=", "1= ", "65536=LV",
+    "99999=LV", ",", "1=LV,", "1.5=LV", "\udcff", "\u0661=LV", "1" * 5000 + "=LV",
+])  # fmt: skip
 def test_unknown_structures(tmp_path, capsys, structures):
     for side in ("ours", "theirs"):
         write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))

@@ -331,15 +331,21 @@ def test_threads_read_a_few_batches_ahead():
     assert [batch[0].item() for batch in pipeline._threads(batches, 5, 12)] == sorted(batches.asked) == list(range(5, 12))
 
 
+@pytest.mark.parametrize("damage", [None, b"", b"no array", b"truncated"])
 @pytest.mark.parametrize("stream", STREAMS)
-def test_a_lost_file_ends_the_stream(tmp_path, stream):
+def test_a_lost_or_damaged_file_ends_the_stream_in_one_line(tmp_path, stream, damage):
     path = sampling.store(tmp_path, "key", lambda: case_voxels(0, 4))
     batches = Batches(Slices([path], seed=0), 1)
     coming = stream(batches, 0, 400)
     next(coming)
+    content = path.read_bytes()
     path.unlink()
-    with pytest.raises(Exception, match="key.npy"):
+    if damage is not None:
+        path.write_bytes(content[:100] if damage == b"truncated" else damage)
+    reason = "No such file or directory" if damage is None else "damaged"
+    with pytest.raises(InputError) as lost:
         list(coming)
+    assert str(lost.value) == f"{path}: expected a prepared case ({reason}); remove it and run the same command again"
 
 
 # Memory ---------------------------------------------------------------------------------------------------------------------
