@@ -25,7 +25,7 @@ NAME = "apparentflow_net_fold3"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Serves `server.files`; `server.leads_to` redirects, `server.fault` is what goes wrong, `server.asked` what one asked for."""
+    """Serves `server.files`; `server.leads_to` redirects, `server.fault` is what goes wrong, `server.asked` what was asked."""
 
     protocol_version = "HTTP/1.0"
 

@@ -338,10 +338,9 @@ def test_a_lost_or_damaged_file_ends_the_stream_in_one_line(tmp_path, stream, da
     batches = Batches(Slices([path], seed=0), 1)
     coming = stream(batches, 0, 400)
     next(coming)
-    content = path.read_bytes()
-    path.unlink()
-    if damage is not None:
-        path.write_bytes(content[:100] if damage == b"truncated" else damage)
+    other = tmp_path / "other"
+    other.write_bytes(path.read_bytes()[:100] if damage == b"truncated" else damage or b"")
+    path.unlink() if damage is None else other.replace(path)  # at once, since batches are read ahead
     reason = "No such file or directory" if damage is None else "damaged"
     with pytest.raises(InputError) as lost:
         list(coming)
