@@ -16,6 +16,7 @@ from shared.datasets import DATASETS, HOMEPAGES
 from shared.errors import InputError
 
 LINE = 280  # characters of a message at most, without "error: "
+OF_ONE_KIND = 3  # warnings
 NOBODY_READS = 141  # status of a command whose output goes to a pipe that was closed, as of any Unix command
 INTERRUPTED = 130
 
@@ -35,21 +36,20 @@ class Parser(argparse.ArgumentParser):
 def one_line_errors(debug=False):
     """End with one line on stderr and status 2 on bad input, a failing disk or too little memory; `debug` adds the traceback.
 
-    Each warning is one line as well, shown once. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any.
+    Each warning is one line as well, shown once; of those that one place in the code gives, say for each of a hundred files, the
+    first few are shown. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any.
     """
-    shown = set()
+    shown = {}  # place in the code -> the texts that it gave
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
 
-    def show(message, *place, **options):
-        text = one_line(message)
-        if text not in shown:
-            print(f"warning: {text}", file=sys.stderr)
-        shown.add(text)
+    def show(message, category, filename, lineno, *_):
+        texts, text = shown.setdefault((category, filename, lineno), []), one_line(message)
+        if text not in texts and len(texts) < OF_ONE_KIND:
+            texts.append(text)
+            print(f"warning: {text}{' (more of this kind are not shown)' * (len(texts) == OF_ONE_KIND)}", file=sys.stderr)
 
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         with warnings.catch_warnings(), startup.ctrl_c(signal.default_int_handler):
             warnings.showwarning = show

@@ -6,6 +6,7 @@ scores any two label maps, or two folders of them whose file names match (see `s
 `shared.metrics`; `RULE` says them in few words for captions.
 """
 
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,20 +219,18 @@ def values_of(text):
     """The `Values` that --structures means: `acdc`, or `1=LV,2=RV`, with `9=ignore` for a value that does not count.
 
     Raises:
-        InputError: neither a known set nor such a list; a value that is there twice or out of range; no structure.
+        InputError: neither a known set nor such a list; a value that is no label, or is there twice; no structure.
     """
     if text in STRUCTURES:
         return Values(STRUCTURES[text], None, closed=True)
-    try:
-        named = [(int(value), known_name(name)) for value, name in (part.split("=") for part in text.split(","))]
-    except ValueError:
-        raise InputError(f"--structures {text[:60]}: expected one of {EXPECTED}") from None
+    parts = [re.fullmatch(r"\s*0*([1-9][0-9]{0,4})\s*=\s*([^=\s][^=]*)", part) for part in text.split(",")]
+    named = [(int(part[1]), known_name(part[2])) for part in parts if part]
     structures = {value: name for value, name in named if name.casefold() != "ignore"}
     ignored = [value for value, name in named if name.casefold() == "ignore"]
-    values = [value for value, _ in named]
-    if not structures or len(set(values)) < len(values) or len(ignored) > 1 or not all(0 < v < 2**16 for v in values):
-        raise InputError(f"--structures {text[:60]}: expected different values from 1 to 65535, each with a name, one of them at "
-                         "most called ignore")  # fmt: skip
+    values = {value for value, _ in named}
+    if not structures or len(ignored) > 1 or len(values) < len(parts) or max(values) >= 2**16:
+        rule = "with different values from 1 to 65535, one of them at most called ignore"
+        raise InputError(f"--structures {text[:60]}: expected {EXPECTED} {rule}")
     return Values(structures, ignored[0] if ignored else None, closed=False)
 
 

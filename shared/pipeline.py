@@ -70,8 +70,10 @@ def _tf_data(batches, start, stop):
     dataset = tf.data.Dataset.range(start, stop).map(load, num_parallel_calls=READ_AHEAD, deterministic=True)
     try:
         yield from dataset.prefetch(READ_AHEAD)
-    except tf.errors.OpError as error:
-        raise (failed[0] if failed else error) from None
+    except tf.errors.OpError:
+        if failed:
+            raise failed[0] from None  # as it was before TensorFlow put it into an error of its own
+        raise
 
 
 def _threads(batches, start, stop):

@@ -70,15 +70,19 @@ def fingerprint_of_start(path, size):
 
 
 def voxels_of(path):
-    """The stored array, memory-mapped.
+    """The voxels of a prepared case, memory-mapped.
 
     Raises:
-        InputError: it has vanished or was damaged since `store`.
+        InputError: the file has vanished from the cache, or was damaged, since `store`.
     """
     try:
-        return np.load(path, mmap_mode="r")
+        voxels = np.load(path, mmap_mode="r")
+        if voxels.dtype != VOXEL or voxels.ndim != 3:
+            raise ValueError("other values")
     except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path}: the prepared case has vanished or is damaged; the same command prepares it again") from error
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "damaged"
+        raise InputError(f"{path}: expected a prepared case ({reason}); the same command prepares it again") from error
+    return voxels
 
 
 def store_all(folder, cases, keys, make):

@@ -45,7 +45,7 @@ def test_two_steps_then_predict_then_rows(tiny, phantom_cases, tmp_path, experim
 
 
 def test_training_reduces_the_loss_on_the_phantom(tiny, phantom_cases, tmp_path):
-    recipe = tiny(width=8, image_shape=(52, 52), batch_size=4, steps=80, validate_every=20, warmup_steps=0)
+    recipe = tiny(width=8, image_shape=(52, 52), batch_size=4, steps=160, validate_every=40, warmup_steps=0)
     folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc")
     losses = [row["loss"] for row in read_csv(folder / "history.csv")]
     assert losses[-1] < 0.7 * losses[0]

@@ -83,6 +83,18 @@ def test_each_warning_is_shown_once_by_its_text(capsys):
     assert capsys.readouterr().err == "warning: a.nii: no units\nwarning: b.nii: no units\n"
 
 
+def test_warnings_of_a_hundred_files_do_not_flood_the_terminal(capsys):
+    with cli.one_line_errors():
+        warnings.simplefilter("always")
+        for number in range(100):
+            warnings.warn(f"{number}.nii: no units", UserWarning, stacklevel=1)
+        warnings.warn("another kind", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: 0.nii: no units", "warning: 1.nii: no units", "warning: 2.nii: no units (more of this kind are not shown)",
+        "warning: another kind",
+    ]  # fmt: skip
+
+
 def test_names_that_are_no_text_can_be_printed(capsys):
     with cli.one_line_errors():
         print("wrote \udcff.nii")

@@ -258,8 +258,8 @@ def test_json_as_other_programs_write_it(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "words"), [
-    (b"a,b\n1,\xff\n", "expected CSV in UTF-8"), (b"a,b\n1,2\n1\n", "row 2 has more or fewer cells"),
-    (b"a,b\n1,2,3\n", "row 1 has more or fewer cells"), (b"a\n" + b"x" * 200_000, "expected CSV in UTF-8"),
+    (b"a,b\n1,\xff\n", "expected a table in CSV format"), (b"a,b\n1,2\n1\n", "line 3 does not have the 2 cells"),
+    (b"a,b\n1,2,3\n", "line 2 does not have the 2 cells"), (b"a\n" + b"x" * 200_000, "expected a table in CSV format"),
 ])  # fmt: skip
 def test_csv_that_is_none(content, words, tmp_path):
     path = tmp_path / "a.csv"
