@@ -14,6 +14,7 @@ from pathlib import Path
 from shared import startup
 from shared.datasets import DATASETS, HOMEPAGES
 from shared.errors import InputError
+from shared.progress import clear_line
 
 LINE = 280  # characters of a message at most, without "error: "
 OF_ONE_KIND = 3  # warnings
@@ -48,6 +49,7 @@ def one_line_errors(debug=False):
         texts, text = shown.setdefault((category, filename, lineno), []), one_line(message)
         if text not in texts and len(texts) < OF_ONE_KIND:
             texts.append(text)
+            clear_line()
             print(f"warning: {text}{' (more of this kind are not shown)' * (len(texts) == OF_ONE_KIND)}", file=sys.stderr)
 
     try:
@@ -60,6 +62,7 @@ def one_line_errors(debug=False):
     except (InputError, OSError) as error:
         fail(said(error), debug)
     except KeyboardInterrupt as stopped:
+        clear_line()
         print("; ".join(["stopped", *map(str, stopped.args)]), file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:
@@ -74,6 +77,7 @@ def one_line_errors(debug=False):
 def fail(message, debug):
     if debug:
         traceback.print_exc()
+    clear_line()
     print(f"error: {one_line(message)}", file=sys.stderr)
     sys.exit(2)
 

@@ -3,9 +3,20 @@
 import sys
 import time
 
+WIDTH = 100  # characters of a line that is rewritten
+
+
+def clear_line():
+    """Remove a line that is being rewritten on the terminal, before something else is printed."""
+    if Progress.unfinished:
+        print(f"\r{'':<{WIDTH}}\r", end="", flush=True)
+        Progress.unfinished = False
+
 
 class Progress:
     """Count `total` steps and print `what`, the count, `detail` and the time left, at most every `every_s` seconds."""
+
+    unfinished = False  # whether the terminal shows a line that will be rewritten
 
     def __init__(self, what, total, done=0, every_s=None):
         self.what, self.total, self.done, self.first = what, total, done, done
@@ -22,7 +33,8 @@ class Progress:
             left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
             ending = duration(now - self.start) if last else f"{duration(left)} left"
             line = f"{self.what} {self.done}/{self.total}  {detail}  {ending}"
-            print(f"\r{line:<100}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
+            print(f"\r{line:<{WIDTH}}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
+            Progress.unfinished = self.terminal and not last
 
     def over(self, items):
         """Yield `items`, a step after each."""

@@ -18,7 +18,7 @@ from shared import checkpoints, pipeline
 from shared.errors import InputError
 from shared.files import write_csv
 from shared.framework import keras, ops
-from shared.progress import Progress, duration
+from shared.progress import Progress, clear_line, duration
 from shared.runs import HISTORY
 
 CHECKPOINT_S = 300.0  # between two checkpoints; at each validation they would add up to terabytes
@@ -80,6 +80,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         write_scalars(row)
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
         suffix = f"best {state['best_score']:.4f} at {state['best_step']}  " if monitor else ""
+        clear_line()
         print(f"step {step}/{steps}  {numbers}  {suffix}{duration(seconds())} so far", flush=True)
         return better
 
@@ -94,6 +95,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     with contextlib.closing(pipeline.stream(batches, state["step"], steps)) as stream:
         for step in range(state["step"] + 1, steps + 1):
             if patience is not None and state["validations_since"] >= patience:
+                clear_line()
                 print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
                 break
             with noted_interrupts() as interrupted:

@@ -1,12 +1,19 @@
 """Every command as a user starts it: no framework for --help and wrong arguments, no traceback for Ctrl-C and closed pipes."""
 
+import contextlib
+import fcntl
 import os
+import pty
+import re
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -92,6 +99,47 @@ def test_ctrl_c_at_any_moment_is_one_line(after_s, tmp_path):
     status, text = stopped("acdc_segmenter_tf.train", *arguments, after_s=after_s)
     lines = [line for line in text.splitlines() if not line.startswith("warning: ")]
     assert (status, lines) == (130, ["stopped"])
+
+
+def typed_ctrl_c(command, after_s, words="step "):
+    """Status and all output of a command in a terminal of its own, in which Ctrl-C is typed `after_s` seconds after it has
+    printed `words`."""
+    terminal, side = pty.openpty()
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=side, stdout=side, stderr=side, start_new_session=True,
+                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))  # fmt: skip
+    os.close(side)
+    text, at_s = b"", None
+    with contextlib.suppress(OSError):  # as Linux says that the other side is closed
+        while piece := os.read(terminal, 4096) if select.select([terminal], [], [], 0.01)[0] else b" ":
+            text += piece if piece != b" " else b""
+            if at_s is None and words.encode() in text:
+                at_s = time.monotonic() + after_s
+            if at_s is not None and time.monotonic() >= at_s:
+                os.write(terminal, b"\x03")
+                at_s = float("inf")
+    os.close(terminal)
+    return process.wait(60), text.decode()
+
+
+@pytest.mark.parametrize("tries", [2, pytest.param(50, marks=pytest.mark.slow)])
+def test_ctrl_c_in_training_is_one_line_and_the_run_goes_on(tries, phantom_root, tmp_path):
+    """Once 4 of 18 tries aborted: the interrupt landed inside TensorFlow's iterator."""
+    sizes = ["width=2", "image_shape=36,36", "batch_size=2", "precision=float32", "steps=1000000", "validate_every=20"]
+    command = [*COMMANDS["acdc_segmenter_tf.train"], "--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick",
+               "--workdir", str(tmp_path), *(part for size in sizes for part in ("--set", size))]  # fmt: skip
+    moments, reached = np.random.default_rng(0).uniform(0, 1.5, tries), 0
+    for after_s in moments:
+        status, text = typed_ctrl_c(command, after_s)
+        lines = re.split(r"[\r\n]+", text.strip())
+        assert status == 130 and lines[-1].removeprefix("^C") in (
+            "stopped; the same command goes on from the last checkpoint",
+            "stopped",
+        )
+        assert "Traceback" not in text and "invalid" not in text and text.count("stopped") == 1
+        went_on = re.search(r"going on from step (\d+)", text)
+        assert int(went_on[1]) >= reached if went_on else reached == 0
+        reached = int(went_on[1]) if went_on else 0
+    assert reached > 0
 
 
 def test_a_command_that_is_terminated_has_no_traceback(tmp_path):
