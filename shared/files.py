@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import functools
 import hashlib
 import json
 import os
+import platform
 import re
 import secrets
 from pathlib import Path
@@ -13,7 +15,7 @@ from shared.errors import InputError
 
 # columns that hold text, though it may look like a number
 NAMES = {"case", "patient", "phase", "group", "structure", "side", "scan", "ed_scan", "es_scan"}
-TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]{8}\.")  # process, and a number drawn for each file
+TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.")  # machine, process, and a number drawn for each file
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files that we write down may be no UTF-8
 _in_use = set()  # names of this process's temporary files
 
@@ -22,12 +24,17 @@ _in_use = set()  # names of this process's temporary files
 def written_whole(path):
     """Yield a temporary path beside `path`, with its suffixes; rename it to `path` when the block ends well, else remove it.
 
+    What a killed process left of an earlier try to write `path` is removed.
+
     Raises:
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
+    for left in _leftovers(path.parent.glob(".*")):
+        if left.name.endswith(f".{path.name}"):
+            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.{path.name}")
     _in_use.add(temporary.name)
     try:
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))  # the system takes the umask off
@@ -46,10 +53,8 @@ def written_whole(path):
 
 def remove_leftovers(folder):
     """Remove the temporary files that killed processes of this machine left in `folder` and below; those in use stay."""
-    for path in Path(folder).rglob(".*"):
-        match = TEMPORARY.match(path.name)
-        if match and path.name not in _in_use and not _runs(int(match[1])) and path.is_file():
-            path.unlink(missing_ok=True)
+    for path in _leftovers(Path(folder).rglob(".*")):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path, text):
@@ -161,10 +166,26 @@ def _cell(value):
     return value
 
 
+def _leftovers(paths):
+    """Those of `paths` that are temporary files of processes of this machine which no longer run."""
+    for path in paths:
+        match = TEMPORARY.match(path.name)
+        if match and match[1] == _machine() and path.name not in _in_use and not _runs(int(match[2])) and path.is_file():
+            yield path
+
+
+@functools.cache
+def _machine():
+    """What tells this machine from others that write into the same folder."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
+
+
 def _runs(pid):
     """Whether another process has this number; a name with our own number is from an earlier process, unless it is in use."""
     if pid == os.getpid():
         return False
+    if os.name == "nt":  # where the call below would be a Ctrl-C
+        return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

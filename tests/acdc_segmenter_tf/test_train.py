@@ -15,10 +15,11 @@ import pytest
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED
-from shared import volume
+from shared import sampling, volume
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.pipeline import Batches
 
 TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_size=2", "--set", "precision=float32",
              "--set", "steps=12", "--set", "validate_every=3"]  # fmt: skip
@@ -130,6 +131,19 @@ def rates(recipe, steps):
         optimizer.iterations.assign(step)
         found.append(float(keras.ops.convert_to_numpy(optimizer.learning_rate)))
     return found
+
+
+def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
+    """A thousand examples as training draws them: which slice it is, its angle, its crop, its mirroring."""
+    image = np.broadcast_to(np.arange(50, dtype=np.float32), (4, 4, 50))
+    examples = sampling.Slices([sampling.store(tmp_path, "numbered", lambda: (image, 0 * image))], seed=0)
+    draw = training_command.augmentation(tiny(image_shape=(36, 36), rotation_deg=180.0, scale_crop_px=10, flip=True))
+    batches = Batches(examples, 10, draw)
+    images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
+    yy, yx, offset_y, xy, xx, offset_x = parameters.T[:6]
+    drawn = [images[:, 0, 0, 0], np.arctan2(xy, xx), np.hypot(xy, xx), np.sign(xx * yy - xy * yx), offset_x]
+    assert all(np.ptp(each) > 0 for each in drawn)
+    assert np.abs(np.corrcoef(drawn)[0, 1:]).max() < 0.13  # four standard deviations of 1000 independent pairs
 
 
 def test_schedule_is_the_authors():

@@ -55,11 +55,21 @@ with files.written_whole(sys.argv[1]):
         assert process.stdout.readline() == b"in\n"
         (left,) = (tmp_path / "deeper").iterdir()
         kept = [
-            tmp_path / name for name in (".hidden", ".1234.txt", ".12-abcdefgh.txt", "99999999-0123abcd.txt", ".git-0123abcd.x")
+            tmp_path / name
+            for name in (
+                ".hidden",
+                ".1234.txt",
+                ".12-abcdefgh.txt",
+                "99999999-0123abcd.txt",
+                ".git-0123abcd.x",
+                ".00000000-9-0123abcd.mine.txt",
+            )
         ]
         for path in kept:
             path.touch()
-        earlier = tmp_path / f".{os.getpid()}-0123abcd.history.csv"  # of an earlier process with our number, as in a container
+        earlier = (
+            tmp_path / f".{files._machine()}-{os.getpid()}-0123abcd.history.csv"
+        )  # of an earlier process with our number, as in a container
         earlier.touch()
         with files.written_whole(tmp_path / "mine.txt") as temporary:
             files.remove_leftovers(tmp_path)
@@ -69,6 +79,14 @@ with files.written_whole(sys.argv[1]):
             files.remove_leftovers(tmp_path)
             assert not left.exists() and temporary.exists()
     assert sorted(tmp_path.iterdir()) == sorted([*kept, tmp_path / "mine.txt", tmp_path / "deeper"])
+
+
+def test_the_next_try_to_write_a_file_removes_what_was_left_of_the_last(tmp_path):
+    left, other = (tmp_path / f".{files._machine()}-{os.getpid()}-0123abcd.{name}" for name in ("seg.nii.gz", "seg2.nii.gz"))
+    for path in (left, other):
+        path.touch()
+    files.write_text(tmp_path / "seg.nii.gz", "whole")
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "seg.nii.gz"]
 
 
 def test_a_full_disk_is_told_with_the_files_name(tmp_path):
