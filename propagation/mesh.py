@@ -34,6 +34,7 @@ from shared.errors import InputError
 from shared.extras import library
 from shared.files import write_json, written_whole
 from shared.lazy import lazily
+from shared.orientation import all_slices_last
 
 with lazily():
     from matplotlib import colors
@@ -205,7 +206,7 @@ def main(arguments=None):
         for name in ("skimage.measure", "meshio", *(["pytetwild"] if "tetrahedra" in kinds else [])):
             library(name, "mesh")  # missing now rather than after minutes
         start = time.monotonic()
-        labels = volume.read_labels(options.labels_file)
+        labels = all_slices_last(volume.read_labels(options.labels_file))[0]
         if options.biventricular:
             labels = wall(labels, options.rv_wall_mm)
         labels = structures(labels, options.labels, largest=not options.all_components)

@@ -18,7 +18,7 @@ from shared.datasets import acdc, lasc, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
-from shared.orientation import matched
+from shared.orientation import all_slices_last, matched
 from shared.progress import Progress
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
@@ -68,6 +68,7 @@ def score(predicted, reference, structures, about, ignore=None):
         shapes = f"{predicted.array.shape} against {reference.array.shape}"
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
     predicted = matched(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
+    reference, predicted = all_slices_last(reference, predicted)
     spacing_mm = reference.spacing_mm
     counts = True if ignore is None else reference.array != ignore
     rows = []

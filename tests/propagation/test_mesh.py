@@ -15,7 +15,7 @@ from propagation import masks, mesh, mesh_quality  # noqa: E402
 from propagation.intersections import self_intersections  # noqa: E402
 from propagation.solid import Surface, Tetrahedra, boundary, enclosed_ml, signed_volumes_mm3  # noqa: E402
 from propagation.surface import cavities, mask_ml, structures, surface, without_crumbs  # noqa: E402
-from shared import volume  # noqa: E402
+from shared import orientation, volume  # noqa: E402
 from shared.errors import InputError  # noqa: E402
 from shared.volume import Volume, from_array  # noqa: E402
 from tests.geometry import rotation  # noqa: E402
@@ -475,6 +475,19 @@ def test_the_command_meshes_the_biventricular_wall(tmp_path, capsys, monkeypatch
     assert given == [4.0] and "2 piece(s), Euler characteristic 4" in capsys.readouterr().out
     path = labels_file(tmp_path, np.full((4, 4, 4), 7), "other.nii.gz")
     assert "expected ACDC's labels" in refused(capsys, path, "-o", tmp_path / "a.stl", "--biventricular")
+
+
+def test_the_biventricular_wall_of_slices_along_the_first_axis(tmp_path, capsys):
+    """The ring around the RV lies in the slices, whichever axis they are stacked along."""
+    x, y, _ = np.indices((24, 20, 5))
+    array = np.where(np.hypot(x - 14, y - 10) < 3, 3, np.where(np.hypot(x - 14, y - 10) < 6, 2, np.where(x < 6, 1, 0)))
+    array[..., [0, 4]] = array[:2] = array[:, :2] = array[:, -2:] = 0
+    labels, lines = Volume(array.astype(np.uint8), (1.5, 1.5, 8.0), np.diag([1.5, 1.5, 8.0, 1.0])), []
+    for name, each in (("last.nii.gz", labels), ("first.nii.gz", orientation.transpose(labels, (2, 0, 1)))):
+        volume.write(each, tmp_path / name)
+        mesh.main([str(tmp_path / name), "-o", str(tmp_path / "wall.stl"), "--biventricular"])
+        lines.append(capsys.readouterr().out.splitlines()[:-1])
+    assert lines[0] == lines[1] and "surface: " in lines[0][0]
 
 
 def test_bad_arguments_are_one_line_and_leave_nothing(tmp_path, capsys):

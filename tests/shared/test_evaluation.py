@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import clinical, evaluation, files, progress, report, statistics, volume
+from shared import clinical, evaluation, files, orientation, progress, report, statistics, volume
 from shared.clinical import Job
+from shared.datasets import acdc
 from shared.errors import InputError
 from shared.volume import from_array
 
@@ -91,6 +92,18 @@ def test_another_grid_is_refused(reference):
 
 
 # The command ----------------------------------------------------------------------------------------------------------------
+
+
+def test_the_order_of_axes_changes_no_score():
+    """Slice-wise distances are those of the slices, wherever their axis stands, in either file."""
+    random = np.random.default_rng(0)
+    reference, predicted = (from_array(random.integers(0, 4, (7, 6, 4)), (1.5, 1.5, 10.0)) for _ in range(2))
+    rows = evaluation.score(predicted, reference, acdc.STRUCTURES, {"case": "a"})
+    for axes in ((2, 0, 1), (1, 0, 2), (2, 1, 0)):
+        turned = orientation.transpose(reference, axes)
+        for each in (predicted, orientation.transpose(predicted, axes)):
+            found = evaluation.score(each, turned, acdc.STRUCTURES, {"case": "a"})
+            assert found == [pytest.approx(row) for row in rows]
 
 
 def scored(tmp_path, structures="acdc"):
