@@ -38,27 +38,29 @@ def by_number(cases, modulus, fold):
     """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
 
     A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones. Where
-    they do not, or where nobody would train or nobody would be held out, it is its place in alphabetical order, from 1.
+    they do not, or where places in alphabetical order (from 1) leave fewer folds without anybody to train or to hold out, it is
+    the patient's place. The rule is the same in all folds, so that nobody is held out twice.
     """
     patients = sorted({case.patient for case in cases})
     check_fold(fold, modulus)
-    numbers = [trailing_number(patient) for patient in patients]
+    numbers, places = [trailing_number(patient) for patient in patients], range(1, len(patients) + 1)
     if None in numbers or len(set(numbers)) < len(numbers):
-        numbers = range(1, len(patients) + 1)
-    elif one_sided(numbers, modulus, fold) and not one_sided(range(1, len(patients) + 1), modulus, fold):
-        numbers = range(1, len(patients) + 1)
+        numbers = places
+    elif empty_folds(numbers, modulus) > empty_folds(places, modulus):
+        numbers = places
         warnings.warn(
-            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out; held out "
-            f"are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
+            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out in some folds; "
+            f"held out are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
             stacklevel=2,
         )
     held_out = tuple(p for p, number in zip(patients, numbers, strict=True) if number % modulus == fold)
     return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
 
 
-def one_sided(numbers, modulus, fold):
-    """Whether all numbers are `fold` modulo `modulus`, or none is."""
-    return len({number % modulus == fold for number in numbers}) < 2
+def empty_folds(numbers, modulus):
+    """How many folds hold out all of the numbers, or none."""
+    sizes = np.bincount(np.array(numbers) % modulus, minlength=modulus)
+    return int(np.sum((sizes == 0) | (sizes == len(numbers))))
 
 
 def k_fold(cases, folds, fold, seed):

@@ -471,6 +471,7 @@ def test_numbers_of_patients(patients, held_out):
         ([f"s{k:02d}1" for k in range(1, 13)], 0, ("s051", "s101")),  # none is divisible by 5: places 5 and 10
         ([f"s{k:02d}1" for k in range(1, 13)], 1, ("s011", "s061", "s111")),  # all are 1 modulo 5: places 1, 6, 11
         (["p1", "p2", "p3", "p4", "p6", "p7"], 0, ("p6",)),
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 2, ("p2",)),  # by their numbers p2 and p7: one rule for all folds
         (["p5", "p10"], 1, ("p10",)),
     ],
 )
