@@ -38,29 +38,28 @@ def by_number(cases, modulus, fold):
     """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
 
     A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones. Where
-    they do not, or where places in alphabetical order (from 1) leave fewer folds without anybody to train or to hold out, it is
-    the patient's place. The rule is the same in all folds, so that nobody is held out twice.
+    they do not, or where fold 0 would hold out nobody or everybody, it is the patient's place in alphabetical order, from 1. The
+    rule is the same in all folds, so that nobody is held out twice.
     """
     patients = sorted({case.patient for case in cases})
     check_fold(fold, modulus)
     numbers, places = [trailing_number(patient) for patient in patients], range(1, len(patients) + 1)
     if None in numbers or len(set(numbers)) < len(numbers):
         numbers = places
-    elif empty_folds(numbers, modulus) > empty_folds(places, modulus):
+    elif one_sided(numbers, modulus) and sorted(numbers) != list(places):
         numbers = places
         warnings.warn(
-            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out in some folds; "
-            f"held out are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
+            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out in fold 0; held "
+            f"out are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
             stacklevel=2,
         )
     held_out = tuple(p for p, number in zip(patients, numbers, strict=True) if number % modulus == fold)
     return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
 
 
-def empty_folds(numbers, modulus):
-    """How many folds hold out all of the numbers, or none."""
-    sizes = np.bincount(np.array(numbers) % modulus, minlength=modulus)
-    return int(np.sum((sizes == 0) | (sizes == len(numbers))))
+def one_sided(numbers, modulus):
+    """Whether `modulus` divides all numbers, or none."""
+    return len({number % modulus == 0 for number in numbers}) < 2
 
 
 def k_fold(cases, folds, fold, seed):
