@@ -4,5 +4,5 @@ import signal
 
 from shared import startup
 
-if startup.COMMAND:
+if startup.STOPPABLE:
     signal.signal(signal.SIGINT, startup.leave())  # until `cli.one_line_errors` takes over

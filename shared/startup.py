@@ -19,7 +19,8 @@ def is_command():
     return os.path.dirname(os.path.abspath(sys.argv[0] if sys.argv else "")) == os.path.join(ROOT, "scripts")
 
 
-COMMAND = is_command()
+# A command of ours that Ctrl-C may stop; one that a script started in the background ignores what is typed for others
+STOPPABLE = is_command() and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
 
 
 def leave(stderr=2):
@@ -35,11 +36,11 @@ def leave(stderr=2):
 @contextlib.contextmanager
 def ctrl_c(handler):
     """In this block, Ctrl-C of a command goes to `handler`; anybody else's Python keeps its own."""
-    before = signal.signal(signal.SIGINT, handler) if COMMAND else None
+    before = signal.signal(signal.SIGINT, handler) if STOPPABLE else None
     try:
         yield
     finally:
-        if COMMAND:
+        if STOPPABLE:
             signal.signal(signal.SIGINT, before)
 
 

@@ -123,7 +123,8 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
 def noted_interrupts():
     """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code."""
     noted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in the background of a script
+    if ignored or threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
         yield noted
         return
     before = signal.signal(signal.SIGINT, lambda *_: noted.set())

@@ -83,7 +83,8 @@ def stopped(command, *arguments, after_s, number=signal.SIGINT, cwd=ROOT):
     code = f"import os, runpy, sys; os.write({writing}, b'x'); sys.argv[0] = '-m'; sys.orig_argv = ['', '-m', {command!r}]"
     code += f"; runpy.run_module({command!r}, run_name='__main__', alter_sys=True)"
     process = subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], cwd=cwd, env=environment(), text=True,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing])  # fmt: skip
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, pass_fds=[writing],
+                               preexec_fn=in_the_foreground)  # fmt: skip
     os.close(writing)
     os.read(reading, 1)
     os.close(reading)
@@ -101,12 +102,22 @@ def test_ctrl_c_at_any_moment_is_one_line(after_s, tmp_path):
     assert (status, lines) == (130, ["stopped"])
 
 
+def in_the_foreground():
+    """In a new process: Ctrl-C counts, though the tests may run in the background of a script, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def in_a_terminal():
+    in_the_foreground()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 def typed_ctrl_c(command, after_s, words="step "):
     """Status and all output of a command in a terminal of its own, in which Ctrl-C is typed `after_s` seconds after it has
     printed `words`."""
     terminal, side = pty.openpty()
     process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdin=side, stdout=side, stderr=side, start_new_session=True,
-                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))  # fmt: skip
+                               preexec_fn=in_a_terminal)  # fmt: skip
     os.close(side)
     text, at_s = b"", None
     with contextlib.suppress(OSError):  # as Linux says that the other side is closed
@@ -163,4 +174,13 @@ def test_a_closed_pipe_is_no_error(command, arguments, statuses, tmp_path):
 
 def test_ctrl_c_of_a_notebook_stays_its_own():
     code = "import signal, dr_unet, shared; assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment())
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment(), preexec_fn=in_the_foreground)
+
+
+def test_a_command_in_the_background_of_a_script_ignores_ctrl_c_as_it_was_told(tmp_path):
+    code = (
+        "import signal, sys; sys.argv[0], sys.orig_argv = '-m', ['', '-m', 'shared.phantom']; from shared import startup, cli\n"
+    )
+    code += "with cli.one_line_errors():\n    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN and startup.is_command()"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT, env=environment(),
+                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))  # fmt: skip

@@ -116,7 +116,8 @@ def test_all_folds_are_run_and_pooled(phantom_root, tmp_path, capsys):
         (["--dataset", "acdc", "--data-root", "{root}", "--experiment", "unet3d_wxent", "--set", "flip=true"], "only 2D"),
     ],
 )  # fmt: skip
-def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_root, tmp_path, capsys):
+def test_bad_arguments_end_in_one_line_and_status_2(arguments, words, phantom_root, tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("CARDIAC_DATA", raising=False)
     arguments = [argument.format(root=phantom_root) for argument in arguments]
     with pytest.raises(SystemExit) as ended:
         training_command.main([*arguments, "--workdir", str(tmp_path)])
