@@ -6,6 +6,7 @@ draws all of them; training draws them without the surfaces, which need the extr
 """
 
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,7 @@ def main(arguments=None):
         if not runs.is_done(options.run):
             raise InputError(f"{options.run}: not a finished run")
         segmenter = prediction.load(options.run)
-        root = cli.data_root(options.dataset, options.data_root, options.run.resolve().parents[3])
+        root = cli.data_root(options.dataset, options.data_root, Path(os.path.realpath(options.run / "../../../..")))
         rows = report.read_cases(options.run / "cases.csv", ["dice"])
         names = {row["case"] for row in rows}
         cases = [case for case in datasets.find(options.dataset, root) if case.name in names]

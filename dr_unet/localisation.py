@@ -22,6 +22,7 @@ with lazily():
     from shared import checkpoints, training
 
 REGIONS = "regions.csv"
+STARTS = ("start_x", "start_y", "start_z")  # columns
 
 
 def view(recipe):
@@ -49,6 +50,9 @@ def find_regions(recipe, sides, folder):
 
     Returns:
         Case name -> `gcam.Region`.
+
+    Raises:
+        InputError: a regions.csv that is damaged or of other cases.
     """
     if not (folder / REGIONS).exists():
         with training.precision(recipe.precision):
@@ -57,17 +61,23 @@ def find_regions(recipe, sides, folder):
         cases = [(side, case) for side, cases in sides.items() for case in cases]
         rows = [region_row(localiser, side, case, recipe) for side, case in Progress("locating", len(cases)).over(cases)]
         write_csv(folder / REGIONS, rows)
-    return {
-        row["case"]: gcam.Region(tuple(int(row[f"start_{axis}"]) for axis in "xyz"), recipe.crop_shape, bool(row["found"]))
-        for row in read_csv(folder / REGIONS, ("case", "side", "found", "start_x", "start_y", "start_z", "share_inside"))
-    }
+    return read_regions(folder / REGIONS, {case.name for cases in sides.values() for case in cases}, recipe.crop_shape)
+
+
+def read_regions(path, names, shape):
+    """Case name -> `gcam.Region` of this shape, from a regions.csv that has the cases called `names`."""
+    rows = read_csv(path, ("case", "side", "found", *STARTS, "share_inside"))
+    numbers = [row[column] for row in rows for column in ("found", *STARTS)]
+    if {row["case"] for row in rows} != names or not all(number.is_integer() and abs(number) < 1e6 for number in numbers):
+        raise InputError(f"{path}: not the regions of this run's {len(names)} cases; remove the file to find them again")
+    return {row["case"]: gcam.Region(tuple(int(row[start]) for start in STARTS), shape, bool(row["found"])) for row in rows}
 
 
 def region_row(localiser, side, case, recipe):
     """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
     image, labels = prepared_pair(case, recipe)
     box = locate(localiser, image, recipe)[1]
-    starts = {f"start_{axis}": start for axis, start in zip("xyz", box.starts, strict=True)}
+    starts = dict(zip(STARTS, box.starts, strict=True))
     inside = gcam.share_inside((labels.array > 0) & (labels.array != IGNORED), box)
     return {"case": case.name, "side": side, "found": int(box.found), **starts, "share_inside": inside}
 

@@ -4,6 +4,7 @@ Labels are (x, y, z) classes as `datasets.load_labels` gives them for ("RV", "My
 """
 
 import csv
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,19 +91,21 @@ def read_bases(path):
         raise InputError(f"{path}: expected a CSV file of base slices ({error})") from error
     missing = [name for name in ("patient", *BASE_COLUMNS.values()) if name not in columns]
     if missing:
-        raise InputError(f"{path}: no column {', '.join(missing)}; found {', '.join(columns) or 'an empty file'}")
+        raise InputError(f"{path}: no column {', '.join(missing)}; found {', '.join(columns)[:100] or 'an empty file'}")
     patients, bases = set(), {}
     for line, cells in rows:
         row = {name: (cells[name] or "").strip() for name in ("patient", *BASE_COLUMNS.values())}  # None where it is too short
         if not row["patient"] or row["patient"] in patients:
-            raise InputError(f"{path}: row {line}, column patient: expected another name in every row, found {row['patient']!r}")
+            raise InputError(
+                f"{path}: row {line}, column patient: expected another name in every row, found {row['patient'][:40]!r}"
+            )
         patients.add(row["patient"])
         for phase, column in BASE_COLUMNS.items():
             if not row[column]:
                 continue
-            if not (row[column].isascii() and row[column].isdigit()):
+            if not re.fullmatch("[0-9]{1,5}", row[column]):
                 expected = "a slice number from 0, or nothing"
-                raise InputError(f"{path}: row {line}, column {column}: expected {expected}, found {row[column]!r}")
+                raise InputError(f"{path}: row {line}, column {column}: expected {expected}, found {row[column][:40]!r}")
             bases[row["patient"], phase] = int(row[column])
     return bases
 

@@ -16,6 +16,7 @@ from shared.extras import library
 from shared.volume import Volume
 
 TOLERANCE = 0.01  # of the volume
+MOST_SAMPLES = 1e8  # of a field
 
 
 def structures(labels, values=None, largest=True):
@@ -72,6 +73,9 @@ def field(mask, step_mm=None, smoothing_mm=None):
 
     Returns:
         Volume float64, -1 far outside to 1 deep inside.
+
+    Raises:
+        InputError: a step or a smoothing longer than the mask, or so fine a grid that no memory would hold it.
     """
     finest_mm = min(mask.spacing_mm)
     step_mm = step_mm or min(max(finest_mm, 0.5), 1.25)
@@ -84,6 +88,16 @@ def field(mask, step_mm=None, smoothing_mm=None):
     margin_mm = 5 * smoothing_mm + 2 * max(half_mm, step_mm)
 
     (box,) = ndimage.find_objects(mask.array.astype(np.uint8))
+    extent_mm = [(part.stop - part.start) * mm for part, mm in zip(box, spacing_mm, strict=True)]
+    for name, size_mm in (("step", step_mm), ("smoothing", smoothing_mm)):
+        if not 0 < size_mm <= max(extent_mm):
+            raise InputError(f"{name} of {size_mm:g} mm: expected more than 0 and at most the solid's {max(extent_mm):.0f} mm")
+    samples = float(np.prod((np.array(extent_mm) + 2 * margin_mm) / step_mm))
+    if samples > MOST_SAMPLES:
+        raise InputError(
+            f"a step of {step_mm:g} mm and a smoothing of {smoothing_mm:g} mm would take {samples:.0e} samples, more than "
+            f"{MOST_SAMPLES:.0e}; expected a longer step or less smoothing"
+        )
     pad = np.array([*np.ceil(margin_mm / spacing_mm[:2] + 1), 0]).astype(int)
     size = [part.stop - part.start for part in box] + 2 * pad
     mask = preprocess.window(mask, [part.start for part in box] - pad, size)

@@ -2,8 +2,6 @@
 
 import json
 import warnings
-import zipfile
-import zlib
 
 import numpy as np
 
@@ -13,7 +11,6 @@ from shared.framework import keras, ops
 from shared.ranges import number, whole
 from shared.runs import BEST, CHECKPOINT
 
-DAMAGED = (OSError, LookupError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, RecursionError)
 AGAIN = "remove the run folder to start again"
 
 
@@ -39,8 +36,8 @@ def restore(folder, model, optimizer):
             state = json.loads(content["state"].tobytes())
             arrays = [content[f"{i:04d}"] for i in range(len(wanted))]
             complete = len(content.files) == len(wanted) + 1
-    except DAMAGED as error:
-        raise InputError(f"{path}: not a checkpoint of this network ({error}); {AGAIN}") from error
+    except Exception as error:  # NumPy and zipfile raise many kinds
+        raise InputError(f"{path}: not a checkpoint of this network ({reason(error)}); {AGAIN}") from error
     pairs = list(zip(wanted, arrays, strict=True))
     if not complete or any(array.shape != tuple(variable.shape) for variable, array in pairs):
         raise InputError(f"{path}: checkpoint of another network; {AGAIN}")
@@ -102,12 +99,16 @@ def load_weights(model, path):
         with warnings.catch_warnings():
             warnings.filterwarnings("error", message="Skipping")  # Keras leaves layers that it cannot fill as they are
             model.load_weights(path)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason})") from error
+    except Exception as error:  # Keras and h5py raise many kinds
+        raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason(error)})") from error
     bad = [variable.path for variable in model.weights if not np.isfinite(ops.convert_to_numpy(variable)).all()]
     if bad:
         raise InputError(f"{path}: {len(bad)} tensors hold NaN or infinite values, first {bad[0]}; train again")
+
+
+def reason(error):
+    """The beginning of what another library's exception says."""
+    return next((line.strip()[:100] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def variables(model, optimizer):

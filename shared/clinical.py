@@ -1,5 +1,6 @@
 """Segmenting scans from file to file: which label map goes where, and the tables of volumes and function beside them."""
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def jobs(scans, ed, es, output):
         result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
     taken = {}
     for job in result:
-        if job.output.resolve() == job.scan.resolve():
+        if os.path.realpath(job.output) == os.path.realpath(job.scan):
             raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
         if job.output in taken:
             raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
@@ -55,7 +56,7 @@ def jobs(scans, ed, es, output):
 
 def name_of(scan):
     """What the label map of a scan (a path) is called, without suffix: as the scan, and for "." and ".." as the folder meant."""
-    return volume.stem(scan if scan.name not in ("", "..") else scan.resolve())
+    return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
 
 
 def scans_in(scan):

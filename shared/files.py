@@ -15,6 +15,7 @@ from shared.errors import InputError
 
 # columns that hold text, though it may look like a number
 NAMES = {"case", "patient", "phase", "group", "structure", "side", "scan", "ed_scan", "es_scan"}
+LARGEST = 1e15  # numbers of tables; squares of larger ones would not be exact, or overflow
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.")  # machine, process, and a number drawn for each file
 TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files that we write down may be no UTF-8
 _in_use = set()  # names of this process's temporary files
@@ -27,9 +28,12 @@ def written_whole(path):
     What a killed process left of an earlier try to write `path` is removed.
 
     Raises:
+        InputError: there is a device or a pipe at `path`.
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
+    if path.exists() and not (path.is_file() or path.is_dir()):  # whoever may write to /dev would replace /dev/null by a file
+        raise InputError(f"{path}: a device or a pipe; expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in _leftovers(path.parent.glob(".*")):
         if left.name.endswith(f".{path.name}"):
@@ -129,10 +133,13 @@ def _to_numbers(path, column, lines, must):
     for line, row in lines:
         try:
             numbers.append(float(row[column] or "nan"))
+            usable = not abs(numbers[-1]) > LARGEST
         except ValueError:
-            if must:
-                found = row[column][:40]
-                raise InputError(f"{path}: line {line}, column {column}: expected a number or nothing, found {found!r}") from None
+            usable = False
+        if not usable and must:
+            found = row[column][:40]
+            raise InputError(f"{path}: line {line}, column {column}: expected a number or nothing, found {found!r}")
+        if not usable:
             return
     for (_, row), number in zip(lines, numbers, strict=True):
         row[column] = number

@@ -58,6 +58,8 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     state = checkpoints.restore(folder, model, optimizer) or fresh
     if state["step"]:
         print(f"going on from step {state['step']} of {steps}", flush=True)
+    if state["history"]:
+        write_csv(folder / HISTORY, state["history"])  # the checkpoint's counts, whatever became of the file
     progress = Progress("step", steps, done=state["step"])
     write_scalars = tensorboard(folder / "tensorboard")
     start, earlier_s = time.monotonic(), state["seconds"]

@@ -104,8 +104,11 @@ def read(path):
             beyond 1e15, a voxel size or an extent that no scanner has.
     """
     path = Path(path)
-    if not dicom.split_number(path)[0].exists():
+    source = dicom.split_number(path)[0]
+    if not source.exists():
         raise InputError(f"{path}: no such file")
+    if not (source.is_file() or source.is_dir()):
+        raise InputError(f"{path}: a device or a pipe; expected a file or a folder")
     with np.errstate(all="ignore"):  # what overflows is infinite, and refused as such
         volume = _volume(*_read(path))
         _check(volume, path)

@@ -23,14 +23,14 @@ def phantom_cases(phantom_root):
 
 @pytest.fixture
 def tiny():
-    """The quick recipe of an experiment, narrowed until a step takes a fraction of a second."""
-
-    def shrunk(experiment="unet2d_modified_wxent", **changes):
-        recipe = quick(RECIPES[experiment])
-        shape = (36, 36) if len(recipe.image_shape) == 2 else (20, 20, 28)
-        if recipe.network == "fcn8":
-            shape = (32, 32)
-        defaults = {"width": 2, "image_shape": shape, "steps": 4, "validate_every": 2, "batch_size": 2, "precision": "float32"}
-        return replace(recipe, **{**defaults, **changes})
-
     return shrunk
+
+
+def shrunk(experiment="unet2d_modified_wxent", **changes):
+    """The quick recipe of an experiment, narrowed until a step takes a fraction of a second."""
+    recipe = quick(RECIPES[experiment])
+    shape = (36, 36) if len(recipe.image_shape) == 2 else (20, 20, 28)
+    if recipe.network == "fcn8":
+        shape = (32, 32)
+    defaults = {"width": 2, "image_shape": shape, "steps": 4, "validate_every": 2, "batch_size": 2, "precision": "float32"}
+    return replace(recipe, **{**defaults, **changes})

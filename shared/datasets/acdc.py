@@ -3,6 +3,7 @@
 ROOT[/training]/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}
 """
 
+import re
 from pathlib import Path
 
 from shared.datasets.case import Case
@@ -29,10 +30,10 @@ def patient_cases(folder):
     info = read_info(folder / "Info.cfg")
     cases = []
     for phase in ("ED", "ES"):
-        try:
-            frame = f"{folder.name}_frame{int(info[phase]):02d}"
-        except (KeyError, ValueError):
-            raise InputError(f"{folder / 'Info.cfg'}: expected a line '{phase}: FRAME', found {info.get(phase)!r}") from None
+        number = info.get(phase)
+        if not number or not re.fullmatch("[0-9]{1,5}", number):
+            raise InputError(f"{folder / 'Info.cfg'}: expected a line '{phase}: FRAME', found {(number and number[:40])!r}")
+        frame = f"{folder.name}_frame{int(number):02d}"
         image, label = existing(folder, frame), existing(folder, f"{frame}_gt")
         if image is None:
             raise InputError(f"{folder / frame}.nii.gz: missing, though Info.cfg names it as {phase}")

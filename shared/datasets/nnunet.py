@@ -40,7 +40,7 @@ def find(root):
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{description}: expected a 'labels' table of name: integer ({error})") from error
     if not isinstance(ending, str) or ending not in SUFFIXES:
-        raise InputError(f"{description}: expected a 'file_ending' of {', '.join(SUFFIXES)}, found {json.dumps(ending)}")
+        raise InputError(f"{description}: expected a 'file_ending' of {', '.join(SUFFIXES)}, found {json.dumps(ending)[:40]}")
     structures, ignore = meaning(labels, description)
     if ignore is not None:
         warnings.warn(f"{description}: voxels labelled ignore ({ignore}) count neither in training nor in scores", stacklevel=2)
@@ -69,9 +69,10 @@ def meaning(labels, description):
         raise InputError(f"{description}: {regions[0]!r} among the labels is a region of several values, which no network here "
                          "takes; give each structure one whole number")  # fmt: skip
     values = [value for value in labels.values() if value != 0]
-    usable = all(type(value) is int and 0 < value < 2**16 for value in values)
-    structures = {value: known_name(name) for name, value in labels.items() if value != 0 and name.casefold() != "ignore"}
-    if not structures or not usable or len(set(values)) < len(values):
+    usable = all(type(value) is int and 0 < value < 2**16 for value in values) and all(name.strip() for name in labels)
+    if usable:
+        structures = {value: known_name(name) for name, value in labels.items() if value != 0 and name.casefold() != "ignore"}
+    if not usable or not structures or len(set(values)) < len(values):
         found = json.dumps(labels)[:100]
         raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
     return structures, next((value for name, value in labels.items() if name.casefold() == "ignore" and value != 0), None)

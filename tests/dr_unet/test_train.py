@@ -156,6 +156,21 @@ def test_regions_csv_has_every_case_and_what_its_region_holds(multi_stage, lasc_
         assert prediction.locate(localiser, prediction.prepare(image, recipe), recipe)[1].starts == (x, y, z)
 
 
+@pytest.mark.parametrize(("old", "new"), [
+    ("a,test,1,3,", "a,test,1,,"), ("a,test,1,3,", "a,test,1,3.5,"), ("a,test,1,3,", "a,test,1,1e9,"), ("a,test,1,", "a,test,,"),
+    ("a,test", "c,test"), ("b,train,1,0,0,0,0.5\n", ""),
+])  # fmt: skip
+def test_regions_that_are_damaged_or_of_other_cases_are_refused(old, new, tmp_path):
+    text = "case,side,found,start_x,start_y,start_z,share_inside\na,test,1,3,-1,0,0.75\nb,train,1,0,0,0,0.5\n"
+    path = tmp_path / "regions.csv"
+    path.write_text(text)
+    shape = (16, 16, 16)
+    assert localisation.read_regions(path, {"a", "b"}, shape)["a"] == Region((3, -1, 0), shape, True)
+    path.write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=r"regions\.csv: not the regions of this run's 2 cases; remove the file"):
+        localisation.read_regions(path, {"a", "b"}, shape)
+
+
 def test_the_summary_says_what_the_test_regions_hold(multi_stage):
     shares = [row["share_inside"] for row in read_csv(multi_stage / "regions.csv") if row["side"] == "test"]
     line = next(line for line in (multi_stage / "summary.md").read_text().splitlines() if line.startswith("Share"))

@@ -301,6 +301,17 @@ def test_quality_of_two_tetrahedra_of_which_one_is_inverted():
     assert swapped.inverted == 1 and swapped.worst == 0
 
 
+@pytest.mark.parametrize(("sizes", "words"), [
+    ({"step_mm": 11.0}, "step of 11 mm: expected more than 0 and at most the solid's 10 mm"),
+    ({"step_mm": float("inf")}, "step of inf mm"), ({"step_mm": 1e-30}, "a step of 1e-30 mm and a smoothing of 1 mm would take"),
+    ({"smoothing_mm": 1000.0}, "smoothing of 1000 mm"), ({"smoothing_mm": float("nan")}, "smoothing of nan mm"),
+    ({"step_mm": 0.1, "smoothing_mm": 10.0}, "would take 1e.09 samples, more than 1e.08; expected a longer step"),
+])  # fmt: skip
+def test_sizes_that_would_take_all_time_and_memory_are_refused(sizes, words):
+    with pytest.raises(InputError, match=words):
+        surface(from_array(ball(5.5, (16, 16, 16)).astype(bool)), **sizes)
+
+
 # Tetrahedra -----------------------------------------------------------------------------------------------------------------
 
 

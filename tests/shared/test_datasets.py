@@ -127,6 +127,10 @@ def test_acdc_info_unreadable(tmp_path, content):
         (INFO.replace("ES: 12", "ES:"), "'ES: FRAME', found None"),
         ("", "'ED: FRAME', found None"),
         ("ED 1\nES 12\n", "'ED: FRAME', found None"),
+        (INFO.replace("ED: 1", "ED: -1"), "'ED: FRAME', found '-1'"),
+        (INFO.replace("ED: 1", "ED: 1_0"), "'ED: FRAME', found '1_0'"),
+        (INFO.replace("ED: 1", "ED: \u0663"), "'ED: FRAME', found '\u0663'"),
+        (INFO.replace("ED: 1", "ED: " + "9" * 5000), f"'ED: FRAME', found '{'9' * 40}'"),
     ],
 )
 def test_acdc_info_lacks_a_field(tmp_path, info, expected):
@@ -348,10 +352,11 @@ def test_nnunet_description_that_is_no_json(tmp_path, description):
     assert "dataset.json: expected JSON in UTF-8" in line and len(line) < 300 + len(str(tmp_path))
 
 
-@pytest.mark.parametrize("ending", ["**", "", ".png", 3, ["a"], None, "\udcff", "/../x.nii"])
+@pytest.mark.parametrize("ending", ["**", "", ".png", 3, ["a"], None, "\udcff", "/../x.nii", "x" * 5000])
 def test_nnunet_ending_of_another_format(tmp_path, ending):
     path = nnunet(tmp_path, json.dumps({"labels": {"RV": 1}, "file_ending": ending}))
-    assert "dataset.json: expected a 'file_ending' of " in refusal("nnunet", tmp_path, path)
+    line = refusal("nnunet", tmp_path, path)
+    assert "dataset.json: expected a 'file_ending' of " in line and len(line) < 300 + len(str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +364,8 @@ def test_nnunet_ending_of_another_format(tmp_path, ending):
     [
         "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
         '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background", "1": "RV"}}',
+        '{"labels": {"RV": {}}}',
+        '{"labels": {"RV": null}}', '{"labels": {" ": 1}}',
         '{"labels": {"RV": 1.5}}', '{"labels": {"RV": -1}}', '{"labels": {"RV": 1, "LV": 1}}',
     ],
 )  # fmt: skip

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from shared import files
+from shared.errors import InputError
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,6 +96,16 @@ def test_a_full_disk_is_told_with_the_files_name(tmp_path):
     with pytest.raises(FileNotFoundError, match="other"), files.written_whole(tmp_path / "a.txt"):
         (tmp_path / "other").read_bytes()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_is_not_replaced_by_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: a device or a pipe; expected the name of a file"):
+        files.write_text(tmp_path / "pipe", "text")
+    assert (tmp_path / "pipe").is_fifo() and len(list(tmp_path.iterdir())) == 1
+    (tmp_path / "link").symlink_to("nowhere")
+    files.write_text(tmp_path / "link", "text")
+    assert (tmp_path / "link").read_text() == "text" and not (tmp_path / "nowhere").exists()
 
 
 def test_a_folder_that_takes_no_files(tmp_path):

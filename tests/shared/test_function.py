@@ -183,6 +183,14 @@ def test_a_folder_of_image_files_means_each_of_them(tmp_path):
         clinical.jobs([folder], [], [], tmp_path / "seg.nii.gz")
 
 
+def test_a_link_to_itself_is_a_scan_that_is_not_there(tmp_path):
+    scan = tmp_path / "scan.nii"
+    scan.symlink_to(scan.name)
+    jobs = clinical.jobs([scan], [], [], tmp_path / "seg.nii")
+    with pytest.raises(InputError, match=r"scan\.nii: no such file"):
+        clinical.segment(jobs, None, {1: "LV"})
+
+
 def test_references_in_a_folder_are_no_scans(tmp_path):
     for name in (
         "patient001/patient001_frame01.nii.gz",

@@ -269,6 +269,16 @@ def test_csv_that_is_none(content, words, tmp_path):
     assert str(raised.value).startswith(f"{path}: ") and words in str(raised.value)
 
 
+@pytest.mark.parametrize("text", ["inf", "-inf", "1e400", "1e16", "x", "9" * 5000])
+def test_columns_of_numbers_hold_numbers_that_can_be_reckoned_with(text, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,case,b\n1,{text},\n2,inf,{text}\n")
+    with pytest.raises(InputError, match=r"a\.csv: line 3, column b: expected a number or nothing, found") as raised:
+        read_csv(path, ("a", "b"))
+    assert len(str(raised.value)) < 200 + len(str(path))
+    assert [row["b"] for row in read_csv(path, ("a",))] == ["", text]  # where nobody asks for numbers, it is text
+
+
 def test_names_of_files_that_are_no_text_can_be_written(tmp_path):
     write_csv(tmp_path / "a.csv", [{"case": "\udcff"}])
     write_text(tmp_path / "a.md", "\udcff\n")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import textwrap
 import time
+import zipfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -353,6 +355,50 @@ def test_a_checkpoint_that_does_not_fit_is_refused(stored, tmp_path, damage):
     with pytest.raises(InputError, match="remove the run folder") as refused:
         fit(stored, tmp_path, model=model, steps=6)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("damage", ["no array", "encrypted", "no state"])
+def test_a_checkpoint_that_is_an_odd_archive_is_refused(stored, tmp_path, damage):
+    """NumPy gives bytes for what is no array, and zipfile raises RuntimeError where a password is asked for."""
+    fit(stored, tmp_path)
+    path = tmp_path / runs.CHECKPOINT
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    if damage == "no array":
+        members["state.npy"] = b"x" * 100
+    elif damage == "no state":
+        del members["state.npy"]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    if damage == "encrypted":
+        content = bytearray(path.read_bytes())
+        for place in (content.index(b"PK\3\4") + 6, content.index(b"PK\1\2") + 8):  # the flags of the first member
+            content[place] |= 1
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="not a checkpoint of this network .*; remove the run folder") as refused:
+        fit(stored, tmp_path, steps=6)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300 + len(str(tmp_path))
+
+
+def test_the_history_is_that_of_the_checkpoint(stored, tmp_path):
+    """A run that goes on at its last step only scores: it would stumble over a damaged history.csv at its very end."""
+    fit(stored, tmp_path)
+    history = (tmp_path / runs.HISTORY).read_bytes()
+    (tmp_path / runs.HISTORY).write_text("step\n1,2,3\n")
+    fit(stored, tmp_path)
+    assert (tmp_path / runs.HISTORY).read_bytes() == history
+
+
+@pytest.mark.parametrize("error", [
+    RuntimeError("bad heap free list"), TypeError("no\nreason"), AttributeError(), ValueError("x" * 5000),
+])  # fmt: skip
+def test_weights_over_which_keras_or_h5py_raise_anything_are_refused(error, tmp_path, monkeypatch):
+    model = small_model()
+    monkeypatch.setattr(type(model), "load_weights", mock.Mock(side_effect=error))
+    with pytest.raises(InputError, match=r"w\.weights\.h5: broken, or not weights of the network") as refused:
+        checkpoints.load_weights(model, tmp_path / "w.weights.h5")
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300 + len(str(tmp_path))
 
 
 def change(path, **parts):

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -149,6 +150,11 @@ def test_two_writings_are_byte_equal(tmp_path, monkeypatch, suffix):
             volume.write(scan, path)
         assert paths[0].read_bytes() == paths[1].read_bytes()
         assert [path.name for path in paths[0].parent.iterdir()] == [paths[0].name]  # and nothing beside it
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "scan.nii")
+    assert "a device or a pipe; expected a file or a folder" in refusal(tmp_path / "scan.nii")
 
 
 def test_upper_case_suffix(tmp_path):
