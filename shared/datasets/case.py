@@ -66,9 +66,9 @@ def load_image(case) -> Volume:
     """The scan of `case`.
 
     Raises:
-        InputError: as `volume.read`, for a cine where the case names no frame, and for one that ends before it.
+        InputError: as `volume.read_grey`, for a cine where the case names no frame, and for one that ends before it.
     """
-    image = volume.read(case.image)
+    image = volume.read_grey(case.image)
     if case.frame is not None:
         if case.frame >= image.frames:
             raise InputError(f"{case.image}: expected frame {case.frame} (from 0), found {image.frames} frames")
