@@ -50,8 +50,8 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
     with training.precision(recipe.precision) as precision:
         model = network(recipe)
     loss, draw = loss_of(recipe), augmentation(recipe)
-    cases = [case for case in cases if case.label is not None]
-    split = splits.by_number(cases, recipe.validation_modulus, fold)
+    cases = datasets.labelled(cases)
+    split = split_of(recipe, cases, fold)
     digests = runs.fingerprints(cases)
     structures = datasets.values_to_write(cases[0].structures, recipe.structures)
     identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests,
@@ -102,6 +102,11 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         held_out.evaluate(folder, split.of(cases, "test"), predict, record, headline)
         print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
+
+
+def split_of(recipe, cases, fold):
+    """The `splits.Split` of labelled `cases` by the recipe's rule."""
+    return splits.by_number(cases, recipe.validation_modulus, fold)
 
 
 def store(recipe, cases, digests, cache):
@@ -171,7 +176,7 @@ def selection_dice(labels, predicted, classes):
 
 def main(arguments=None):
     parser = training_parser("acdc_segmenter_tf", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
-    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="validation_modulus")
+    run_experiments(parser, arguments, train, split_of, RECIPES, DEFAULT, PRESETS, folds="validation_modulus")
 
 
 if __name__ == "__main__":

@@ -50,8 +50,8 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
     started = time.monotonic()
     loss = loss_of(recipe)
     check(recipe)
-    cases = [case for case in cases if case.label is not None]
-    split = splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
+    cases = datasets.labelled(cases)
+    split = split_of(recipe, cases, fold)
     if localiser:
         localisation.check(localiser, recipe, split)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
@@ -105,6 +105,11 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
                           draw_own=lambda: figures.draw(folder, segmenter, sides["test"]))  # fmt: skip
         print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
+
+
+def split_of(recipe, cases, fold):
+    """The `splits.Split` of labelled `cases` by the recipe's rule."""
+    return splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,7 @@ def foreground_dice(labels, logits):
 def main(arguments=None):
     parser = training_parser("dr_unet", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
     parser.add_argument("--localiser", type=Path, metavar="RUN", help="use the localiser of this run instead of training one")
-    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="folds", own=("localiser",))
+    run_experiments(parser, arguments, train, split_of, RECIPES, DEFAULT, PRESETS, folds="folds", own=("localiser",))
 
 
 if __name__ == "__main__":

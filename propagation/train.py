@@ -14,7 +14,7 @@ from propagation import predict as prediction
 from propagation.database import Slices, Steps
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import held_out, inference, metrics, orientation, runs, sampling, splits
+from shared import datasets, held_out, inference, metrics, orientation, runs, sampling, splits
 from shared.experiments import run_experiments, training_parser
 from shared.files import fingerprint
 from shared.lazy import lazily
@@ -42,8 +42,8 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         InputError: data that cannot be used, or a folder that holds another run.
     """
     started = time.monotonic()
-    cases = [case for case in cases if case.label is not None]
-    split = splits.k_fold(cases, recipe.folds, fold, recipe.split_seed)
+    cases = datasets.labelled(cases)
+    split = split_of(recipe, cases, fold)
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
     folder = runs.folder_of(workdir, "propagation", experiment, preset, dataset, fold)
     identity = runs.identity("propagation", experiment, preset, dataset, fold, seed, recipe, STRUCTURES, split, digests.values())
@@ -79,6 +79,11 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         held_out.evaluate(folder, unseen, predict, record, headline, reference=lambda case, scan: on_disk(case, scan, recipe))
         print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
         return folder
+
+
+def split_of(recipe, cases, fold):
+    """The `splits.Split` of labelled `cases` by the recipe's rule."""
+    return splits.k_fold(cases, recipe.folds, fold, recipe.split_seed)
 
 
 @dataclass(frozen=True)
@@ -170,7 +175,7 @@ def validate(model, examples, loss):
 
 def main(arguments=None):
     parser = training_parser("propagation", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
-    run_experiments(parser, arguments, train, RECIPES, DEFAULT, PRESETS, folds="folds")
+    run_experiments(parser, arguments, train, split_of, RECIPES, DEFAULT, PRESETS, folds="folds")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from shared import cli, datasets, dicom, function, orientation, volume
+from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.files import read_csv, visible, write_csv
 from shared.progress import Progress
@@ -34,6 +35,7 @@ def jobs(scans, ed, es, output):
         raise InputError("no scans given: name at least one file, or --ed and --es files")
     if len(ed) != len(es):
         raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
+    check_pairs(ed, es)
     if is_file_name(output):
         if not output.name.endswith(volume.WRITABLE):
             raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
@@ -54,6 +56,16 @@ def jobs(scans, ed, es, output):
     return result
 
 
+def check_pairs(ed, es):
+    """Warn of the first ED and ES scan whose names, such as p1_ED and p2_ES, are of two patients."""
+    for pair in zip(ed, es, strict=True):
+        patients, phases = zip(*(nnunet.patient_and_phase(name_of(scan).removesuffix("_0000")) for scan in pair), strict=True)
+        if all(phases) and patients[0] != patients[1]:
+            text = f"{pair[0]} and {pair[1]}: given as ED and ES of one patient, but their names are of two"
+            warnings.warn(f"{text}; are --ed and --es in the same order?", stacklevel=3)
+            return
+
+
 def name_of(scan):
     """What the label map of a scan (a path) is called, without suffix: as the scan, and for "." and ".." as the folder meant."""
     return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
@@ -69,33 +81,47 @@ def scans_in(scan):
     return [path for path in images if not datasets.is_reference(path)] or images
 
 
-def segment(scans, predict, structures, ed=(), es=()):
+def segment(scans, predict, structures, ed=(), es=(), write=lambda volumes, functions: None):
     """Write the label map of every job, and return the tables of volumes and of function.
+
+    A warning names a scan in which nothing was found.
 
     Args:
         scans: list of `Job`.
         predict: `predict(scan Volume, its path) -> label map Volume`.
         structures: label value -> name.
         ed, es: scans (paths) of the same patients, in the same order.
+        write: receives both tables too, also those of the label maps that were written before an error or Ctrl-C.
 
     Returns:
         Rows of `function.volumes_ml` for every scan and frame; rows of `function.function` for every ED/ES pair and every cine.
     """
-    table, functions = {}, []
-    for job in Progress("scan", len(scans)).over(scans):
-        scan = volume.read(job.scan)
-        shown = frames_with_contrast(scan, job.scan)
-        try:
-            labels = predict_shown(scan, shown, lambda part, path=job.scan: predict(part, path))
-        except InputError as error:
-            raise InputError(f"{job.scan}: {error}") from error
-        volume.write(labels, job.output)
-        table[job.scan] = function.volumes_ml(job.scan, labels, structures)
-        if labels.array.ndim == 4 and "LV" in structures.values():
-            functions.append(function.of_cine([table[job.scan][t] for t in shown], structures))
-    for ed_scan, es_scan in zip(ed, es, strict=True):
-        functions.append(function.function(table[ed_scan][0], table[es_scan][0], structures))
-    return [row for rows in table.values() for row in rows], [row for row in functions if row]
+    rows, functions = {}, []
+    try:
+        for job in Progress("scan", len(scans)).over(scans):
+            scan = volume.read_grey(job.scan)
+            if scan.frames > 1 and job.scan in (*ed, *es):
+                raise InputError(f"{job.scan}: a cine of {scan.frames} frames, but --ed and --es expect one frame each; "
+                                 "give it as SCAN, and ED and ES are found in it")  # fmt: skip
+            shown = frames_with_contrast(scan, job.scan)
+            try:
+                labels = predict_shown(scan, shown, lambda part, path=job.scan: predict(part, path))
+            except InputError as error:
+                raise InputError(f"{job.scan}: {error}") from error
+            if not labels.array.any():
+                text = f"{job.scan}: nothing was found in it, and its label map is empty"
+                warnings.warn(f"{text}; is it a scan like those that the network learned from?", stacklevel=2)
+            volume.write(labels, job.output)
+            rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
+            if labels.array.ndim == 4 and "LV" in structures.values():
+                functions.append(function.of_cine([rows[job.scan][t] for t in shown], structures))
+    finally:
+        pairs = [(rows[first][0], rows[last][0]) for first, last in zip(ed, es, strict=True) if first in rows and last in rows]
+        functions = [row for row in functions if row] + [function.function(*pair, structures) for pair in pairs]
+        volumes = [row for frames in rows.values() for row in frames]
+        if volumes:
+            write(volumes, functions)
+    return volumes, functions
 
 
 def frames_with_contrast(scan, path):
@@ -158,11 +184,27 @@ def write_tables(volumes, functions, output):
             path.unlink(missing_ok=True)  # it was of the label map that was replaced
 
 
-def check_tables(output, structures):
-    """Raise InputError where the folder `output` has tables that rows for these `structures` cannot be added to."""
+def check_tables(output, structures, scans):
+    """Refuse tables in the folder `output` that cannot grow, and warn where the label map of another scan will be replaced.
+
+    Args:
+        output: the command's.
+        structures: label value -> name.
+        scans: paths of those that will be segmented.
+
+    Raises:
+        InputError: a table to which rows for these structures cannot be added.
+    """
+    earlier = []
     for path, columns in zip(table_paths(output), function.columns(structures), strict=True):
         if not is_file_name(output) and path.exists():
-            earlier_rows(path, columns)
+            earlier += earlier_rows(path, columns)
+    before = {name_of(Path(row["scan"])): row["scan"] for row in earlier if "scan" in row}
+    for scan in scans:
+        other = before.get(name_of(scan))
+        if other and Path(other).resolve() != scan.resolve():
+            text = f"the label map of {other} is replaced by that of {scan}, which has the same name"
+            warnings.warn(f"{text}; to keep both, choose another --output", stacklevel=2)
 
 
 def earlier_rows(path, columns):
@@ -229,7 +271,13 @@ def command(options, load, predict):
     with cli.one_line_errors(options.debug):
         todo = jobs(options.scans, options.ed, options.es, options.output)
         segmenter = load(options.weights)
-        check_tables(options.output, segmenter.structures)
-        tables = segment(todo, lambda scan, path: predict(segmenter, scan, path), segmenter.structures, options.ed, options.es)
-        write_tables(*tables, options.output)
+        check_tables(options.output, segmenter.structures, [job.scan for job in todo])
+        segment(
+            todo,
+            lambda scan, path: predict(segmenter, scan, path),
+            segmenter.structures,
+            options.ed,
+            options.es,
+            lambda volumes, functions: write_tables(volumes, functions, options.output),
+        )
         print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

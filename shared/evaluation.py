@@ -157,7 +157,7 @@ def listed(values):
 
 
 def pairs_of(predictions, references):
-    """Case name -> (file of the prediction, file of the reference).
+    """Case name -> (file of the prediction, file of the reference). A warning counts predictions without a reference.
 
     Raises:
         InputError: as `score_folders`.
@@ -170,6 +170,12 @@ def pairs_of(predictions, references):
     if missing:
         raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}; "
                          f"expected it to be called {missing[0]}.nii.gz")  # fmt: skip
+    scored = {prediction for prediction, _ in pairs.values()}
+    extra = [name for name, path in found.items() if path not in scored]
+    if extra:
+        warnings.warn(
+            f"{predictions}: predictions without a reference are not scored: {len(extra)}, such as {extra[0]}", stacklevel=3
+        )
     return pairs
 
 
@@ -211,6 +217,8 @@ def main(arguments=None):
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
+        if options.output.is_dir() or options.output.name.lower().endswith(volume.SUFFIXES):
+            raise InputError(f"{options.output}: expected the name of a table, such as cases.csv, for --output")
         rows = score_folders(options.predictions, options.references, values_of(options.structures))
         write_csv(options.output, rows)
         print("\n".join([*report.summarise(rows), "", RULE, "", f"wrote {options.output}"]))

@@ -32,13 +32,14 @@ def training_parser(package, description, recipes, default, presets):
     return parser
 
 
-def run_experiments(parser, arguments, train, recipes, default, presets, folds, own=()):
+def run_experiments(parser, arguments, train, split_of, recipes, default, presets, folds, own=()):
     """Train the experiment that `arguments` ask for, on one fold or on all of them, which are then pooled.
 
     Args:
         parser: of `training_parser`.
         arguments: texts, None for those of the command line.
         train: a paper's `train(recipe, cases, workdir, *, dataset, experiment, preset, fold, seed, command, ...) -> run folder`.
+        split_of: its `split_of(recipe, cases, fold) -> splits.Split`.
         recipes: experiment -> recipe.
         default: as in `training_parser`.
         presets: name -> function of a recipe.
@@ -50,7 +51,9 @@ def run_experiments(parser, arguments, train, recipes, default, presets, folds, 
         experiment = experiment_of(options, default)
         recipe = cli.override(presets[options.preset](recipes[experiment]), options.set)
         folds = folds_of(options, vars(recipe)[folds])
-        cases = datasets.find(options.dataset, cli.data_root(options.dataset, options.data_root, options.workdir))
+        root = cli.data_root(options.dataset, options.data_root, options.workdir)
+        cases = datasets.labelled(datasets.find(options.dataset, root))
+        split_of(recipe, cases, folds[-1])  # refuse too few patients now: the last fold is the first that gets none
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
         folders = []
         for fold in folds:

@@ -47,7 +47,7 @@ def read(path):
             array = apply_read_scaling(array, np.float64(slope or 1), np.float64(inter or 0))
         affine = _affine(header, by_viewers=False)
     pixdim = np.abs(raw["pixdim"]).tolist()
-    frame_s = pixdim[4] * SECONDS.get(int(raw["xyzt_units"]) & 56, 1.0) if array.ndim >= 4 else 0.0
+    frame_s = pixdim[4] * SECONDS.get(int(raw["xyzt_units"]) & 56, 1.0) if array.ndim >= 4 and np.isfinite(pixdim[4]) else 0.0
     mm = MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return array, tuple(size * mm for size in pixdim[1:4]), affine, frame_s, raw

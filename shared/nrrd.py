@@ -55,6 +55,8 @@ def read(path):
     """
     with payload.one_line(path, "NRRD"):
         fields, start = _fields(path)
+        if "layers" in fields:
+            raise InputError(f"{path}: a segmentation whose segments overlap, in layers; export it from 3D Slicer as a label map")
         stored = _stored(path, fields, start)
         kinds, steps = _axes(path, fields, stored.shape)
         spatial = [i for i, kind in enumerate(kinds) if kind in SPATIAL and steps[i] is not None][:3]
@@ -131,6 +133,8 @@ def _fields(path):
             if file.tell() > payload.HEADER:
                 raise ValueError("its header does not end")
             if line.startswith("#") or re.match(r"[^:]*:=", line):  # a remark; a pair that means something to one program only
+                if re.match(r"Segment\d+_Layer:=[1-9]", line):  # 3D Slicer's
+                    fields["layers"] = line
                 continue
             name, colon, value = line.partition(":")
             name = name.lower().replace(" ", "")

@@ -37,29 +37,32 @@ class Split:
 def by_number(cases, modulus, fold):
     """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
 
-    A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones. Where
-    they do not, or where fold 0 would hold out nobody or everybody, it is the patient's place in alphabetical order, from 1. The
-    rule is the same in all folds, so that nobody is held out twice.
+    A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones that
+    give every fold a patient. Elsewhere it is its place in alphabetical order, from 1, and fewer patients than `modulus` make
+    as many folds as there are patients. Over all folds, everybody is held out once.
+
+    Raises:
+        InputError: no such fold; a single patient.
     """
     patients = sorted({case.patient for case in cases})
     check_fold(fold, modulus)
-    numbers, places = [trailing_number(patient) for patient in patients], range(1, len(patients) + 1)
-    if None in numbers or len(set(numbers)) < len(numbers):
-        numbers = places
-    elif one_sided(numbers, modulus) and sorted(numbers) != list(places):
-        numbers = places
-        warnings.warn(
-            f"the numbers that the {len(patients)} patients' names end with leave nobody to train or to hold out in fold 0; held "
-            f"out are those whose place in alphabetical order is {fold} modulo {modulus} (--fold chooses others)",
-            stacklevel=2,
-        )
+    numbers = [trailing_number(patient) for patient in patients]
+    distinct = None not in numbers and len(set(numbers)) == len(numbers)
+    if not distinct or len({number % modulus for number in numbers}) < modulus:
+        numbers, parts = range(1, len(patients) + 1), max(1, min(modulus, len(patients)))
+        if fold >= parts:
+            raise InputError(
+                f"--fold {fold}: {len(patients)} patients make no more than {parts} folds; expected 0 to {parts - 1}"
+            )
+        if distinct or parts < modulus:
+            warnings.warn(
+                f"the numbers that the {len(patients)} patients' names end with do not give each of {modulus} folds a patient; "
+                f"held out are those whose place in alphabetical order is {fold} modulo {parts} (--fold chooses others)",
+                stacklevel=2,
+            )
+        modulus = parts
     held_out = tuple(p for p, number in zip(patients, numbers, strict=True) if number % modulus == fold)
     return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
-
-
-def one_sided(numbers, modulus):
-    """Whether `modulus` divides all numbers, or none."""
-    return len({number % modulus == 0 for number in numbers}) < 2
 
 
 def k_fold(cases, folds, fold, seed):

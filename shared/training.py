@@ -90,9 +90,9 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         state["seconds"] = seconds()
         if best is not None:
             checkpoints.save_best(folder, model, optimizer, best)
-        checkpoints.save(folder, model, optimizer, state)
         if state["history"]:
             write_csv(folder / HISTORY, state["history"])
+        checkpoints.save(folder, model, optimizer, state)  # last: after it nothing is written again
 
     with contextlib.closing(pipeline.stream(batches, state["step"], steps)) as stream:
         for step in range(state["step"] + 1, steps + 1):

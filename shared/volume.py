@@ -23,6 +23,7 @@ SMALLEST_MM, LARGEST_MM = 0.01, 100.0  # voxels: microscopes and wrong units are
 LARGEST_ML = 1e6  # a scan of 1 m3 holds a whole body; resampling to 1 mm gives no more than 1e9 voxels
 FARTHEST_MM = 1e5  # from the scanner's centre; farther, rounding moves voxels
 LARGEST_VALUE = 1e15  # one such voxel makes all others equal in float32
+STRAY = 100  # times the range of nearly all grey values: voxels beyond it leave no contrast to the others (real scans reach 3)
 WHOLE = 0.01  # labels may be this far from a whole number: 0 to 850, scaled to 16 bits, are up to 0.007 off
 
 
@@ -121,6 +122,25 @@ def read(path):
     return volume
 
 
+def read_grey(path):
+    """A scan, for a network, which sees nothing where a few stray voxels stretch the range of the grey values.
+
+    Raises:
+        InputError: as `read`, and voxels that lie more than 100 times the range of the others beyond them.
+    """
+    volume = read(path)
+    array = volume.array
+    low, high = (float(end) for end in np.percentile(array.ravel("K")[:: max(1, array.size // 10**6)], (0.1, 99.9)))
+    reach = STRAY * (high - low)
+    if reach and (array.min() < low - reach or array.max() > high + reach):
+        stray = array[(array < low - reach) | (array > high + reach)]
+        raise InputError(
+            f"{path}: {stray.size} of {array.size} voxels, such as {stray[0]:g}, lie far beyond the others, which reach from "
+            f"{low:.3g} to {high:.3g}; replace them first"
+        )
+    return volume
+
+
 def read_labels(path):
     """A label map, as integers; values within 0.01 of a whole number count as that number.
 
@@ -173,11 +193,11 @@ def data_files(path):
 
 
 def stem(path):
-    """File name without the scan suffixes: `a/patient001.nii.gz` -> `patient001`, `cine.seq.nrrd` -> `cine`."""
+    """File name without the scan suffixes: `a/patient001.nii.gz` -> `patient001`, `cine.seq.nrrd` -> `cine`, likewise `.seg`."""
     name = Path(path).name
     suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
     name = name[: len(name) - len(suffix)]
-    return name[:-4] if suffix and name.lower().endswith(".seq") else name  # Slicer's mark of a sequence
+    return name[:-4] if suffix and name.lower().endswith((".seq", ".seg")) else name  # 3D Slicer's sequences and segmentations
 
 
 def _module(path):

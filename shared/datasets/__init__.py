@@ -3,7 +3,17 @@
 from pathlib import Path
 
 from shared.datasets import acdc, lasc, nnunet, phantom, stacom
-from shared.datasets.case import IGNORED, Case, load_image, load_labels, load_pair, load_reference, values_of, values_to_write
+from shared.datasets.case import (
+    IGNORED,
+    Case,
+    labelled,
+    load_image,
+    load_labels,
+    load_pair,
+    load_reference,
+    values_of,
+    values_to_write,
+)
 from shared.errors import InputError
 from shared.volume import stem
 
@@ -22,6 +32,7 @@ __all__ = [
     "Case",
     "find",
     "is_reference",
+    "labelled",
     "load_image",
     "load_labels",
     "load_pair",

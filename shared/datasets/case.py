@@ -1,5 +1,6 @@
 """`Case`: one labelled (or to be labelled) scan of one patient, and how its voxels are read."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +44,31 @@ class Case:
         return f"{self.patient}_{self.phase}" if self.phase else self.patient
 
 
+def labelled(cases):
+    """The cases that have a reference label map; a warning counts those that have none.
+
+    Raises:
+        InputError: none has one.
+    """
+    lacking = [case for case in cases if case.label is None]
+    if len(lacking) == len(cases):
+        first = f", beginning with {lacking[0].image}" if lacking else ""
+        raise InputError(
+            f"none of the {len(cases)} scans has a reference label map{first}; see how the data set's layout names them"
+        )
+    if lacking:
+        text = f"{len(lacking)} of {len(cases)} scans have no reference label map, beginning with {lacking[0].image}"
+        warnings.warn(f"{text}; they are left out", stacklevel=2)
+    return [case for case in cases if case.label is not None]
+
+
 def load_image(case) -> Volume:
     """The scan of `case`.
 
     Raises:
-        InputError: as `volume.read`, for a cine where the case names no frame, and for one that ends before it.
+        InputError: as `volume.read_grey`, for a cine where the case names no frame, and for one that ends before it.
     """
-    image = volume.read(case.image)
+    image = volume.read_grey(case.image)
     if case.frame is not None:
         if case.frame >= image.frames:
             raise InputError(f"{case.image}: expected frame {case.frame} (from 0), found {image.frames} frames")

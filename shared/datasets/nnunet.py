@@ -25,6 +25,8 @@ PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)
 def find(root):
     """The training cases below `root`, sorted.
 
+    A warning counts label maps without an image.
+
     Raises:
         InputError: a dataset.json that is missing, broken or without integer labels; no images; several channels; two cases of
             one name.
@@ -50,6 +52,12 @@ def find(root):
     if visible(root / "imagesTr", f"*_0001{ending}"):
         raise InputError(f"{root / 'imagesTr'}: several channels a case (_0001); the networks here take one")
     cases = [one_case(image, root / "labelsTr", ending, structures, ignore) for image in images]
+    wanted = {image.name.replace(f"_0000{ending}", ending) for image in images}
+    strange = [label.name for label in visible(root / "labelsTr", f"*{ending}") if label.name not in wanted]
+    if strange:
+        image = f"{strange[0].removesuffix(ending)}_0000{ending}"
+        what = f"label maps without an image are left out: {len(strange)}, such as {strange[0]}"
+        warnings.warn(f"{root / 'labelsTr'}: {what}, which needs imagesTr/{image}", stacklevel=2)
     image_of = {}
     for case in cases:
         if case.name in image_of:
@@ -59,23 +67,28 @@ def find(root):
 
 
 def meaning(labels, description):
-    """Label value -> structure name, and the value of "ignore" or None, of the labels (name -> value) in a dataset.json.
+    """Label value -> structure name, and the value of "ignore" or None, of the labels in a dataset.json.
+
+    They are name -> value, or value -> name as in the Medical Segmentation Decathlon and nnU-Net 1: {"1": "LV"}.
 
     Raises:
         InputError: a label that is a region, or values that are not different whole numbers.
     """
-    regions = [name for name, value in labels.items() if isinstance(value, list)]
+    pairs = list(labels.items())
+    if all(re.fullmatch("[0-9]{1,5}", value) and isinstance(name, str) for value, name in pairs):
+        pairs = [(name, int(value)) for value, name in pairs]
+    regions = [name for name, value in pairs if isinstance(value, list)]
     if regions:
         raise InputError(f"{description}: {regions[0]!r} among the labels is a region of several values, which no network here "
                          "takes; give each structure one whole number")  # fmt: skip
-    values = [value for value in labels.values() if value != 0]
-    usable = all(type(value) is int and 0 < value < 2**16 for value in values) and all(name.strip() for name in labels)
+    values = [value for _, value in pairs if value != 0]
+    usable = all(type(value) is int and 0 < value < 2**16 for value in values) and all(name.strip() for name, _ in pairs)
     if usable:
-        structures = {value: known_name(name) for name, value in labels.items() if value != 0 and name.casefold() != "ignore"}
+        structures = {value: known_name(name) for name, value in pairs if value != 0 and name.casefold() != "ignore"}
     if not usable or not structures or len(set(values)) < len(values):
         found = json.dumps(labels)[:100]
         raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
-    return structures, next((value for name, value in labels.items() if name.casefold() == "ignore" and value != 0), None)
+    return structures, next((value for name, value in pairs if name.casefold() == "ignore" and value != 0), None)
 
 
 def one_case(image, labels, ending, structures, ignore):

@@ -193,6 +193,8 @@ def _by_time(positions, root):
         _check_one_numbering(positions, root)
     elif what != TRIGGER:
         _check_same_numbers(positions, times[what], what, root)
+    if what != INSTANCE:
+        _check_pace(times[what], what, root)
     order = np.argsort(times[what], axis=1)
     rows = [[row[i] for i in numbers] for row, numbers in zip(positions, order, strict=True)]
     trigger_ms = np.take_along_axis(times.get(TRIGGER, np.zeros(order.shape)), order, axis=1)
@@ -208,6 +210,18 @@ def _check_one_numbering(positions, root):
         raise InputError(
             f"{root}: {len(first)} series show the same slices, such as {' and '.join(list(first.values())[:2])}, and no header "
             "tells when each was taken; keep one series in the folder"
+        )
+
+
+def _check_pace(numbers, what, root):
+    """Warn where one step in time is much longer than the others, as where a frame is missing at every slice."""
+    steps = np.median(np.diff(np.sort(numbers, axis=1), axis=1), axis=0)
+    longest, usual = int(steps.argmax()), np.median(steps)
+    if steps[longest] > 1.5 * usual:
+        warnings.warn(
+            f"{root}: by {what}, frames {longest + 1} and {longest + 2} of {numbers.shape[1]} are {steps[longest]:.4g} apart, "
+            f"others {usual:.4g}; is a frame missing?",
+            stacklevel=5,
         )
 
 

@@ -110,6 +110,7 @@ def test_all_folds_are_run_and_pooled(phantom_root, tmp_path, capsys):
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "loss=hinge"], "hinge"),
         (["--dataset", "acdc", "--data-root", "{root}", "--set", "structures=LA"], "no label for LA"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "5"], "expected 0 to 4"),
+        (["--dataset", "acdc", "--data-root", "{root}", "--fold", "all", "--set", "validation_modulus=9"], "no more than "),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "x"], "--fold: expected a whole number from 0"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "1.5"], "10000 or all, found '1.5'"),
         (["--dataset", "acdc", "--data-root", "{root}", "--fold", "3", "--set", "batch_size=1000"], "fewer than one batch"),

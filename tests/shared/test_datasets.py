@@ -327,6 +327,39 @@ def test_nnunet_ignore_label(tmp_path):
         load_labels(replace(case, ignore=None), ("LV",))
 
 
+def test_nnunet_labels_of_its_first_version_and_of_the_decathlon(tmp_path):
+    nnunet(tmp_path, {"labels": {"0": "background", "1": "RV", "2": "Myo", "03": "lv", "4": "LV", "9": "ignore"}})
+    write_nifti(tmp_path / "labelsTr" / "a.nii.gz", labels(0, 1, 2, 3, 4, 9))
+    with pytest.warns(UserWarning, match=r"voxels labelled ignore \(9\)"):
+        (case,) = datasets.find("nnunet", tmp_path)
+    assert dict(case.structures) == {1: "RV", 2: "Myo", 3: "LV", 4: "LV"}
+    assert load_labels(case, ("LV", "RV")).array.reshape(-1)[:6].tolist() == [0, 2, 0, 1, 1, IGNORED]
+
+
+def test_nnunet_label_maps_without_an_image_are_said(tmp_path):
+    nnunet(tmp_path, names=("a", "b"))
+    (tmp_path / "imagesTr" / "b_0000.nii.gz").rename(tmp_path / "imagesTr" / "b.nii.gz")
+    with pytest.warns(UserWarning, match="labelsTr: .* left out: 1, such as b.nii.gz, which needs imagesTr/b_0000.nii.gz"):
+        (case,) = datasets.find("nnunet", tmp_path)
+    assert case.name == "a"
+
+
+def test_scans_without_a_reference_are_counted_and_left_out(tmp_path):
+    nnunet(tmp_path, names=("a", "b", "c"))
+    cases = datasets.find("nnunet", tmp_path)
+    assert datasets.labelled(cases) == cases
+    label = tmp_path / "labelsTr" / "b.nii.gz"
+    label.unlink()
+    label.symlink_to(tmp_path / "annex" / "not-fetched.nii.gz")
+    cases = datasets.find("nnunet", tmp_path)
+    with pytest.warns(
+        UserWarning, match="1 of 3 scans have no reference label map, beginning with .*b_0000.nii.gz; they are left"
+    ):
+        assert datasets.labelled(cases) == [cases[0], cases[2]]
+    with pytest.raises(InputError, match="none of the 1 scans has a reference label map, beginning with .*b_0000.nii.gz"):
+        datasets.labelled(cases[1:2])
+
+
 def test_nnunet_region(tmp_path):
     path = nnunet(tmp_path, {"labels": {"background": 0, "whole": [1, 2], "LV": 1}})
     assert "'whole' among the labels is a region of several values" in refusal("nnunet", tmp_path, path)
@@ -363,7 +396,7 @@ def test_nnunet_ending_of_another_format(tmp_path, ending):
     "description",
     [
         "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
-        '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background", "1": "RV"}}',
+        '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background"}}',
         '{"labels": {"RV": {}}}',
         '{"labels": {"RV": null}}', '{"labels": {" ": 1}}',
         '{"labels": {"RV": 1.5}}', '{"labels": {"RV": -1}}', '{"labels": {"RV": 1, "LV": 1}}',

@@ -519,6 +519,27 @@ def test_a_stack_stored_in_two_series(tmp_path):
     assert_same(volume.read(tmp_path / "study"), scan)
 
 
+def test_a_frame_that_every_slice_lacks_is_said(tmp_path):
+    cine = oblique((5, 4, 3, 6), frame_s=0.0335)
+    files = write_stack(tmp_path / "slices", cine, cine_tags)
+    for z in range(3):
+        files[z, 3].unlink()
+    with pytest.warns(
+        UserWarning, match=r"by trigger time .*, frames 3 and 4 of 5 are 67 apart, others 33.5; is a frame missing\?"
+    ):
+        found = volume.read(tmp_path / "slices")
+    np.testing.assert_array_equal(found.array, cine.array[..., [0, 1, 2, 4, 5]])
+
+
+def test_a_position_in_time_that_every_enhanced_slice_lacks_is_said(tmp_path):
+    cine = oblique((5, 4, 3, 6))
+    frames = [(plane, z, t, {"TemporalPositionIndex": t + 1}) for plane, z, t, _ in enhanced_frames(cine) if t != 1]
+    with pytest.warns(
+        UserWarning, match="by temporal position .*, frames 1 and 2 of 5 are 2 apart, others 1; is a frame missing"
+    ):
+        volume.read(write_enhanced(tmp_path / "scan.dcm", cine, frames, SHARED))
+
+
 def test_two_series_without_times_are_not_a_cine(tmp_path):
     scan = oblique((5, 4, 3))
     for number in (1, 2):

@@ -124,6 +124,7 @@ def refusal(capsys, tmp_path, structures="acdc"):
     return err
 
 
+@pytest.mark.filterwarnings("default")
 def test_folders(tmp_path, capsys):
     write_labels(tmp_path / "theirs" / "patient001_ED.nii.gz", line(1, 2, 3, 3))
     write_labels(tmp_path / "theirs" / "patient001_ES.nii.gz", line(1, 2, 2, 3))
@@ -135,7 +136,8 @@ def test_folders(tmp_path, capsys):
         (f"patient001_{phase}", "patient001", phase, structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")
     ]
     assert [row["dice"] for row in rows] == pytest.approx([1, 1, 1, 1, 2 / 3, 2 / 3])
-    printed = capsys.readouterr().out
+    printed, said = capsys.readouterr()
+    assert said.endswith("predictions without a reference are not scored: 1, such as not_asked_for\n")
     assert "| LV | ES | 1 | 0.667 (0.000)" in printed and "| LV | all | 2 | 0.833 (0.167)" in printed
     assert evaluation.RULE in printed
 
@@ -255,6 +257,7 @@ def test_lascs_own_layout(tmp_path, capsys, suffix):
         assert [(row["case"], row["structure"], row["dice"]) for row in rows] == [("A1", "LA", 1), ("B2", "LA", 0.5)]
 
 
+@pytest.mark.filterwarnings("default")
 def test_a_prediction_named_after_its_scan_in_nnunets_layout(tmp_path, capsys):
     for name in ("p1", "p2_0000", "p3"):
         write_labels(tmp_path / "theirs" / f"{name}.nii.gz", line(1, 2, 3))
@@ -291,6 +294,28 @@ def test_reference_without_prediction(tmp_path, capsys):
     write_labels(tmp_path / "ours" / "b.nii.gz", line(1, 2, 3))
     message = refusal(capsys, tmp_path)
     assert "no prediction for 2 of 3 references" in message and "first a" in message and "ours" in message
+
+
+def test_scores_do_not_replace_a_label_map(tmp_path, capsys):
+    for side in ("p", "r"):
+        write_labels(tmp_path / side / "a.nii.gz", np.full((4, 3, 2), 3, np.uint8))
+    before = (tmp_path / "r" / "a.nii.gz").read_bytes()
+    for output in (tmp_path / "r" / "a.nii.gz", tmp_path / "r"):
+        with pytest.raises(SystemExit) as ended:
+            evaluation.main([str(tmp_path / "p"), str(tmp_path / "r"), "--structures", "3=LV", "-o", str(output)])
+        error = capsys.readouterr().err
+        assert ended.value.code == 2 and f"{output}: expected the name of a table" in error and len(error.splitlines()) == 1
+    assert (tmp_path / "r" / "a.nii.gz").read_bytes() == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_predictions_without_a_reference_are_counted(tmp_path, capsys):
+    labels = np.full((4, 3, 2), 3, np.uint8)
+    for name in ("p/a.nii.gz", "p/b_0000.nii.gz", "p/c.nii.gz", "p/d.nii.gz", "r/a.nii.gz", "r/b.nii.gz"):
+        write_labels(tmp_path / name, labels)
+    evaluation.main([str(tmp_path / "p"), str(tmp_path / "r"), "--structures", "3=LV", "-o", str(tmp_path / "cases.csv")])
+    assert "predictions without a reference are not scored: 2, such as c\n" in capsys.readouterr().err
+    assert [row["case"] for row in files.read_csv(tmp_path / "cases.csv")] == ["a", "b"]
 
 
 def test_two_files_of_one_name(tmp_path, capsys):
@@ -853,7 +878,8 @@ def test_only_what_the_structures_allow(tmp_path, cine):
 
 
 def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
-    with pytest.warns(UserWarning, match="no ejection fraction, since only 0 of 4 frames can be used"):
+    empty, none = "cine.nii.gz: nothing was found in it", "no ejection fraction, since only 0 of 4 frames can be used"
+    with pytest.warns(UserWarning, match=empty), pytest.warns(UserWarning, match=none):
         volumes, functions = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda s, path: s.with_array(0 * beating()), ACDC)
     assert functions == [] and len(volumes) == 4
 

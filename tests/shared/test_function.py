@@ -1,6 +1,7 @@
 """Ejection fractions that clinicians could believe: which frames count, what is doubtful, and the tables beside label maps."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -135,6 +136,45 @@ def test_a_scan_that_is_constant_throughout_goes_to_the_network_as_it_is(tmp_pat
 
     with pytest.raises(InputError, match="flat.nii.gz: constant image"):
         clinical.segment([Job(path, tmp_path / "seg.nii.gz")], refuse, ACDC)
+
+
+def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):
+    path = write_scan(tmp_path / "scan.nii.gz", grey())
+    with pytest.warns(UserWarning, match="scan.nii.gz: nothing was found in it, and its label map is empty"):
+        volumes, _ = clinical.segment([Job(path, tmp_path / "seg.nii.gz")], lambda scan, _: scan.with_array(0 * scan.array), ACDC)
+    assert volumes == [{"scan": str(path), "frame": 1, "RV_ml": 0, "Myo_ml": 0, "LV_ml": 0}]
+
+
+# ED and ES ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cine_is_neither_ed_nor_es(tmp_path):
+    cine, es = write_scan(tmp_path / "cine.nii.gz", grey(frames=(3,))), write_scan(tmp_path / "es.nii.gz", grey())
+    todo = clinical.jobs([], [cine], [es], tmp_path / "out")
+    with pytest.raises(InputError, match="cine.nii.gz: a cine of 3 frames, but --ed and --es expect one frame each"):
+        clinical.segment(todo, None, ACDC, [cine], [es])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ed", "es", "told"),
+    [
+        (["p1_ED.nii", "p2_ED.nii"], ["p2_ES.nii", "p1_ES.nii"], "p1_ED.nii and .*p2_ES.nii: .* their names are of two"),
+        (
+            ["patient001_frame01_0000.nii"],
+            ["patient002_frame12_0000.nii"],
+            "patient002_frame12_0000.nii: given as ED and ES of one",
+        ),
+    ],
+)
+def test_ed_and_es_of_two_patients_are_said(tmp_path, ed, es, told):
+    with pytest.warns(UserWarning, match=told):
+        clinical.jobs([], [tmp_path / name for name in ed], [tmp_path / name for name in es], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("ed", "es"), [("p1_ED.nii", "p1_ES.nii"), ("a.nii", "b.nii"), ("p1_frame01.nii", "p1_frame12.nii")])
+def test_names_that_tell_of_no_second_patient_are_silent(tmp_path, ed, es):
+    assert len(clinical.jobs([], [tmp_path / ed], [tmp_path / es], tmp_path / "out")) == 2
 
 
 # Names of label maps --------------------------------------------------------------------------------------------------------
@@ -276,3 +316,64 @@ def test_a_table_that_cannot_be_added_to_stops_the_command_before_it_segments(tm
     error = capsys.readouterr().err
     assert ended.value.code == 2 and len(error.splitlines()) == 1 and "volumes.csv" in error and message in error
     assert table.read_text() == content and [path.name for path in table.parent.iterdir()] == ["volumes.csv"]
+
+
+class Constant:
+    structures = ACDC
+
+
+def run(scans, output, predict, *more):
+    options = clinical.parser("predict", "", "").parse_args(["--weights", "w", *map(str, scans), "-o", str(output), *more])
+    clinical.command(options, lambda weights: Constant, predict)
+
+
+def all_lv(segmenter, scan, path):
+    return scan.with_array(np.full(scan.array.shape, 3, np.uint8))
+
+
+@pytest.mark.parametrize("stop", [InputError("constant image"), KeyboardInterrupt()])
+def test_a_command_that_stops_leaves_tables_of_the_label_maps_that_it_wrote(tmp_path, stop, capsys):
+    a, b, c = (write_scan(tmp_path / f"{name}.nii.gz", grey()) for name in "abc")
+    out = tmp_path / "out"
+    run([a, b, c], out, lambda _, scan, path: scan.with_array(np.full(scan.array.shape, 1, np.uint8)))
+
+    def predict(segmenter, scan, path):
+        if path == b:
+            raise stop
+        return all_lv(segmenter, scan, path)
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run([a, b, c], out, predict)
+    assert ended.value.code == (2 if isinstance(stop, InputError) else 130) and len(capsys.readouterr().err.splitlines()) == 1
+    rows = files.read_csv(out / "volumes.csv")
+    assert [(Path(r["scan"]).name, r["RV_ml"] > 0, r["LV_ml"] > 0) for r in rows] == [
+        ("b.nii.gz", True, False), ("c.nii.gz", True, False), ("a.nii.gz", False, True),
+    ]  # fmt: skip
+    assert [volume.read(out / f"{name}.nii.gz").array.max() for name in "abc"] == [3, 1, 1]
+
+
+def test_a_stopped_command_does_not_touch_the_table_of_a_label_map_that_it_did_not_write(tmp_path):
+    scan = write_scan(tmp_path / "a.nii.gz", grey())
+    run([scan], tmp_path / "seg.nii.gz", all_lv)
+    before = (tmp_path / "seg_volumes.csv").read_text()
+
+    def refuse(*_):
+        raise InputError("constant image")
+
+    with pytest.raises(SystemExit):
+        run([scan], tmp_path / "seg.nii.gz", refuse)
+    assert (tmp_path / "seg_volumes.csv").read_text() == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_label_map_of_another_scan_with_the_same_name_is_not_replaced_silently(tmp_path, capsys):
+    one, two = (write_scan(tmp_path / patient / "scan.nii.gz", grey()) for patient in ("p1", "p2"))
+    run([one], tmp_path / "out", all_lv)
+    run([one], tmp_path / "out", all_lv)
+    assert capsys.readouterr().err == ""
+    run([two], tmp_path / "out", all_lv)
+    error = capsys.readouterr().err
+    assert (
+        error.endswith("scan.nii.gz, which has the same name; to keep both, choose another --output\n") and error.count("\n") == 1
+    )

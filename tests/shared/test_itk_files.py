@@ -211,6 +211,16 @@ def test_label_maps_of_sequences_are_sequences(tmp_path):
     np.testing.assert_allclose(volume.read(tmp_path / "labels.seq.nrrd").affine, cine.affine)
 
 
+def test_segments_of_slicer_that_overlap_are_no_cine(tmp_path):
+    layers = counting((2, 5, 4, 3), np.uint8)
+    place = (SPACE[0], "space directions: none (1.25,0,0) (0,1.5,0) (0,0,8)", "kinds: list domain domain domain", SPACE[2])
+    segments = "Segment0_Layer:=0", "Segment0_LabelValue:=1", "Segment1_Layer:=1", "Segment1_LabelValue:=1"
+    path = nrrd(tmp_path / "p1.seg.nrrd", layers, *place, *segments)
+    assert "segments overlap, in layers; export it from 3D Slicer as a label map" in refusal(path)
+    one = nrrd(tmp_path / "p2.seg.nrrd", layers[0], *SPACE, *segments[:2])
+    np.testing.assert_array_equal(volume.read_labels(one).array, layers[0])
+
+
 @pytest.mark.parametrize("kind", ["vector", "RGB-color", "covariant-vector", "3-color", "complex", "point"])
 def test_vectors_are_no_cine(tmp_path, kind):
     n = 2 if kind == "complex" else 3

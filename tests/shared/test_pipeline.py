@@ -454,8 +454,7 @@ def test_all_folds_of_a_modulus_cover_everybody_once():
         (["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], ("e", "j")),  # no numbers: rank, from 1
         (["x1", "x2", "y", "z4", "z5"], ("z5",)),  # not all have one
         (["a1", "a2", "b1", "b2", "c3"], ("c3",)),  # two of the same
-        (["p10", "p5", "p7", "p15", "p3"], ("p10", "p15", "p5")),  # numbers count, not their order
-        (["5", "3"], ("5",)),
+        (["p10", "p5", "p7", "p15", "p3", "p1", "p4"], ("p10", "p15", "p5")),  # numbers count, not their order
         (["2020scan", "b", "c", "d", "e"], ("e",)),  # a number in front is none
     ],
 )
@@ -466,24 +465,39 @@ def test_numbers_of_patients(patients, held_out):
 
 
 @pytest.mark.parametrize(
-    ("patients", "fold", "held_out"),
+    ("patients", "fold", "held_out", "parts"),
     [
-        ([f"s{k:02d}1" for k in range(1, 13)], 0, ("s051", "s101")),  # none is divisible by 5: places 5 and 10
-        ([f"s{k:02d}1" for k in range(1, 13)], 1, ("s011", "s061", "s111")),  # all are 1 modulo 5: places 1, 6, 11
-        (["p1", "p2", "p3", "p4", "p6", "p7"], 0, ("p6",)),
-        (["p1", "p2", "p3", "p4", "p6", "p7"], 2, ("p2",)),  # by their numbers p2 and p7: one rule for all folds
-        (["p5", "p10"], 1, ("p10",)),
+        ([f"s{k:02d}1" for k in range(1, 13)], 0, ("s051", "s101"), 5),  # none is divisible by 5: places 5 and 10
+        ([f"s{k:02d}1" for k in range(1, 13)], 1, ("s011", "s061", "s111"), 5),  # all are 1 modulo 5: places 1, 6, 11
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 0, ("p6",), 5),
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 1, ("p1", "p7"), 5),
+        (["p5", "p10"], 1, ("p10",), 2),
+        (["5", "3"], 0, ("5",), 2),
+        (["anna", "bea", "carl"], 0, ("carl",), 3),
     ],
 )
-def test_numbers_that_leave_a_side_empty_give_way_to_places(patients, fold, held_out):
-    with pytest.warns(UserWarning, match=rf"place in alphabetical order is {fold} modulo 5 \(--fold"):
+def test_numbers_that_leave_a_fold_empty_give_way_to_places(patients, fold, held_out, parts):
+    with pytest.warns(UserWarning, match=rf"place in alphabetical order is {fold} modulo {parts} \(--fold"):
         split = by_number([case(patient) for patient in patients], 5, fold)
     assert split.validation == split.test == held_out and set(split.train) == set(patients) - set(held_out)
 
 
+@pytest.mark.parametrize("patients", [["p1", "p2", "p3", "p4", "p6", "p7"], ["p5", "p10", "p15", "p20", "p21"], ["a", "b", "c"]])
+@pytest.mark.filterwarnings("ignore:the numbers that")
+def test_every_patient_is_held_out_in_one_fold_whatever_the_numbers_are(patients):
+    folds = [by_number([case(patient) for patient in patients], 5, fold) for fold in range(min(5, len(patients)))]
+    assert sorted(patient for split in folds for patient in split.test) == sorted(patients)
+
+
 def test_too_few_patients_for_a_fold():
-    with pytest.raises(InputError, match="no patient left on the validation side .*--fold"):
-        by_number([case("p1"), case("p2")], 5, 0)
+    with pytest.raises(InputError, match="^--fold 2: 2 patients make no more than 2 folds; expected 0 to 1$"):
+        by_number([case("p1"), case("p2")], 5, 2)
+
+
+@pytest.mark.filterwarnings("ignore:the numbers that")
+def test_one_patient_cannot_be_split():
+    with pytest.raises(InputError, match="no patient left on the train side"):
+        by_number([case("p1")], 5, 0)
 
 
 @pytest.mark.parametrize("sides", [(("a", "b", "c"), ("c", "b"), ("d",)), (("a", "b"), ("c", "d"), ("b", "c"))])

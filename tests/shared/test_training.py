@@ -17,6 +17,7 @@ import pytest
 
 from shared import checkpoints, pipeline, runs, sampling, training
 from shared.errors import InputError
+from shared.files import read_csv
 from shared.losses import CrossEntropy
 
 STEPS, EVERY = 24, 3
@@ -205,6 +206,23 @@ def test_history_has_a_row_per_validation_and_the_mean_loss_since_the_last(store
     assert lines[0] == "step,epoch,learning_rate,loss,val_dice"
     assert [line.split(",")[0] for line in lines[1:]] == ["2", "4", "5"]  # the last step validates too
     assert all(float(line.split(",")[3]) == 2.0 for line in lines[1:])
+
+
+def test_killed_just_after_its_last_checkpoint_it_lacks_nothing(stored, tmp_path, monkeypatch):
+    fit(stored, tmp_path / "whole")
+    save = training.checkpoints.save
+
+    def killed(*arguments):
+        save(*arguments)
+        raise SystemExit
+
+    monkeypatch.setattr(training.checkpoints, "save", killed)
+    with pytest.raises(SystemExit):
+        fit(stored, tmp_path / "killed")
+    monkeypatch.undo()
+    fit(stored, tmp_path / "killed")
+    assert [row["step"] for row in read_csv(tmp_path / "killed" / runs.HISTORY)] == [2, 4]
+    assert (tmp_path / "killed" / runs.BEST).is_file()
 
 
 def test_a_finished_run_does_nothing_more(stored, tmp_path):

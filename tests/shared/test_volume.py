@@ -217,6 +217,14 @@ def test_frame_time_follows_the_unit_of_the_header(tmp_path, units, frame_s):
     assert volume.read(patch(tmp_path / "cine.nii", UNITS, "B", units | 2)).frame_s == pytest.approx(frame_s)
 
 
+def test_a_frame_time_that_is_no_number_is_unknown(tmp_path):
+    volume.write(oblique((4, 3, 2, 5), frame_s=40.0), tmp_path / "cine.nii")
+    cine = volume.read(patch(tmp_path / "cine.nii", PIXDIM + 16, "f", np.nan))
+    assert cine.frame_s == 0
+    volume.write(cine, tmp_path / "cine.nrrd")
+    assert volume.read(tmp_path / "cine.nrrd").frame_s == 0
+
+
 # Agreement with other readers -----------------------------------------------------------------------------------------------
 
 PLACES = {
@@ -470,3 +478,30 @@ def test_labels_that_are_no_labels(tmp_path, suffix, value):
     volume.write(from_array(array), tmp_path / f"labels{suffix}")
     volume.read(tmp_path / f"labels{suffix}")
     assert f"{np.float32(value)}" in refusal(tmp_path / f"labels{suffix}", volume.read_labels)
+
+
+# Grey values ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [1e9, -1e9, 1000 + 101 * 998.0])
+def test_a_stray_voxel_that_leaves_no_contrast_to_the_others_is_refused(tmp_path, value):
+    array = np.linspace(0, 1000, 10**4).reshape(50, 20, 10)  # 0.1 % and 99.9 % of it: 1 and 999
+    array[3, 4, 5] = value
+    volume.write(from_array(array), tmp_path / "scan.nii.gz")
+    with pytest.raises(InputError, match=r"scan.nii.gz: 1 of 10000 voxels, such as .* from (1|0.9) to 999; replace them first"):
+        volume.read_grey(tmp_path / "scan.nii.gz")
+    assert volume.read(tmp_path / "scan.nii.gz").array[3, 4, 5] == value
+
+
+def test_bright_vessels_and_padding_are_grey_values(tmp_path):
+    array = np.linspace(0, 1000, 10**4).reshape(50, 20, 10)
+    array[3, 4, 5], array[0] = 90 * 1000, -3024
+    volume.write(from_array(array), tmp_path / "scan.nii.gz")
+    np.testing.assert_array_equal(volume.read_grey(tmp_path / "scan.nii.gz").array, array)
+    volume.write(from_array(np.eye(10)[..., None]), tmp_path / "nearly_empty.nii.gz")
+    assert volume.read_grey(tmp_path / "nearly_empty.nii.gz").array.sum() == 10
+
+
+def test_the_mark_of_a_slicer_file_is_no_part_of_its_name():
+    assert [volume.stem(f"a/p1{end}") for end in (".seq.nrrd", ".seg.nrrd", ".SEG.NRRD", ".nrrd")] == ["p1"] * 4
+    assert volume.stem("p1.seg.nii.gz") == "p1" and volume.stem("seg.nii.gz") == "seg"
