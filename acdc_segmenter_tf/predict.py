@@ -126,6 +126,8 @@ def load(weights):
     weights = Path(weights)
     if weights.name.endswith(".h5") or (weights / "run.json").is_file():
         return load_run(runs.folder_holding(weights))
+    if not weights.exists() and not weights.with_name(f"{weights.name}.index").exists():
+        raise InputError(f"{weights}: no such run folder, weights file or checkpoint")
     model = released.load_released(None, weights)
     recipe = next(recipe for recipe in RECIPES.values() if recipe.network == model.name)
     return Segmenter(model, recipe, acdc.STRUCTURES)

@@ -92,12 +92,15 @@ class Checkpoint:
     """The tensors of a checkpoint: `tensors` maps names to shapes and types, `read` gives one value."""
 
     def __init__(self, path):
+        self.prefix = checkpoint_prefix(path)
         try:
-            import tensorflow as tf
-            from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
+            from shared.framework import without_banner  # loads Keras: not before a checkpoint is there
+
+            with without_banner():
+                import tensorflow as tf
+                from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
         except ImportError as error:
             raise InputError(f"{path}: the authors' checkpoints are read by TensorFlow: pip install tensorflow") from error
-        self.prefix = checkpoint_prefix(path)
         try:
             self.tensors = dict(read_index(Path(f"{self.prefix}.index"), BundleEntryProto))
             self.reader = tf.compat.v1.train.NewCheckpointReader(self.prefix)

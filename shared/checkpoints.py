@@ -54,7 +54,8 @@ def is_state(state):
     return (
         isinstance(rows, list)
         and all(isinstance(row, dict) and row.keys() == rows[0].keys() and all(map(is_number, row.values())) for row in rows)
-        and all(count.holds(state.get(field)) for field in ("step", "best_step", "validations_since"))
+        and all(count.holds(state.get(field)) for field in ("step", "best_step", "validations_since", "loss_steps"))
+        and is_number(state.get("loss_sum"))
         and state["best_step"] <= state["step"]
         and number(0, 1e12).holds(state.get("seconds"))
         and (state.get("best_score") is None or is_number(state["best_score"]))

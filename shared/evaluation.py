@@ -63,7 +63,7 @@ def score(predicted, reference, structures, about, ignore=None):
     Raises:
         InputError: the voxels differ (see `orientation.matched`).
     """
-    case = " ".join(str(value) for value in about.values() if value)
+    case = about["case"]
     if predicted.array.ndim != 3 or reference.array.ndim != 3:
         shapes = f"{predicted.array.shape} against {reference.array.shape}"
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")

@@ -25,7 +25,9 @@ def training_parser(package, description, recipes, default, presets):
     parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
     parser.add_argument("--seed", type=cli.seed, default=0, help="of everything random (default: 0)")
-    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe; repeatable"
+    )
     parser.add_argument("--workdir", type=cli.workdir, default=Path("runs"), help="where runs are kept (default: runs)")
     cli.add_debug(parser)
     parser.set_defaults(package=package)

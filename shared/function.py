@@ -6,6 +6,7 @@ import numpy as np
 
 from shared import metrics
 
+LARGEST_ML = 1000.0  # of a cavity; the most dilated hearts hold half of it
 LEAST = 0.1  # a cavity below this share of its other volumes was missed, not emptied (ours: an EF of 90 % is beyond any heart)
 
 
@@ -90,6 +91,8 @@ def doubt_of(cavity, ed, es):
         return f"{cavity}: ED and ES are the same frame ({place(ed)}), hence no ejection fraction"
     if not edv or not esv:
         return f"{both}: it was not found in one of them, hence no ejection fraction"
+    if max(edv, esv) > LARGEST_ML:
+        return f"{both}: no cavity is that large; look at the label maps"
     if esv > edv:
         return f"{both}: it is larger at ES than at ED; are the two swapped?"
     if esv == edv:

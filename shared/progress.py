@@ -14,23 +14,28 @@ def clear_line():
 
 
 class Progress:
-    """Count `total` steps and print `what`, the count, `detail` and the time left, at most every `every_s` seconds."""
+    """Count `total` steps and print `what`, the count, `detail` and the time left, at most every `every_s` seconds.
+
+    The first step, which compiles networks and opens files, says nothing about the time of the others.
+    """
 
     unfinished = False  # whether the terminal shows a line that will be rewritten
 
     def __init__(self, what, total, done=0, every_s=None):
-        self.what, self.total, self.done, self.first = what, total, done, done
+        self.what, self.total, self.done, self.first = what, total, done, done + 1
         self.terminal = sys.stdout.isatty()
         self.every_s = every_s or (0.2 if self.terminal else 15.0)
-        self.start = self.shown = time.monotonic()
+        self.start = self.shown = self.after_first = time.monotonic()
 
     def step(self, detail=""):
         self.done += 1
         now = time.monotonic()
         last = self.done >= self.total
-        if self.total > 1 and (now - self.shown >= self.every_s or (last and now - self.start > 2)):
+        if self.done == self.first:
+            self.after_first = now
+        if self.total > 1 and (now - self.shown >= self.every_s and self.done > self.first or last and now - self.start > 2):
             self.shown = now
-            left = (now - self.start) / (self.done - self.first) * (self.total - self.done)
+            left = (now - self.after_first) / max(self.done - self.first, 1) * (self.total - self.done)
             ending = duration(now - self.start) if last else f"{duration(left)} left"
             line = f"{self.what} {self.done}/{self.total}  {detail}  {ending}"
             print(f"\r{line:<{WIDTH}}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)

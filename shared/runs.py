@@ -224,6 +224,9 @@ def load_recipe(folder, Recipe):
     path = folder / "run.json"
     try:
         record = read_record(folder, "recipe", "structures")
+        package, own = record.get("package"), Recipe.__module__.partition(".")[0]
+        if package != own and is_text(package) and package.isidentifier():
+            raise InputError(f"it is a run of {package[:40]}; use python -m {package[:40]}.predict")
         values = {field: tuple(value) if isinstance(value, list) else value for field, value in record["recipe"].items()}
         differing = values.keys() ^ {field.name for field in dataclasses.fields(Recipe)}
         if differing:

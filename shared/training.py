@@ -45,7 +45,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
 
     Raises:
         InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
-        KeyboardInterrupt: Ctrl-C, after the step that it came in and its checkpoint.
+        KeyboardInterrupt: Ctrl-C, after the step or validation that it came in and its checkpoint.
     """
     if patience is not None and patience < 1:
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
@@ -54,7 +54,9 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
     model.reset_metrics()
-    fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "seconds": 0.0, "history": []}
+    # the loss is added up from validation to validation, since Keras forgets it after each batch
+    fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "loss_sum": 0.0, "loss_steps": 0,
+             "seconds": 0.0, "history": []}  # fmt: skip
     state = checkpoints.restore(folder, model, optimizer) or fresh
     if state["step"]:
         print(f"going on from step {state['step']} of {steps}", flush=True)
@@ -68,11 +70,12 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     def seconds():
         return earlier_s + time.monotonic() - start
 
-    def validated(step, mean_loss):
+    def validated(step):
         """Add a row to the history, and whether its weights are the best so far."""
+        mean_loss = state["loss_sum"] / state["loss_steps"]
         rate = float(ops.convert_to_numpy(optimizer.learning_rate))
         row = {"step": step, "epoch": step // len(batches), "learning_rate": rate, "loss": mean_loss, **validate(model)}
-        model.reset_metrics()
+        state["loss_sum"], state["loss_steps"] = 0.0, 0
         state["validations_since"] += 1
         state["history"].append(row)
         score = step if monitor is None else row[monitor]
@@ -94,21 +97,22 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
             write_csv(folder / HISTORY, state["history"])
         checkpoints.save(folder, model, optimizer, state)  # last: after it nothing is written again
 
-    with contextlib.closing(pipeline.stream(batches, state["step"], steps)) as stream:
+    with contextlib.closing(pipeline.stream(batches, state["step"], steps)) as stream, noted_interrupts() as interrupted:
         for step in range(state["step"] + 1, steps + 1):
             if patience is not None and state["validations_since"] >= patience:
                 clear_line()
                 print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
                 break
-            with noted_interrupts() as interrupted:
-                images, labels, *parameters = next(stream)
-                if parameters:
-                    images, labels = augment(images, labels, *parameters)
-                mean_loss = float(model.train_on_batch(images, labels))
-            progress.step(f"loss {mean_loss:.4f}")
-            if not np.isfinite(mean_loss):
-                raise InputError(f"training diverged: the loss is {mean_loss} at step {step}; try a smaller learning rate")
-            if (step % validate_every == 0 or step == steps) and validated(step, mean_loss):
+            images, labels, *parameters = next(stream)
+            if parameters:
+                images, labels = augment(images, labels, *parameters)
+            batch_loss = float(model.train_on_batch(images, labels))
+            progress.step(f"loss {batch_loss:.4f}")
+            if not np.isfinite(batch_loss):
+                raise InputError(f"training diverged: the loss is {batch_loss} at step {step}; try a smaller learning rate")
+            state["loss_sum"] += batch_loss
+            state["loss_steps"] += 1
+            if (step % validate_every == 0 or step == steps) and validated(step):
                 best = checkpoints.copy_of(model, optimizer)
             state["step"] = step
             if interrupted.is_set() or time.monotonic() - saved >= CHECKPOINT_S:
@@ -116,20 +120,29 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
                 saved, saved_step, best = time.monotonic(), step, None
             if interrupted.is_set():
                 raise KeyboardInterrupt
-    if state["step"] > saved_step:
-        save()
+        if state["step"] > saved_step:
+            save()
     return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}
 
 
 @contextlib.contextmanager
 def noted_interrupts():
-    """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code."""
+    """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code.
+
+    A second one is raised: who presses twice does not want to wait for the end of a long validation.
+    """
     noted = threading.Event()
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # as in the background of a script
+    before = signal.getsignal(signal.SIGINT)
+    ignored = before is signal.SIG_IGN  # as in the background of a script
     if ignored or threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
         yield noted
         return
-    before = signal.signal(signal.SIGINT, lambda *_: noted.set())
+
+    def note(*_):
+        noted.set()
+        signal.signal(signal.SIGINT, before)
+
+    signal.signal(signal.SIGINT, note)
     try:
         yield noted
     finally:

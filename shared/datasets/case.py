@@ -167,7 +167,9 @@ def values_of(on_disk, structures):
         values.setdefault(name.casefold(), []).append(value)
     missing = [name for name in structures if name.casefold() not in values]
     if missing:
-        raise InputError(f"no label for {', '.join(missing)}: the data set has {', '.join(dict.fromkeys(on_disk.values()))}")
+        found = list(dict.fromkeys(on_disk.values()))
+        advice = f"train on some of them with --set structures={','.join(found)}"
+        raise InputError(f"no label for {', '.join(missing)}: the data set has {', '.join(found)}; {advice}")
     return {value: index for index, name in enumerate(structures, start=1) for value in values[name.casefold()]}
 
 

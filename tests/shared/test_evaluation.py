@@ -62,7 +62,7 @@ def test_score_by_hand():
     assert all(row["case"] == "a_ED" and row["phase"] == "ED" for row in rows)
 
 
-@pytest.mark.parametrize(("spacing_mm", "hd_mm", "slicewise_mm"), [((2, 2, 2), 6, 2), ((0.5, 4, 2), 6, 4)])
+@pytest.mark.parametrize(("spacing_mm", "hd_mm", "slicewise_mm"), [((2, 2, 2), 6, 2), ((0.5, 1, 2), 6, 1)])
 def test_hausdorff_in_three_ways(spacing_mm, hd_mm, slicewise_mm):
     """One voxel against itself moved by one along y, and one three slices above, where the reference has nothing."""
     predicted, reference = np.zeros((3, 3, 5), np.uint8), np.zeros((3, 3, 5), np.uint8)
@@ -487,13 +487,13 @@ def test_progress_says_how_long_is_left(monkeypatch, capsys):
     clock = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     shown = progress.Progress("case", 10, done=4)
-    for _ in range(6):
-        clock[0] += 20
+    for step in range(6):
+        clock[0] += 20 if step else 500  # the first compiles the network: it says nothing about the others
         shown.step("Dice 0.9")
     lines = capsys.readouterr().out.splitlines()
     assert [" ".join(text.split()) for text in lines] == [
-        *(f"case {n}/10 Dice 0.9 {left} left" for n, left in ((5, "2 min"), (6, "80 s"), (7, "60 s"), (8, "40 s"), (9, "20 s"))),
-        "case 10/10 Dice 0.9 2 min",  # took that long in all
+        *(f"case {n}/10 Dice 0.9 {left} left" for n, left in ((6, "80 s"), (7, "60 s"), (8, "40 s"), (9, "20 s"))),
+        "case 10/10 Dice 0.9 10 min",  # took that long in all
     ]
 
 
