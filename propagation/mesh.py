@@ -207,9 +207,12 @@ def main(arguments=None):
             library(name, "mesh")  # missing now rather than after minutes
         start = time.monotonic()
         labels = all_slices_last(volume.read_labels(options.labels_file))[0]
-        if options.biventricular:
-            labels = wall(labels, options.rv_wall_mm)
-        labels = structures(labels, options.labels, largest=not options.all_components)
+        try:
+            if options.biventricular:
+                labels = wall(labels, options.rv_wall_mm)
+            labels = structures(labels, options.labels, largest=not options.all_components)
+        except InputError as error:
+            raise InputError(f"{options.labels_file}: {error}") from error
         mask = labels.with_array(labels.array > 0)
         solid = surface(mask, options.step_mm, options.smoothing_mm)
         qualities = {"surface": surface_quality(solid, mask_ml(mask))}

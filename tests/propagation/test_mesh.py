@@ -504,7 +504,7 @@ def test_the_biventricular_wall_of_slices_along_the_first_axis(tmp_path, capsys)
 def test_bad_arguments_are_one_line_and_leave_nothing(tmp_path, capsys):
     path = labels_file(tmp_path, ball(5.0, (14, 14, 14)))
     assert "expected .stl (surface)" in refused(capsys, path, "-o", tmp_path / "heart.ply")
-    assert "label 9: not in the label map" in refused(capsys, path, "-o", tmp_path / "a.stl", "--labels", "9")
+    assert f"{path}: label 9: not in the label map" in refused(capsys, path, "-o", tmp_path / "a.stl", "--labels", "9")
     assert "expected whole numbers such as 1,2" in refused(capsys, path, "-o", tmp_path / "a.stl", "--labels", "LV")
     assert "--edge-mm: expected more than 0 mm, found -1" in refused(capsys, path, "-o", tmp_path / "a.stl", "--edge-mm", "-1")
     assert "no such file" in refused(capsys, tmp_path / "none.nii.gz", "-o", tmp_path / "a.stl")
