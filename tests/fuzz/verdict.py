@@ -25,7 +25,8 @@ from shared import cli, volume
 from shared.errors import InputError
 from shared.files import TEMPORARY
 from tests.fuzz import mutations
-from tests.fuzz.originals import SUBJECTS
+from tests.fuzz.subjects import SUBJECTS
+from tests.fuzz.values import pick
 
 ROOT = Path(__file__).parents[2]
 ALONE = 15  # every 15th round of a command is a process of its own
@@ -102,8 +103,8 @@ def damage_files(folder, subject, rng):
     """Damage one of the subject's files, rarely several; say which and how."""
     files = sorted({path for pattern in subject.damages for path in folder.glob(pattern) if path.is_file()})
     done = []
-    for _ in range(mutations.pick([1] * 9 + [3], rng)):
-        path = mutations.pick(files, rng)
+    for _ in range(pick([1] * 9 + [3], rng)):
+        path = pick(files, rng)
         if not path.is_file():
             continue
         if rng.random() < 0.08:
