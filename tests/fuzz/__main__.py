@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.fuzz.verdict import SUBJECTS, judge, made
 
-SECONDS = 60  # that one input may take
+SECONDS = 120  # that one input may take
 
 
 def main():

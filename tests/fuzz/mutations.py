@@ -1,36 +1,21 @@
 """Damage of every kind, pure and seeded: `damaged(content of a file, its name, generator) -> what was done, other content`.
 
-Most kinds know bytes only. Some know what the bytes mean, so that a checksum or a syntax does not stop the damage: they change a
-number in a text, a value in JSON, a field of a header, a tensor in HDF5, an element of DICOM, or what a packed file holds.
+Most kinds know bytes only. Some know what the bytes mean: they change a number in a text, a field of a header, what a packed file
+holds, or one of the parts that `structured` knows.
 """
 
 import gzip
 import io
-import json
 import re
 import struct
 import warnings
 import zipfile
 
-import h5py
-import numpy as np
-import pydicom
+from tests.fuzz.structured import element, tensor, value
+from tests.fuzz.values import ARGUMENTS, EXTREMES, FLOATS, NUMBERS, OPTIONS, pick
 
 TEXT = (".cfg", ".json", ".csv", ".nhdr", ".mhd", "SHA256SUMS", ".md", ".nrrd", ".mha")  # the last two: their headers
 HEADER = 1500  # bytes at the beginning of a file where headers are
-NUMBERS = ["0", "-1", "1", "2", "-0.0", "0.5", "255", "65536", "2147483648", "-9223372036854775809", "1e30", "-1e30", "1e-30",
-           "1e400", "nan", "inf", "-inf", "", " ", "text", "1,5", "0x10", "1_000", "\u0663", "--1", "9" * 5000,
-           "1 " * 50, "\0", "none"]  # fmt: skip
-VALUES = [None, True, -1, 0, 1, 2**31, 10**400, 1e30, float("nan"), float("inf"), "", "x", "1", "\0", "\ud800", "x" * 5000,
-          "a\nb", [], [1], ["x"], [[[]]], {}, {"x": 1}, {"1": "LV"}]  # fmt: skip
-EXTREMES = [0, 1, -1, 2, 127, 255, 32767, -32768, 2**31 - 1, -(2**31), 2**32 - 1, 2**62]
-FLOATS = [0.0, -1.0, 1e-30, 1e30, -1e30, 3e38, float("nan"), float("inf"), float("-inf")]
-ARGUMENTS = [*NUMBERS, ".", "-", "--", "---", "absent", "scan.nii.gz", "x/y/z.nii.gz", "a.nii", "a" * 300, "a/" * 3000, "\udcff",
-             "\x1b[31m", "a\nb", "%s %d", "{0}", "=", ",", "1=LV", "1=LV,1=RV", "acdc", "lasc", "all",
-             "None", "true", "[[[[", "*", "#1", "scan#1"]  # fmt: skip
-OPTIONS = ["--help", "--debug", "--nonsense", "--fold", "--seed", "--set", "--base", "--bases", "--ed", "--es",
-           "--apex-first", "--released", "--structures", "--labels", "--preset", "--experiment", "-o",
-           "--weights", "--cine", "--report"]  # fmt: skip
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55")
 
 
@@ -68,10 +53,6 @@ def kinds_for(name, content):
     if content[128:132] == b"DICM":
         return [*plain, *[element] * 8, field]
     return [*plain, field, field]
-
-
-def pick(choices, rng):
-    return choices[rng.integers(len(choices))]
 
 
 def place(content, rng, most=None):
@@ -199,26 +180,6 @@ def nest(content, rng):
     return content[:start] + bracket * 100_000 + content[start:]
 
 
-def value(content, rng):
-    """Another value somewhere in JSON, one left out, or one more."""
-    tree = json.loads(content)
-    at = tree
-    while True:
-        keys = list(at) if isinstance(at, dict) else range(len(at))
-        key = pick(list(keys), rng)
-        if not isinstance(at[key], (dict, list)) or not at[key] or rng.random() < 0.2:
-            break
-        at = at[key]
-    match rng.integers(5):
-        case 0:
-            at.pop(key)
-        case 1 if isinstance(at, dict):
-            at[pick(["x", "", "0", "-1", "ignore", "\0"], rng)] = at[key]
-        case _:
-            at[key] = pick(VALUES, rng)
-    return json.dumps(tree, indent=1).encode()
-
-
 # What packed files hold ---------------------------------------------------------------------------------------------------------
 
 
@@ -253,77 +214,6 @@ def repack_member(content, rng):
         for name, data in members.items():
             archive.writestr(zipfile.ZipInfo(name), data)
     return packed.getvalue()
-
-
-def tensor(content, rng):
-    """A tensor of an HDF5 file with other values, of another shape or type, left out, or led elsewhere by a link."""
-    held = io.BytesIO(content)
-    with h5py.File(held, "r+") as file:
-        names = []
-        file.visit(names.append)
-        name = pick(names, rng)
-        data = file[name][()] if isinstance(file[name], h5py.Dataset) else None
-        what = rng.integers(8)
-        if what == 0 and data is not None and data.size:
-            flat = data.reshape(-1)
-            flat[0] = pick(FLOATS, rng) if data.dtype.kind == "f" else 1
-            file[name][...] = flat.reshape(data.shape)
-            return _closed(file, held)
-        del file[name]
-        match what:
-            case 1:
-                file[name] = h5py.SoftLink(pick(["/", "/nowhere", name], rng))
-            case 2:
-                file[name] = h5py.ExternalLink(pick(["absent.h5", "/etc/passwd"], rng), "/")
-            case 3:
-                file.create_group(name)
-            case 4:
-                file.create_dataset(
-                    name, pick([(), (0,), (2**40,), (3, 3), (1,) * 20], rng), pick(["f4", "f8", "i4"], rng), chunks=None
-                )
-            case 5:
-                file.create_dataset(name, data=pick(["text", np.float64(1), np.array(["a"], "S1"), h5py.Empty("f4")], rng))
-            case 6:
-                extent = (2**20, 2**12)  # 16 GB of zeros that take no room
-                file.create_dataset(name, extent, "f4", chunks=(2**10, 2**10), compression="gzip")
-        return _closed(file, held)
-
-
-def _closed(file, held):
-    file.close()
-    return held.getvalue()
-
-
-def element(content, rng):
-    """An element of a DICOM file with another value, or left out."""
-    dataset = pydicom.dcmread(io.BytesIO(content))
-    at = pick([dataset, dataset, dataset.file_meta], rng)
-    while True:
-        chosen = pick([each for each in at if each.keyword != "PixelData"], rng)
-        if chosen.VR != "SQ" or not chosen.value or rng.random() < 0.2:
-            break
-        at = pick(list(chosen.value), rng)
-    match rng.integers(4):
-        case 0:
-            del at[chosen.tag]
-        case 1 if chosen.VR == "SQ":
-            chosen.value = pick([[], [*chosen.value][:1], [*chosen.value] * 2], rng)
-        case _:
-            at[chosen.tag] = pydicom.DataElement(chosen.tag, *_element_value(chosen.VR, rng), already_converted=True)
-    written = io.BytesIO()
-    dataset.save_as(written, enforce_file_format=False)
-    return written.getvalue()
-
-
-def _element_value(vr, rng):
-    if vr == "US":
-        return vr, pick([0, 1, 2, 7, 16, 255, 65535], rng)
-    if vr in ("FD", "FL"):
-        return vr, pick(FLOATS, rng)
-    if vr in ("UL", "SL"):
-        return vr, pick([0, 1, 2**31 - 1], rng)
-    text = pick([*NUMBERS, "1\\2", "1\\0\\0\\0\\1\\0", "0\\0\\0", "1e30\\1e30\\1e30", "nan\\1\\1", "1.2.840.10008.1.2.4.50"], rng)
-    return "UN" if vr == "SQ" else vr, text.encode() if vr in ("SQ", "UN") else text
 
 
 # Files and arguments ------------------------------------------------------------------------------------------------------------

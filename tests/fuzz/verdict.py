@@ -10,6 +10,7 @@ import os
 import re
 import resource
 import shutil
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -24,8 +25,11 @@ from shared import cli, volume
 from shared.errors import InputError
 from shared.files import TEMPORARY
 from tests.fuzz import mutations
-from tests.fuzz.originals import SUBJECTS
+from tests.fuzz.subjects import SUBJECTS
+from tests.fuzz.values import pick
 
+ROOT = Path(__file__).parents[2]
+ALONE = 15  # every 15th round of a command is a process of its own
 MEMORY = 3 * 2**30  # bytes of address space that an input may take on top of what its subject has taken before
 LONGEST_LINE = 310  # "error: ", 280 characters, and "(--help says more)"
 LONGEST_MESSAGE = 300  # without folders
@@ -69,7 +73,8 @@ def judge(number, workplace):
             if subject.reader:
                 answer, faults = read(subject, folder)
             else:
-                answer, faults = commanded(subject, arguments, folder)
+                alone = not subject.stops and number // len(SUBJECTS) % ALONE == ALONE - 1
+                answer, faults = commanded(subject, arguments, folder, alone)
             faults += left_behind(before, snapshot(folder), answer)
             if not faults and answer == "works" and subject.label_map and subject.damages:
                 faults += check_label_map(*(folder / name for name in subject.label_map))
@@ -98,8 +103,8 @@ def damage_files(folder, subject, rng):
     """Damage one of the subject's files, rarely several; say which and how."""
     files = sorted({path for pattern in subject.damages for path in folder.glob(pattern) if path.is_file()})
     done = []
-    for _ in range(mutations.pick([1] * 9 + [3], rng)):
-        path = mutations.pick(files, rng)
+    for _ in range(pick([1] * 9 + [3], rng)):
+        path = pick(files, rng)
         if not path.is_file():
             continue
         if rng.random() < 0.08:
@@ -146,13 +151,16 @@ def read(subject, folder):
     return answer, faults
 
 
-def commanded(subject, arguments, folder):
-    """How a command answers, and what is wrong with it."""
-    module = importlib.import_module(subject.command)
-    with contextlib.ExitStack() as stack:
-        for stop in subject.stops:
-            stack.enter_context(mock.patch(stop, side_effect=InputError("stopped: the work begins")))
-        status, printed = captured(lambda: module.main(arguments), folder)
+def commanded(subject, arguments, folder, alone=False):
+    """How a command answers, in this process or `alone` in its own, and what is wrong with it."""
+    if alone:
+        status, printed = started(subject.command, arguments, folder)
+    else:
+        module = importlib.import_module(subject.command)
+        with contextlib.ExitStack() as stack:
+            for stop in subject.stops:
+                stack.enter_context(mock.patch(stop, side_effect=InputError("stopped: the work begins")))
+            status, printed = captured(lambda: module.main(arguments), folder)
     lines = printed.splitlines()
     answer = "works" if status == 0 else lines[-1] if lines else f"status {status}"
     faults = []
@@ -167,6 +175,14 @@ def commanded(subject, arguments, folder):
     if "out of memory" in printed:
         faults.append(answer)
     return answer, faults
+
+
+def started(module, arguments, folder):
+    """Status and stderr of a command as a user starts it."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", module.removesuffix(".__main__"), *arguments]
+    ended = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return ended.returncode, ended.stderr.decode(errors="replace")
 
 
 def captured(call, folder):
