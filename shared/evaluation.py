@@ -213,7 +213,7 @@ def main(arguments=None):
     parser.add_argument("predictions", type=Path, help="folder of predicted label maps, or one of them")
     parser.add_argument("references", type=Path, help="folder of reference label maps, or one of them")
     parser.add_argument("--structures", required=True, help=EXPECTED)
-    parser.add_argument("-o", "--output", type=Path, default=Path("cases.csv"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("cases.csv"), help="table of scores (default: cases.csv)")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
