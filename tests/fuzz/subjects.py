@@ -131,7 +131,7 @@ SUBJECTS = [
             arguments=("--weights", "run", "scan_ED.nii.gz", "-o", "seg.nii.gz", "--bases", "bases.csv"),
             label_map=("seg.nii.gz", "scan_ED.nii.gz"), rounds=30, sampled=0),
     Subject(name="run to go on with", make=originals.trained, command="acdc_segmenter_tf.train", arguments=(*DATA, *TINY_RUN),
-            damages=("runs/acdc_segmenter_tf/**/*",), rounds=16, sampled=0),
+            damages=("runs/acdc_segmenter_tf/**/*",), rounds=12, sampled=0),
     arguments("shared.evaluation", "shared.evaluation", "predictions", "references", "--structures", "acdc", "-o", "out.csv"),
     arguments("shared.phantom", "shared.phantom.__main__", "nnunet", "made", "--patients", "1", "--seed", "0",
               make=originals.label_folders,

@@ -34,7 +34,7 @@ MEMORY = 3 * 2**30  # bytes of address space that an input may take on top of wh
 LONGEST_LINE = 310  # "error: ", 280 characters, and "(--help says more)"
 LONGEST_MESSAGE = 300  # without folders
 BY_NUMPY = re.compile("encountered in|divide by zero|Warning:")  # texts that mean nothing to a user
-ALLOWED_TO_CHANGE = ("lock", "events.out")
+ALLOWED_TO_CHANGE = ("lock", "events.out", "run.json", "history.csv")  # of a run, which records how far it came
 
 
 @dataclass(frozen=True)
