@@ -36,7 +36,7 @@ from shared import cli, datasets, inference, metrics, postprocess, runs, samplin
 from shared.lazy import lazily
 
 with lazily():
-    from acdc_segmenter_tf import model as networks
+    from acdc_segmenter_tf import model as acdc_networks
     from propagation import losses as propagation_losses
     from shared import pipeline, training
     from shared.framework import keras
@@ -70,7 +70,7 @@ def networks(cases, folder, rounds):
     rivals = {"plain TensorFlow": (lambda: step(images[:2], labels[:2]), lambda: [forward(images[i : i + 1]) for i in range(10)])}
     for precision in ("float32", "auto"):
         with training.precision(precision) as name:
-            model = networks.build("unet2d_modified", (212, 212))
+            model = acdc_networks.build("unet2d_modified", (212, 212))
         model.compile(training_command.optimizer(UNET2D_MODIFIED), training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
         rivals[f"ours, {name}"] = (
             lambda model=model: model.train_on_batch(images[:2], labels[:2]),
@@ -162,7 +162,7 @@ def data(cases, folder, rounds):
         count = sum(1 for _ in pipeline.stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
         with training.precision(recipe.precision):
-            model = networks.build(recipe.network, recipe.image_shape, width=recipe.width)
+            model = acdc_networks.build(recipe.network, recipe.image_shape, width=recipe.width)
         model.compile(training_command.optimizer(recipe), training_command.loss_of(recipe), jit_compile=False)
         batch = batches[0]
         model.train_on_batch(*batch)
@@ -176,7 +176,7 @@ def predict(cases, folder, rounds):
     """One volume from file to file with the paper's network, and where the time goes."""
     case, output = cases[0], folder / "segmentation.nii.gz"
     with training.precision("auto") as precision:
-        segmenter = prediction.Segmenter(networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
+        segmenter = prediction.Segmenter(acdc_networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
     spent = {"read": [], "prepare": [], "network": [], "restore": [], "components": [], "write": []}
     for _ in range(rounds + 1):
         with clock(spent["read"]):
@@ -204,7 +204,7 @@ def recipe(cases, folder, rounds):
     paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
     batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
     with training.precision(UNET2D_MODIFIED.precision) as precision:
-        model = networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
+        model = acdc_networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
     model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
     times, losses = [], []
