@@ -89,8 +89,8 @@ def label_folders(folder):
 # Data sets ----------------------------------------------------------------------------------------------------------------------
 
 
-def acdc(folder):
-    for patient in ("patient001", "patient002"):
+def acdc(folder, patients=2):
+    for patient in (f"patient{number:03d}" for number in range(1, patients + 1)):
         place = folder / "data" / "training" / patient
         write_text(place / "Info.cfg", "ED: 1\nES: 12\nGroup: DCM\nHeight: 184.0\nNbFrame: 30\nWeight: 95.0\n")
         for frame in (1, 12):

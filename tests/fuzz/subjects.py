@@ -147,7 +147,7 @@ SUBJECTS = [
     arguments("propagation.predict", "propagation.predict", "--weights", "run", "scan_ED.nii.gz", "-o", "seg.nii.gz",
               "--base", "1", make=originals.propagation_run, rounds=30, sampled=0),
     *(arguments(f"{package}.train", f"{package}.train", *DATA, "--set", f"{field}=8", "--set", f"{more}=0.5", "--fold", "0",
-                "--seed", "7", "--preset", "quick", "--workdir", "runs", make=originals.acdc,
+                "--seed", "7", "--preset", "quick", "--workdir", "runs", make=lambda folder: originals.acdc(folder, patients=5),
                 stops=(f"{package}.train.train",), rounds=60, sampled=4)
       for package, field, more in (("acdc_segmenter_tf", "width", "rotation_deg"), ("dr_unet", "epochs", "learning_rate"),
                                    ("propagation", "size", "rv_wall_mm"))),
