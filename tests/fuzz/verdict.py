@@ -29,7 +29,7 @@ from tests.fuzz.subjects import SUBJECTS
 from tests.fuzz.values import pick
 
 ROOT = Path(__file__).parents[2]
-ALONE = 15  # every 15th round of a command is a process of its own
+ALONE = 20  # every 20th round of a command is a process of its own
 MEMORY = 3 * 2**30  # bytes of address space that an input may take on top of what its subject has taken before
 LONGEST_LINE = 310  # "error: ", 280 characters, and "(--help says more)"
 LONGEST_MESSAGE = 300  # without folders
