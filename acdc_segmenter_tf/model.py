@@ -17,7 +17,7 @@ Filter counts are written for the paper's `width` of 64 (32 in 3D) and scale wit
 
 from shared.errors import InputError
 from shared.framework import keras
-from shared.layers import BatchNormalization
+from shared.learning.layers import BatchNormalization
 
 TRUNCATION_STD = 0.87962566103423978  # std of a unit normal cut at 2 sigma
 # He normal as TensorFlow 1 drew it: sigma sqrt(2.6 / fan_in) *before* the cut; Keras means the std after it  # authors' code

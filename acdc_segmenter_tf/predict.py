@@ -10,16 +10,18 @@ import numpy as np
 
 from acdc_segmenter_tf import released
 from acdc_segmenter_tf.recipe import RECIPES, Recipe
-from shared import clinical, inference, preprocess, runs
+from shared import prediction_command, runs
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.lazy import lazily
-from shared.postprocess import largest_components
+from shared.learning import inference
+from shared.scans import preprocess
+from shared.scans.postprocess import largest_components
 
 with lazily():
     from acdc_segmenter_tf import model as networks
-    from shared import checkpoints, training
     from shared.framework import keras
+    from shared.learning import checkpoints, training
 
 SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 
@@ -85,7 +87,7 @@ def predict(segmenter, scan):
     Raises:
         InputError: as `prepare`.
     """
-    return clinical.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter, scan):
@@ -143,8 +145,8 @@ def load_run(folder):
 
 def main(arguments=None):
     weights_help = "run folder, its best.weights.h5, or a released checkpoint"
-    parser = clinical.parser("python -m acdc_segmenter_tf.predict", __doc__.splitlines()[0], weights_help)
-    clinical.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
+    parser = prediction_command.parser("python -m acdc_segmenter_tf.predict", __doc__.splitlines()[0], weights_help)
+    prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 
 if __name__ == "__main__":

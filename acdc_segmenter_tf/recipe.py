@@ -10,7 +10,7 @@ released TensorFlow 1 code), or "ours" where both are silent.
 
 from dataclasses import dataclass, replace
 
-from shared.ranges import check, flag, number, one_of, require, several, structures, whole
+from shared.recipes import check, flag, number, one_of, require, several, structures, whole
 
 NETWORKS_2D, NETWORKS_3D = ("fcn8", "unet2d", "unet2d_modified"), ("unet3d", "unet3d_modified")
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "dice_foreground", "dice_all_classes", "dice_paper_formula")

@@ -9,11 +9,11 @@ import re
 import struct
 from pathlib import Path
 
-from shared import weights
 from shared.errors import InputError
 from shared.files import visible
 from shared.lazy import lazily
-from shared.weights import Stored, listed, reason
+from shared.learning import foreign
+from shared.learning.foreign import Stored, listed, reason
 
 with lazily():
     from acdc_segmenter_tf import model as networks
@@ -85,7 +85,7 @@ def fill(model, reader):
     unused |= {f"{tensor}/{slot}" for tensor in variables for slot in ("Adam", "Adam_1")}
     unused |= {f"{layer.name}/b" for layer in model.layers if f"{layer.name}/W" in variables}
     found = {tensor: stored for tensor, stored in reader.tensors.items() if tensor not in unused}
-    weights.fill(variables, found, reader.read, f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels")
+    foreign.fill(variables, found, reader.read, f"{reader.prefix}: not the authors' weights of {model.name} for 4 labels")
 
 
 class Checkpoint:

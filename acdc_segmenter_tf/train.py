@@ -11,15 +11,19 @@ import numpy as np
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.predict import network, prepare, prepare_labels
 from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import datasets, held_out, inference, runs, sampling, splits
-from shared.experiments import run_experiments, training_parser
+from shared import datasets, held_out, runs
+from shared.datasets import splits
 from shared.files import fingerprint
 from shared.lazy import lazily
+from shared.learning import inference
+from shared.learning.batches import Batches
+from shared.learning.examples import Slices, Volumes, store_all
 from shared.progress import duration
+from shared.training_command import run_experiments, training_parser
 
 with lazily():
-    from shared import augment, losses, pipeline, training
     from shared.framework import keras
+    from shared.learning import augment, losses, training
 
 LOSSES = {
     "cross_entropy": lambda recipe: losses.CrossEntropy(),
@@ -64,9 +68,9 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
 
         stored = store(recipe, cases, digests, Path(workdir) / "cache")
         record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
-        examples = sampling.Slices if len(recipe.image_shape) == 2 else sampling.Volumes
+        examples = Slices if len(recipe.image_shape) == 2 else Volumes
         learned = examples([stored[case.name] for case in split.of(cases, "train")], seed)
-        batches = pipeline.Batches(learned, recipe.batch_size, draw)
+        batches = Batches(learned, recipe.batch_size, draw)
         validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
         print(
             f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
@@ -120,7 +124,7 @@ def store(recipe, cases, digests, cache):
     keys = [
         fingerprint(digest, dict(case.structures), case.ignore, settings) for case, digest in zip(cases, digests, strict=True)
     ]
-    return sampling.store_all(cache, cases, keys, make)
+    return store_all(cache, cases, keys, make)
 
 
 def loss_of(recipe):

@@ -30,16 +30,21 @@ from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
 from propagation import predict as propagating
 from propagation import train as propagation_command
-from propagation.database import Slices, Steps
+from propagation.beating import database
 from propagation.recipe import PROPAGATION
-from shared import cli, datasets, inference, metrics, postprocess, runs, sampling, volume
+from shared import cli, datasets, runs
 from shared.lazy import lazily
+from shared.learning import inference
+from shared.learning.batches import Batches, stream
+from shared.learning.examples import Slices
+from shared.scans import postprocess, volume
+from shared.scoring import metrics
 
 with lazily():
     from acdc_segmenter_tf import model as acdc_networks
     from propagation import losses as propagation_losses
-    from shared import pipeline, training
     from shared.framework import keras
+    from shared.learning import training
     from tests.acdc_segmenter_tf import plain_tf
 
 NAME = "unet2D_bn_modified"
@@ -157,9 +162,9 @@ def data(cases, folder, rounds):
         start = time.perf_counter()
         paths = training_command.store(recipe, cases, runs.fingerprints(cases), folder / name)
         print(f"prepare {len(cases)} volumes for the {name} preset, to disk: {time.perf_counter() - start:.1f} s")
-        batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), recipe.batch_size)
+        batches = Batches(Slices(list(paths.values()), seed=0), recipe.batch_size)
         start = time.perf_counter()
-        count = sum(1 for _ in pipeline.stream(batches, 0, 200))
+        count = sum(1 for _ in stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
         with training.precision(recipe.precision):
             model = acdc_networks.build(recipe.network, recipe.image_shape, width=recipe.width)
@@ -202,13 +207,13 @@ def recipe(cases, folder, rounds):
     """Ten steps of the paper's default recipe, from stored volumes on, with the memory they take."""
     training.seed_everything(0)
     paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
-    batches = pipeline.Batches(sampling.Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
+    batches = Batches(Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
     with training.precision(UNET2D_MODIFIED.precision) as precision:
         model = acdc_networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
     model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
     times, losses = [], []
-    for batch in pipeline.stream(batches, 0, 10):
+    for batch in stream(batches, 0, 10):
         times.append(seconds(lambda batch=batch: losses.append(float(model.train_on_batch(*batch)))))
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"ten steps of the paper's recipe ({UNET2D_MODIFIED.batch_size} slices of 212 x 212, {precision}): "
@@ -246,8 +251,8 @@ def propagation(cases, folder, rounds):
         first, second = propagating.initialization_network(PROPAGATION), propagating.propagation_network(PROPAGATION)
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
-    for model, scales, examples, options in ((first, 3, Slices, slices), (second, 2, Steps, carrying)):
-        moving = stages.database(examples, cases, PROPAGATION.variants, **options)
+    for model, scales, kind, options in ((first, 3, database.Slices, slices), (second, 2, database.Steps, carrying)):
+        moving = stages.database(kind, cases, PROPAGATION.variants, **options)
         took = statistics.mean(seconds(lambda i=i, moving=moving: moving.example(0, i)) for i in range(10 * rounds))
         batch = [part[None] for part in moving.example(0, 0)]
         model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), propagation_losses.MultiScale(scales), jit_compile=False)

@@ -18,13 +18,14 @@ import numpy as np
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.recipe import RECIPES
-from shared import cli, volume
+from shared import cli
 from shared.lazy import lazily
+from shared.scans import volume
 
 with lazily():
     from dr_unet import model as networks
-    from shared import training
     from shared.framework import keras
+    from shared.learning import training
 
 
 def main():

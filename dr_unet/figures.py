@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 
 from dr_unet import predict as prediction
-from shared import cli, datasets, preprocess, report, runs, statistics, volume
+from shared import cli, datasets, runs
 from shared.errors import InputError
 from shared.lazy import lazily
+from shared.scans import preprocess, volume
+from shared.scoring import statistics, tables
 
 with lazily():
-    from shared import plots
+    from shared.scoring import plots
 
 
 def draw(folder, segmenter, cases):
@@ -28,7 +30,7 @@ def draw(folder, segmenter, cases):
         segmenter: its `predict.Segmenter`.
         cases: the held-out cases.
     """
-    rows = report.read_cases(folder / "cases.csv", ["dice", *report.VOLUMES])
+    rows = tables.read_cases(folder / "cases.csv", ["dice", *tables.VOLUMES])
     agreement(folder / "figures" / "volumes.png", rows)
     if segmenter.localiser:
         localisation(folder / "figures" / "localisation.png", segmenter, ranked(cases, rows), folder)
@@ -77,7 +79,7 @@ def predicted_map(folder, case):
 
 def ranked(cases, rows):
     """{"best": case, "median": case, "worst": case} by mean Dice."""
-    dice = report.dice_by_case(rows)
+    dice = tables.dice_by_case(rows)
     order = sorted(cases, key=lambda case: -dice[case.name])
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
@@ -93,7 +95,7 @@ def main(arguments=None):
             raise InputError(f"{options.run}: not a finished run")
         segmenter = prediction.load(options.run)
         root = cli.data_root(options.dataset, options.data_root, Path(os.path.realpath(options.run / "../../../..")))
-        rows = report.read_cases(options.run / "cases.csv", ["dice"])
+        rows = tables.read_cases(options.run / "cases.csv", ["dice"])
         names = {row["case"] for row in rows}
         cases = [case for case in datasets.find(options.dataset, root) if case.name in names]
         if len(cases) < len(names):

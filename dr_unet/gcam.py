@@ -13,7 +13,7 @@ import numpy as np
 from dr_unet.model import FEATURES
 from shared.errors import InputError
 from shared.framework import keras, ops
-from shared.postprocess import largest_components
+from shared.scans.postprocess import largest_components
 
 SCORES = {
     "logits": lambda logits, c: logits[..., c],

@@ -10,16 +10,17 @@ import numpy as np
 
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_input, localiser_network, locate, prepared_pair
 from dr_unet.recipe import Recipe
-from shared import preprocess, runs
+from shared import runs
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, written_whole
 from shared.lazy import lazily
 from shared.progress import Progress
+from shared.scans import preprocess
 
 with lazily():
     from dr_unet import gcam
-    from shared import checkpoints, training
+    from shared.learning import checkpoints, training
 
 REGIONS = "regions.csv"
 STARTS = ("start_x", "start_y", "start_z")  # columns

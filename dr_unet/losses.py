@@ -11,7 +11,7 @@ Voxels whose label is `IGNORED` take part in no sum and in no mean (ours).
 """
 
 from shared.framework import keras, ops
-from shared.losses import annotated
+from shared.learning.losses import annotated
 
 
 class BceDice(keras.losses.Loss):

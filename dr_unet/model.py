@@ -16,7 +16,7 @@ the extent along x and y, and without Keep Z along z, is a multiple of 8.
 
 from shared.errors import InputError
 from shared.framework import keras
-from shared.layers import BatchNormalization, InstanceNormalization
+from shared.learning.layers import BatchNormalization, InstanceNormalization
 
 FEATURES = "features"  # the layer whose output the head reads: where the class activation maps of the paper are taken
 

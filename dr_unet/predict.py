@@ -6,15 +6,17 @@ python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE..
 from dataclasses import dataclass
 
 from dr_unet.recipe import Recipe
-from shared import clinical, datasets, inference, preprocess, runs
+from shared import datasets, prediction_command, runs
 from shared.lazy import lazily
-from shared.postprocess import classes_of
+from shared.learning import inference
+from shared.scans import preprocess
+from shared.scans.postprocess import classes_of
 
 with lazily():
     from dr_unet import gcam
     from dr_unet import model as networks
-    from shared import checkpoints, training
     from shared.framework import keras
+    from shared.learning import checkpoints, training
 
 LOCALISER = "localiser"  # folder of the first stage inside a run
 PREPARATION = ("structures", "clahe_clip", "clahe_tile_mm", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
@@ -110,7 +112,7 @@ def predict(segmenter, scan):
     Raises:
         InputError: as `prepare`.
     """
-    return clinical.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter, scan):
@@ -154,8 +156,8 @@ def load(weights):
 
 
 def main(arguments=None):
-    parser = clinical.parser("python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
-    clinical.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
+    parser = prediction_command.parser("python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
+    prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 
 if __name__ == "__main__":

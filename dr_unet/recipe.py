@@ -10,7 +10,7 @@ the paper is silent or contradicts itself.
 
 from dataclasses import dataclass, replace
 
-from shared.ranges import check, flag, name, number, one_of, require, several, structures, whole
+from shared.recipes import check, flag, name, number, one_of, require, several, structures, whole
 
 NETWORKS, NORMS, JOINS = ("dr_unet", "unet3d", "vnet"), ("batch", "instance"), ("multiply", "concat", "add")
 BINARY_LOSSES, MULTICLASS_LOSSES = (("bce_dice", "bce_dice_as_printed"), ("multiclass_dice", "multiclass_dice_as_printed"))

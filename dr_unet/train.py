@@ -13,17 +13,23 @@ from dr_unet import figures, localisation
 from dr_unet import predict as prediction
 from dr_unet.predict import LOCALISER, PREPARATION, localiser_network, network, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import clinical, datasets, held_out, inference, metrics, preprocess, runs, sampling, splits
-from shared.experiments import run_experiments, training_parser
+from shared import datasets, held_out, prediction_command, runs
+from shared.datasets import splits
 from shared.files import fingerprint
 from shared.lazy import lazily
-from shared.postprocess import classes_of
+from shared.learning import inference
+from shared.learning.batches import Batches
+from shared.learning.examples import Volumes, store_all
 from shared.progress import duration
+from shared.scans import preprocess
+from shared.scans.postprocess import classes_of
+from shared.scoring import metrics
+from shared.training_command import run_experiments, training_parser
 
 with lazily():
     from dr_unet import gcam, losses
-    from shared import augment, pipeline, training
     from shared.framework import keras
+    from shared.learning import augment, training
 
 LOSSES = {  # "as printed": the paper's formulas with their misprints
     "bce_dice": lambda smoothing: losses.BceDice(smoothing),
@@ -95,7 +101,7 @@ def train(recipe, cases, workdir, *, dataset, experiment, preset="paper", fold=0
             values = np.zeros(datasets.IGNORED + 1, np.uint16)
             values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
             values[datasets.IGNORED] = case.ignore or 0
-            native = clinical.predict_frames(
+            native = prediction_command.predict_frames(
                 scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
             )
             on_grid = (prediction.classes_on(prepared, probabilities), labels)
@@ -142,8 +148,8 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        batches = pipeline.Batches(sampling.Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
-        validation = sampling.Volumes(validation_paths, self.seed)
+        batches = Batches(Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
+        validation = Volumes(validation_paths, self.seed)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
         extent = " x ".join(map(str, model.input.shape[1:-1]))
         print(f"{stage}: {model.name}, {model.count_params():,} parameters, {precision}, {extent} voxels; "
@@ -187,7 +193,7 @@ class Stages:
             fingerprint(self.digests[case.name], dict(case.structures), case.ignore, geometry, key(case), runs.code("dr_unet"))
             for case in cases
         ]
-        return list(sampling.store_all(self.cache, cases, keys, make).values())
+        return list(store_all(self.cache, cases, keys, make).values())
 
     def turn(self, shape):
         """What draws the augmentation of slices of `shape` (x, y); None where the recipe has none, as the paper."""

@@ -12,13 +12,15 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, held_out, metrics, orientation, statistics
+from shared import datasets, evaluation, held_out
 from shared.files import write_csv
 from shared.lazy import lazily
-from shared.volume import Volume
+from shared.scans import orientation
+from shared.scans.volume import Volume
+from shared.scoring import metrics, statistics
 
 with lazily():
-    from shared import plots
+    from shared.scoring import plots
 
 SLICES, ALONE, BASES = "slices.csv", "cases_without_propagation.csv", "bases.csv"
 METHODS = ("with propagation", "without")

@@ -8,16 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from propagation import infarcts, masks
-from propagation.database import heart_of, prepared
-from propagation.motion import Motion, activation, deformed, inverse_grid, jacobian
+from propagation import masks
+from propagation.beating import infarcts
+from propagation.beating.database import heart_of, prepared
+from propagation.beating.motion import Motion, activation, deformed, inverse_grid, jacobian
 from propagation.recipe import PROPAGATION
 from shared import cli, datasets
 from shared.errors import InputError
 from shared.lazy import lazily
 
 with lazily():
-    from shared import plots
+    from shared.scoring import plots
 
 
 def beats(path, case, recipe, variants, seed=0):

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from shared import datasets
 from shared.errors import InputError
-from shared.volume import Volume
+from shared.scans.volume import Volume
 
 RV, MYOCARDIUM, LV = 1, 2, 3  # cavity of the right ventricle, wall and cavity of the left
 WALL, CAVITY = 1, 2  # of a `LabelledScan`

@@ -21,7 +21,7 @@ import functools
 from propagation.stack import STEP
 from shared.errors import InputError
 from shared.framework import keras, ops
-from shared.layers import BatchNormalization, InstanceNormalization
+from shared.learning.layers import BatchNormalization, InstanceNormalization
 
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 

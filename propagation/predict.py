@@ -13,20 +13,23 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from propagation import masks, released_predict
+from propagation import masks
 from propagation.recipe import Recipe
+from propagation.released import predict as released_predict
 from propagation.stack import STEP, find_base, network_input, propagate
-from shared import clinical, inference, orientation, preprocess, runs, volume
+from shared import prediction_command, runs
 from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.lazy import lazily
-from shared.postprocess import largest_components
-from shared.volume import Volume
+from shared.learning import inference
+from shared.scans import orientation, preprocess, volume
+from shared.scans.postprocess import largest_components
+from shared.scans.volume import Volume
 
 with lazily():
     from propagation import model as networks
-    from shared import checkpoints, training
     from shared.framework import keras
+    from shared.learning import checkpoints, training
 
 INITIALIZATION = "initialization"  # folder of the first network inside a run
 STRUCTURES = {1: "BV"}  # what the mask is called on disk
@@ -193,7 +196,7 @@ def predict(segmenter, scan, base=None, apex_first=False):
         found, _ = segment(segmenter, scan, base)
         return on_grid(found, scan)[:, :, :: -1 if apex_first else 1]
 
-    return clinical.predict_frames(scan, predict_frame, segmenter.structures)
+    return prediction_command.predict_frames(scan, predict_frame, segmenter.structures)
 
 
 def load(weights):
@@ -225,7 +228,7 @@ class Released:
 
 def main(arguments=None):
     weights_help = "run folder, its best.weights.h5, or with --released the folder with the authors' files"
-    parser = clinical.parser("python -m propagation.predict", __doc__.splitlines()[0], weights_help)
+    parser = prediction_command.parser("python -m propagation.predict", __doc__.splitlines()[0], weights_help)
     parser.add_argument("--released", choices=released_predict.VARIANTS, help="use the authors' networks instead of a run")
     base = parser.add_mutually_exclusive_group()
     base.add_argument(
@@ -255,7 +258,7 @@ def main(arguments=None):
             return segmenter.segment(scan, base)
         return predict(segmenter, scan, base, options.apex_first)
 
-    clinical.command(options, load_either, predict_either)
+    prediction_command.command(options, load_either, predict_either)
 
 
 def listed_base(bases, path):

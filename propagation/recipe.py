@@ -10,7 +10,7 @@ from: "paper", "later code" (the authors' networks of the follow-ups), or "ours"
 
 from dataclasses import dataclass, replace
 
-from shared.ranges import check, flag, number, one_of, require, several, whole
+from shared.recipes import check, flag, number, one_of, require, several, whole
 
 NORMS = ("batch", "instance")
 GROUPS, CHANNELS = whole(1, 64), whole(1, 1024)

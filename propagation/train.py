@@ -9,21 +9,28 @@ from pathlib import Path
 
 import numpy as np
 
-from propagation import along_axis, database, masks
+from propagation import along_axis, masks
 from propagation import predict as prediction
-from propagation.database import Slices, Steps
+from propagation.beating import database
+from propagation.beating.database import Slices, Steps
 from propagation.predict import INITIALIZATION, STRUCTURES, initialization_network, propagation_network
 from propagation.recipe import DEFAULT, PRESETS, RECIPES, Recipe
-from shared import datasets, held_out, inference, metrics, orientation, runs, sampling, splits
-from shared.experiments import run_experiments, training_parser
+from shared import datasets, held_out, runs
+from shared.datasets import splits
 from shared.files import fingerprint
 from shared.lazy import lazily
+from shared.learning import inference
+from shared.learning.batches import Batches
+from shared.learning.examples import store_all
 from shared.progress import Progress, duration
+from shared.scans import orientation
+from shared.scoring import metrics
+from shared.training_command import run_experiments, training_parser
 
 with lazily():
     from propagation import losses
-    from shared import augment, pipeline, training
     from shared.framework import keras
+    from shared.learning import augment, training
 
 BEATING = ("", "ED")  # phases of a scan that motion starts from
 
@@ -122,7 +129,7 @@ class Stages:
         rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
         result = training.fit(
             model,
-            pipeline.Batches(learned, recipe.batch_size, draw=self.turn),
+            Batches(learned, recipe.batch_size, draw=self.turn),
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
@@ -153,7 +160,7 @@ def store(recipe, cases, digests, cache):
     """Case name -> path of the prepared case as `database` wants it: a square about the heart, isotropic."""
     geometry = {name: vars(recipe)[name] for name in ("size", "spacing_mm", "percentiles", "rv_wall_mm")}
     keys = [fingerprint(digests[case.name], dict(case.structures), geometry, runs.code("propagation")) for case in cases]
-    return sampling.store_all(cache, cases, keys, lambda case: database.prepared(case, recipe))
+    return store_all(cache, cases, keys, lambda case: database.prepared(case, recipe))
 
 
 def on_disk(case, scan, recipe):

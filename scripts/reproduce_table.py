@@ -16,13 +16,15 @@ import dr_unet.recipe
 import dr_unet.train
 import propagation.recipe
 import propagation.train
-from shared import cli, datasets, evaluation, report, runs, volume
+from shared import cli, datasets, evaluation, runs
 from shared.errors import InputError
 from shared.lazy import lazily
-from shared.orientation import all_slices_last
+from shared.scans import volume
+from shared.scans.orientation import all_slices_last
+from shared.scoring import tables
 
 with lazily():
-    from shared import plots
+    from shared.scoring import plots
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,8 @@ def reproduce(paper, number, options):
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
     for suffix, file, words in table["scores"]:
         caption = " ".join([f"Scored {words}.", evaluation.RULE, CELLS, *unfinished(experiments, folds, done)])
-        cells = report.compare(table, pooled(done, file, report.columns_of(table)))
-        text = report.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), cells)
+        cells = tables.compare(table, pooled(done, file, tables.columns_of(table)))
+        text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), cells)
         write(options.workdir / "tables", name + suffix, title, caption, cells, text)
     if done and not options.report_only:
         picture(options.workdir / "tables" / f"{name}.png", done, datasets.find(dataset, root), paper.reference)
@@ -94,7 +96,7 @@ def pooled(done, file, columns):
     """Experiment -> the rows of `file` of all its finished folds, each row with its fold."""
     rows_of = {}
     for (experiment, fold), folder in done.items():
-        rows_of.setdefault(experiment, []).extend({"fold": fold, **row} for row in report.read_cases(folder / file, columns))
+        rows_of.setdefault(experiment, []).extend({"fold": fold, **row} for row in tables.read_cases(folder / file, columns))
     return rows_of
 
 
@@ -111,7 +113,7 @@ def unfinished(experiments, folds, done):
 
 def write(folder, name, title, caption, cells, text):
     """Write the table in its three forms, print it, and name the files."""
-    report.write_tables(folder, name, title, caption, cells, text)
+    tables.write_tables(folder, name, title, caption, cells, text)
     print("\n" + text)
     for suffix in ("md", "csv", "tex"):
         print(f"wrote {folder / f'{name}.{suffix}'}")
@@ -122,7 +124,7 @@ def picture(path, done, cases, reference_of):
     first_fold = min(fold for _, fold in done)
     folders = {experiment: folder for (experiment, fold), folder in done.items() if fold == first_fold}
     by_name = {case.name: case for case in cases}
-    dice = report.dice_by_case(report.read_cases(next(iter(folders.values())) / "cases.csv", ["dice"]))
+    dice = tables.dice_by_case(tables.read_cases(next(iter(folders.values())) / "cases.csv", ["dice"]))
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
     rows = []
     for case in (case for case in cases if case.patient == patient):

@@ -3,7 +3,7 @@
     python -m shared.evaluation PREDICTIONS REFERENCES --structures acdc [-o cases.csv]
 
 scores any two label maps, or two folders of them whose file names match (see `score_folders`). The measures are those of
-`shared.metrics`; `RULE` says them in few words for captions.
+`shared.scoring.metrics`; `RULE` says them in few words for captions.
 """
 
 import re
@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import cli, datasets, metrics, report, volume
+from shared import cli, datasets
 from shared.datasets import acdc, lasc, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
-from shared.orientation import all_slices_last, matched
 from shared.progress import Progress
+from shared.scans import volume
+from shared.scans.orientation import all_slices_last, matched
+from shared.scoring import metrics, tables
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
 EXPECTED = f"{', '.join(STRUCTURES)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
@@ -221,7 +223,7 @@ def main(arguments=None):
             raise InputError(f"{options.output}: expected the name of a table, such as cases.csv, for --output")
         rows = score_folders(options.predictions, options.references, values_of(options.structures))
         write_csv(options.output, rows)
-        print("\n".join([*report.summarise(rows), "", RULE, "", f"wrote {options.output}"]))
+        print("\n".join([*tables.summarise(rows), "", RULE, "", f"wrote {options.output}"]))
 
 
 def values_of(text):

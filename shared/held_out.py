@@ -2,18 +2,20 @@
 
 import time
 
-from shared import evaluation, metrics, report, runs, statistics, volume
+from shared import evaluation, runs
 from shared.datasets import load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
 from shared.lazy import lazily
-from shared.orientation import all_slices_last
 from shared.progress import Progress, duration
+from shared.scans import volume
+from shared.scans.orientation import all_slices_last
+from shared.scoring import metrics, statistics, tables
 
 with lazily():
-    from shared import plots
+    from shared.scoring import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
-COLUMNS = (*report.SUMMARY_MEASURES, *report.VOLUMES)  # what a summary is made from
+COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # what a summary is made from
 
 
 def about(case):
@@ -69,8 +71,8 @@ def write_scores(folder, rows, rows_resampled):
 
 def write_summary(folder, headline, rows, rows_resampled):
     """Write summary.md: the headline, the table of `rows`, where there are such rows that on the paper's grid, and the rule."""
-    table = report.summarise(rows)
-    second = ["On the paper's grid:", "", *report.summarise(rows_resampled), ""] if rows_resampled else []
+    table = tables.summarise(rows)
+    second = ["On the paper's grid:", "", *tables.summarise(rows_resampled), ""] if rows_resampled else []
     write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
     print("\n".join(["", *table, "", *second]))
 
@@ -98,13 +100,13 @@ def stacked(folders, name):
     return [
         {"fold": folder.name.removeprefix("fold"), **row}
         for folder in folders
-        for row in report.read_cases(folder / name, COLUMNS)
+        for row in tables.read_cases(folder / name, COLUMNS)
     ]
 
 
 def draw(folder, cases, rows, structures, reference):
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
-    dice = report.dice_by_case(rows)
+    dice = tables.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
     for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
@@ -119,7 +121,7 @@ def draw(folder, cases, rows, structures, reference):
     plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []
     for cavity in metrics.CAVITIES:
-        ours, reference = report.ejection_fractions([row for row in rows if row["structure"] == cavity])
+        ours, reference = tables.ejection_fractions([row for row in rows if row["structure"] == cavity])
         if len(ours) > 1:
             functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))
     if functions:

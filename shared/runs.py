@@ -21,10 +21,10 @@ from pathlib import Path
 
 import filelock
 
-from shared import volume
 from shared.errors import InputError
 from shared.files import fingerprint, read_json, remove_leftovers, write_json
-from shared.ranges import number, shown
+from shared.recipes import number, shown
+from shared.scans import volume
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 FRAMEWORKS = ("keras", "tensorflow", "jax")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from shared.volume import Volume
+from shared.scans.volume import Volume
 
 
 def rotation(x_deg, y_deg, z_deg):

@@ -42,7 +42,7 @@ def test_recipes_hold_numbers_only():
         path = ROOT / package / "recipe.py"
         if path.exists():
             assert imported(path) == {"dataclasses", "shared"}
-            assert "from shared.ranges import" in path.read_text() and path.read_text().count("shared.") == 1
+            assert "from shared.recipes import" in path.read_text() and path.read_text().count("shared.") == 1
 
 
 def test_recipes_have_no_defaults_and_every_number_says_its_source():

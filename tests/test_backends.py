@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from dr_unet import gcam
-from shared import volume
 from shared.files import read_csv
+from shared.scans import volume
 from tests.dr_unet import plain_numpy
 
 WITHOUT_TENSORFLOW = """

@@ -1,4 +1,4 @@
-"""Restructuring moves no weight: the quick presets on the phantom end with the tensors, label maps and tables of an earlier commit.
+"""Restructuring moves no weight: quick presets on the phantom end with the tensors, label maps and tables of an earlier commit.
 
 A change that is meant to alter results replaces BEFORE by the commit after it.
 """

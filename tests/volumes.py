@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from shared import volume
 from shared.errors import InputError
-from shared.volume import RAS_FROM_LPS, Volume
+from shared.scans import volume
+from shared.scans.volume import RAS_FROM_LPS, Volume
 from tests.geometry import rotation
 
 

@@ -15,7 +15,7 @@ from shared.datasets.case import (
     values_to_write,
 )
 from shared.errors import InputError
-from shared.volume import stem
+from shared.scans.volume import stem
 
 DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
 HOMEPAGES = {

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from shared import orientation, volume
 from shared.errors import InputError
-from shared.volume import Volume
+from shared.scans import orientation, volume
+from shared.scans.volume import Volume
 
 IGNORED = 255  # the class of voxels that nobody annotated
 KNOWN = {name.casefold(): name for name in ("RV", "Myo", "LV", "LA", "RA", "BV")}

@@ -16,7 +16,7 @@ from pathlib import Path
 from shared.datasets.case import Case, known_name
 from shared.errors import InputError
 from shared.files import read_json, visible
-from shared.volume import SUFFIXES
+from shared.scans.volume import SUFFIXES
 
 HOMEPAGE = "https://github.com/MIC-DKFZ/nnUNet (the layout; the scans are your own)"
 PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from shared.datasets.case import Case
 from shared.errors import InputError
-from shared.volume import SUFFIXES
+from shared.scans.volume import SUFFIXES
 
 HOMEPAGE = "https://www.cardiacatlas.org/"
 STRUCTURES = {1: "BV"}

@@ -11,10 +11,10 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED, UNET3D_MODIFIED
-from shared import nifti, orientation, volume
 from shared.errors import InputError
 from shared.files import read_csv
-from shared.volume import Volume, from_array
+from shared.scans import nifti, orientation, volume
+from shared.scans.volume import Volume, from_array
 
 STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
 

@@ -9,7 +9,9 @@ import pytest
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train
 from acdc_segmenter_tf.recipe import RECIPES
-from shared import datasets, preprocess, splits
+from shared import datasets
+from shared.datasets import splits
+from shared.scans import preprocess
 
 STRUCTURES = ("RV", "Myo", "LV")
 

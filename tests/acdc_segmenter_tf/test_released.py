@@ -15,7 +15,7 @@ from acdc_segmenter_tf import released
 from acdc_segmenter_tf.model import build
 from acdc_segmenter_tf.released import Checkpoint, fill, identify, load_released
 from shared.errors import InputError
-from shared.weights import Stored
+from shared.learning.foreign import Stored
 from tests.acdc_segmenter_tf import plain_tf
 from tests.wrong_weights import changed, with_first, without
 

@@ -15,11 +15,12 @@ import pytest
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED
-from shared import sampling, volume
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv
-from shared.pipeline import Batches
+from shared.learning.batches import Batches
+from shared.learning.examples import Slices, store
+from shared.scans import volume
 
 TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_size=2", "--set", "precision=float32",
              "--set", "steps=12", "--set", "validate_every=3"]  # fmt: skip
@@ -138,7 +139,7 @@ def rates(recipe, steps):
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
     """A thousand examples as training draws them: which slice it is, its angle, its crop, its mirroring."""
     image = np.broadcast_to(np.arange(50, dtype=np.float32), (4, 4, 50))
-    examples = sampling.Slices([sampling.store(tmp_path, "numbered", lambda: (image, 0 * image))], seed=0)
+    examples = Slices([store(tmp_path, "numbered", lambda: (image, 0 * image))], seed=0)
     draw = training_command.augmentation(tiny(image_shape=(36, 36), rotation_deg=180.0, scale_crop_px=10, flip=True))
     batches = Batches(examples, 10, draw)
     images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))

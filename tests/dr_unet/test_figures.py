@@ -7,8 +7,8 @@ import pytest
 
 from dr_unet import figures
 from dr_unet import predict as prediction
-from shared import plots
 from shared.files import read_csv
+from shared.scoring import plots
 
 
 def test_agreement_is_manual_minus_automatic(tmp_path, monkeypatch):

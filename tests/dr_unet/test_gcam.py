@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 from dr_unet import gcam
 from dr_unet.gcam import activation_map, foreground_map, region, share_inside
 from dr_unet.model import build
-from shared import preprocess
 from shared.errors import InputError
-from shared.volume import Volume, from_array
+from shared.scans import preprocess
+from shared.scans.volume import Volume, from_array
 from tests.dr_unet import plain_numpy
 from tests.dr_unet.plain_numpy import randomise
 from tests.geometry import rotation

@@ -6,7 +6,7 @@ import pytest
 
 from dr_unet.model import build, build_end_to_end, dilated
 from shared.errors import InputError
-from shared.layers import BatchNormalization
+from shared.learning.layers import BatchNormalization
 from tests.dr_unet import plain_numpy
 from tests.dr_unet.plain_numpy import randomise
 

@@ -9,10 +9,12 @@ from scipy import ndimage
 
 from dr_unet import predict as prediction
 from dr_unet.recipe import PRESETS, RECIPES
-from shared import datasets, metrics, orientation, preprocess, volume
+from shared import datasets
 from shared.errors import InputError
 from shared.files import read_csv
-from shared.volume import Volume, from_array
+from shared.scans import orientation, preprocess, volume
+from shared.scans.volume import Volume, from_array
+from shared.scoring import metrics
 
 HEART = {1: "RV", 2: "Myo", 3: "LV"}
 

@@ -8,7 +8,8 @@ import pytest
 
 from dr_unet import predict as prediction
 from dr_unet.recipe import LASC
-from shared import datasets, splits
+from shared import datasets
+from shared.datasets import splits
 
 
 @pytest.fixture(scope="module")

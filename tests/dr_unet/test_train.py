@@ -15,10 +15,16 @@ from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
 from dr_unet.recipe import PUBLISHED
-from shared import augment, checkpoints, datasets, held_out, pipeline, plots, preprocess, runs, sampling, splits, training, volume
+from shared import datasets, held_out, runs
+from shared.datasets import splits
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
-from shared.volume import from_array
+from shared.learning import augment, checkpoints, training
+from shared.learning.batches import Batches
+from shared.learning.examples import Volumes, store
+from shared.scans import preprocess, volume
+from shared.scans.volume import from_array
+from shared.scoring import plots
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ("best.weights.h5", "history.csv", "localiser/best.weights.h5", "localiser/history.csv", "regions.csv", "cases.csv",
@@ -208,12 +214,10 @@ def test_another_run_in_the_folder_is_refused(multi_stage, lasc_cases, tiny):
 
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
     """A thousand examples as training draws them: which volume it is, its angle and its zoom."""
-    paths = [
-        sampling.store(tmp_path, number, lambda n=number: (np.full((4, 4, 2), n), np.zeros((4, 4, 2)))) for number in range(20)
-    ]
+    paths = [store(tmp_path, number, lambda n=number: (np.full((4, 4, 2), n), np.zeros((4, 4, 2)))) for number in range(20)]
     recipe = tiny("multi_stage_f8", rotation_deg=180.0, zoom=0.3)
     stages = training_command.Stages(recipe, {}, {}, tmp_path, tmp_path, {}, 0)
-    batches = pipeline.Batches(sampling.Volumes(paths, seed=0), 10, stages.turn((24, 24)))
+    batches = Batches(Volumes(paths, seed=0), 10, stages.turn((24, 24)))
     images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
     drawn = [images[:, 0, 0, 0, 0], np.arctan2(parameters[:, 3], parameters[:, 4]), np.hypot(parameters[:, 3], parameters[:, 4])]
     assert all(np.ptp(each) > 0 for each in drawn)

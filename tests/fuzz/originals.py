@@ -8,16 +8,18 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from shared import datasets, held_out, phantom, runs, splits, volume
+from shared import datasets, held_out, phantom, runs
+from shared.datasets import splits
 from shared.files import read_csv, write_csv, write_json, write_text
 from shared.lazy import lazily
+from shared.scans import volume
 from tests.conftest import shrunk
 from tests.dr_unet.conftest import GRIDS
 from tests.dr_unet.conftest import TINY as DR_UNET
 from tests.propagation import authors_files
 from tests.propagation.conftest import TINY as PROPAGATION
 from tests.scripts.test_reproduce_table import case_rows
-from tests.shared.test_dicom import SHARED, enhanced_frames, write_enhanced, write_stack, write_study
+from tests.shared.scans.test_dicom import SHARED, enhanced_frames, write_enhanced, write_stack, write_study
 from tests.volumes import oblique
 
 with lazily():
@@ -28,9 +30,9 @@ with lazily():
     from propagation import predict as propagation_predict
     from propagation import recipe as propagation_recipe
     from propagation import released as propagation_released
-    from shared import training
+    from shared.learning import training
     from tests.acdc_segmenter_tf import test_released
-    from tests.propagation import test_released as test_propagation_released
+    from tests.propagation.released import test_released as test_propagation_released
 
 CINE = oblique((6, 5, 3, 4), frame_s=0.04)
 RANDOM = ("1.2.826.0.1.3680043.", "2.25.")  # how identifiers of GDCM and pydicom begin

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 
-from shared import datasets, held_out, phantom, report, volume
+from shared import datasets, held_out, phantom
 from shared.lazy import lazily
+from shared.scans import volume
+from shared.scoring import tables
 from tests.fuzz import originals
 from tests.fuzz.originals import CINE, SCAN, TINY_RUN
 
@@ -104,8 +106,8 @@ SUBJECTS = [
     Subject(name="dataset.json", make=originals.nnunet, damages=("**/dataset.json",),
             reader=read_data_set("nnunet", ("RV", "LV"))),
     Subject(name="stacom", make=originals.stacom, reader=read_data_set("stacom", ("BV",))),
-    Subject(name="cases.csv", make=originals.tables, damages=("**/cases.csv",), reader=lambda folder: report.summarise(
-        report.read_cases(next(folder.rglob("cases.csv"), folder / "cases.csv"), held_out.COLUMNS))),
+    Subject(name="cases.csv", make=originals.tables, damages=("**/cases.csv",), reader=lambda folder: tables.summarise(
+        tables.read_cases(next(folder.rglob("cases.csv"), folder / "cases.csv"), held_out.COLUMNS))),
     Subject(name="bases.csv", make=originals.bases, reader=lambda folder: masks.read_bases(folder / "bases.csv")),
     Subject(name="regions.csv", make=originals.regions, reader=read_regions),
     Subject(name="authors' .h5", make=originals.keras_file, reader=read_keras_file, rounds=80, sampled=3),

@@ -21,9 +21,10 @@ from unittest import mock
 
 import numpy as np
 
-from shared import cli, volume
+from shared import cli
 from shared.errors import InputError
 from shared.files import TEMPORARY
+from shared.scans import volume
 from tests.fuzz import mutations
 from tests.fuzz.subjects import SUBJECTS
 from tests.fuzz.values import pick

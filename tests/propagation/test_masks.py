@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from propagation.masks import base_and_apex, biventricular, distance_mm, load, read_bases
-from shared import datasets, metrics, phantom, volume
+from shared import datasets, phantom
 from shared.errors import InputError
 from shared.phantom import biventricular_walls
+from shared.scans import volume
+from shared.scoring import metrics
 
 RV, MYO, LV = 1, 2, 3
 

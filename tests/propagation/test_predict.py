@@ -5,9 +5,9 @@ import pytest
 
 from propagation import predict as prediction
 from propagation.model import STEP
-from shared import orientation, volume
 from shared.errors import InputError
-from shared.volume import Volume, from_array
+from shared.scans import orientation, volume
+from shared.scans.volume import Volume, from_array
 
 WALL_GREY = 3.0  # what the stub networks take for wall
 

@@ -8,9 +8,11 @@ import pytest
 
 from propagation import along_axis
 from propagation import train as training_command
-from shared import datasets, phantom, splits, volume
+from shared import datasets, phantom
+from shared.datasets import splits
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.scans import volume
 
 RESULTS = ("best.weights.h5", "history.csv", "initialization/best.weights.h5", "initialization/history.csv", "cases.csv",
            "cases_resampled.csv", "cases_without_propagation.csv", "slices.csv", "bases.csv")  # fmt: skip
@@ -49,7 +51,7 @@ def training_recipe(folder):
 
 
 def test_killed_anywhere_it_ends_with_the_same_bytes(finished, tiny, phantom_cases, tmp_path, monkeypatch):
-    from shared import checkpoints, training
+    from shared.learning import checkpoints, training
 
     saves = []
     save = checkpoints.save

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from shared import cli, datasets, experiments
+from shared import cli, datasets, training_command
 from shared.errors import InputError
-from shared.ranges import check, flag, number, several, structures, whole
+from shared.recipes import check, flag, number, several, structures, whole
 
 
 def ended(capsys, error, debug=False):
@@ -119,7 +119,7 @@ def test_only_a_run_with_a_checkpoint_goes_on(checkpoint, said, tmp_path):
     if checkpoint:
         (tmp_path / checkpoint).parent.mkdir(exist_ok=True)
         (tmp_path / checkpoint).touch()
-    with pytest.raises(KeyboardInterrupt) as stopped, experiments.resumable(tmp_path):
+    with pytest.raises(KeyboardInterrupt) as stopped, training_command.resumable(tmp_path):
         raise KeyboardInterrupt
     assert stopped.value.args == said
 
@@ -179,7 +179,7 @@ def test_overrides_of_no_field(assignment):
     ("--seed", ["-1", "4294967296", "1.5", "x", "", "9" * 5000]), ("--fold", ["-1", "1.5", "x", "ALL", "10001", "9" * 5000]),
 ])  # fmt: skip
 def test_seeds_and_folds(option, wrong, capsys):
-    parser = experiments.training_parser("paper", "", {"a": 1}, "a", {"paper": None})
+    parser = training_command.training_parser("paper", "", {"a": 1}, "a", {"paper": None})
     for value, expected in (("0", 0), ("10000", 10_000)):
         assert vars(parser.parse_args(["--dataset", "acdc", option, value]))[option[2:]] == expected
     for value in wrong:

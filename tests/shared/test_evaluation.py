@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared import clinical, evaluation, files, orientation, progress, report, statistics, volume
-from shared.clinical import Job
+from shared import evaluation, files, prediction_command, progress
 from shared.datasets import acdc
 from shared.errors import InputError
-from shared.volume import from_array
+from shared.prediction_command import Job
+from shared.scans import orientation, volume
+from shared.scans.volume import from_array
+from shared.scoring import statistics, tables
 
 NAN = float("nan")
 ACDC = {1: "RV", 2: "Myo", 3: "LV"}
@@ -409,14 +411,14 @@ SCORES = "case,patient,phase,structure,dice\n"
 def test_a_damaged_table_of_scores_is_refused(tmp_path, content, message):
     (tmp_path / "cases.csv").write_bytes(content)
     with pytest.raises(InputError) as raised:
-        report.read_cases(tmp_path / "cases.csv", ["dice"])
+        tables.read_cases(tmp_path / "cases.csv", ["dice"])
     assert message in str(raised.value) and str(raised.value).startswith(f"{tmp_path / 'cases.csv'}: ")
     assert "\n" not in str(raised.value)
 
 
 def test_a_table_that_a_spreadsheet_saved(tmp_path):
     (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + SCORES.encode() + b"a,a,,LV,\r\n")
-    (found,) = report.read_cases(tmp_path / "cases.csv", ["dice"])
+    (found,) = tables.read_cases(tmp_path / "cases.csv", ["dice"])
     assert found["case"] == "a" and math.isnan(found["dice"])
     with pytest.raises(InputError, match="nowhere.csv: expected a table"):
         files.read_csv(tmp_path / "nowhere.csv")
@@ -610,7 +612,7 @@ ROWS = [
 
 
 def test_compare():
-    cells = report.compare(TABLE, {"net_a": ROWS})
+    cells = tables.compare(TABLE, {"net_a": ROWS})
     assert [(cell.row, cell.column) for cell in cells] == [
         ("Net A, LV", "ED Dice"), ("Net A, LV", "ED ASSD (mm)"), ("Net B, LV", "ED Dice"), ("Net B, LV", "ED ASSD (mm)"),
         ("Net B, LV", "HD (mm)"), ("Net A, RV", "ED Dice"), ("Net A, RV", "ED ASSD (mm)"), ("Net A, RV", "HD (mm)"),
@@ -618,17 +620,17 @@ def test_compare():
     dice, assd = cells[0], cells[1]
     assert dice.ours == pytest.approx((0.85, 0.05)) and dice.n == 2 and dice.difference == pytest.approx(-0.10)
     assert assd.ours == (1.0, 0.0) and assd.n == 1  # the undefined one is left out
-    assert report.texts(dice) == ("Net A, LV", "ED Dice", "0.950 (0.020)", "0.850 (0.050)", "-0.100", "2")
-    assert report.texts(assd) == ("Net A, LV", "ED ASSD (mm)", "0.40 (0.30)", "1.00 (0.00)", "+0.60", "1")
+    assert tables.texts(dice) == ("Net A, LV", "ED Dice", "0.950 (0.020)", "0.850 (0.050)", "-0.100", "2")
+    assert tables.texts(assd) == ("Net A, LV", "ED ASSD (mm)", "0.40 (0.30)", "1.00 (0.00)", "+0.60", "1")
     for cell in cells[2:5]:
         assert cell.ours is None and cell.difference is None and cell.n == 0
-        assert report.texts(cell)[3:] == ("not run", "", "")
-    assert report.texts(cells[7])[2:] == ("7.00 (1.50)", "5.00 (0.00)", "-2.00", "1")
+        assert tables.texts(cell)[3:] == ("not run", "", "")
+    assert tables.texts(cells[7])[2:] == ("7.00 (1.50)", "5.00 (0.00)", "-2.00", "1")
 
 
 def test_compare_where_columns_name_the_structure():
     table = {"columns": [("LV", "", "dice"), ("RV", "", "dice")], "rows": [("Net A", "net_a", None, [(0.5, 0.1), (0.6, 0.1)])]}
-    lv, rv = report.compare(table, {"net_a": ROWS})
+    lv, rv = tables.compare(table, {"net_a": ROWS})
     assert (lv.row, lv.column, rv.column) == ("Net A", "LV Dice", "RV Dice")
     assert lv.ours[0] == pytest.approx(0.6) and lv.n == 3  # both phases pooled
     assert rv.ours[0] == 0.7 and rv.n == 1
@@ -637,19 +639,19 @@ def test_compare_where_columns_name_the_structure():
 def test_mean_is_of_a_cases_structures_and_undefined_where_one_of_them_is():
     rows = [row("p1", "ED", "LV", 0.9, 1.0), row("p1", "ED", "RV", 0.6, 2.0), row("p2", "ED", "LV", 0.8, NAN),
             row("p2", "ED", "RV", 0.2, 3.0), row("p2", "ES", "LV", 0.1, 5.0)]  # fmt: skip
-    (mean, std), n = report.measured(rows, "mean", "ED", "dice")
+    (mean, std), n = tables.measured(rows, "mean", "ED", "dice")
     assert (mean, std, n) == pytest.approx(((0.75 + 0.5) / 2, 0.125, 2))
-    assert report.measured(rows, "mean", "ED", "assd_mm") == ((1.5, 0.0), 1)
-    assert report.measured(rows, "mean", "", "assd_mm") == ((pytest.approx(3.25), pytest.approx(1.75)), 2)
+    assert tables.measured(rows, "mean", "ED", "assd_mm") == ((1.5, 0.0), 1)
+    assert tables.measured(rows, "mean", "", "assd_mm") == ((pytest.approx(3.25), pytest.approx(1.75)), 2)
 
 
 def test_folds_that_score_the_same_cases_count_each():
     rows = [{"fold": fold, **row("p1", phase, "LV", dice, ml=ml, reference_ml=100 if phase == "ED" else 50)}
             for fold, dice, ml in ((0, 0.9, 80), (2, 0.7, 60)) for phase in ("ED", "ES")]  # fmt: skip
-    assert report.measured(rows, "mean", "ED", "dice") == ((pytest.approx(0.8), pytest.approx(0.1)), 2)
-    assert report.measured(rows, "LV", "", "dice")[1] == 4
-    assert report.ejection_fractions(rows) == ([0, 0], [50, 50])
-    assert report.measured(rows, "LV", "ES", "volume_agreement")[0][0] == (30 + 10) / 2
+    assert tables.measured(rows, "mean", "ED", "dice") == ((pytest.approx(0.8), pytest.approx(0.1)), 2)
+    assert tables.measured(rows, "LV", "", "dice")[1] == 4
+    assert tables.ejection_fractions(rows) == ([0, 0], [50, 50])
+    assert tables.measured(rows, "LV", "ES", "volume_agreement")[0][0] == (30 + 10) / 2
 
 
 def test_a_row_without_experiment_is_quoted():
@@ -657,16 +659,16 @@ def test_a_row_without_experiment_is_quoted():
         "columns": [("mean", "", "asd_mm")],
         "rows": [("Theirs", None, None, [(0.505, 0.821)]), ("B", "net_b", None, [(1, 1)])],
     }
-    quoted, not_run = report.compare(table, {"net_a": ROWS})
-    assert report.texts(quoted) == ("Theirs", "mean ASD (mm)", "0.505 (0.821)", "only quoted", "", "")
-    assert report.texts(not_run)[3] == "not run"
+    quoted, not_run = tables.compare(table, {"net_a": ROWS})
+    assert tables.texts(quoted) == ("Theirs", "mean ASD (mm)", "0.505 (0.821)", "only quoted", "", "")
+    assert tables.texts(not_run)[3] == "not run"
 
 
 def test_the_papers_digits_are_kept():
-    assert report.texts(report.Cell("a", "b", "hausdorff_mm", (25.569, 21.1), (1, 2), 3))[2:5] == (
+    assert tables.texts(tables.Cell("a", "b", "hausdorff_mm", (25.569, 21.1), (1, 2), 3))[2:5] == (
         "25.569 (21.100)", "1.000 (2.000)", "-24.569"
     )  # fmt: skip
-    assert report.texts(report.Cell("a", "b", "hausdorff_mm", (5.7, 3.05), (1, 2), 3))[2] == "5.70 (3.05)"
+    assert tables.texts(tables.Cell("a", "b", "hausdorff_mm", (5.7, 3.05), (1, 2), 3))[2] == "5.70 (3.05)"
 
 
 def test_ejection_fractions_come_from_pairs_of_cases():
@@ -677,54 +679,54 @@ def test_ejection_fractions_come_from_pairs_of_cases():
         row("p4", "ED", "LV", ml=0, reference_ml=90), row("p4", "ES", "LV", ml=0, reference_ml=45),  # nothing found
         row("p1", "ED", "RV", ml=1, reference_ml=1), row("p1", "ES", "RV", ml=1, reference_ml=1),
     ]  # fmt: skip
-    assert report.doubtful_function(rows) == ["The predicted LV is empty at ED or ES: no EF in 1 of 3 patients: p4."]
-    ours, reference = report.ejection_fractions([r for r in rows if r["structure"] == "LV"])
+    assert tables.doubtful_function(rows) == ["The predicted LV is empty at ED or ES: no EF in 1 of 3 patients: p4."]
+    ours, reference = tables.ejection_fractions([r for r in rows if r["structure"] == "LV"])
     assert ours[:2] == pytest.approx([60, 20]) and math.isnan(ours[2]) and reference == pytest.approx([50, 25, 50])
-    (bias, low, high), n = report.measured(rows, "LV", "", "ef_agreement")
+    (bias, low, high), n = tables.measured(rows, "LV", "", "ef_agreement")
     std = math.sqrt(2) * 7.5  # of 10 and -5, sample
     assert (bias, low, high, n) == pytest.approx((2.5, 2.5 - 1.96 * std, 2.5 + 1.96 * std, 2))
-    assert report.measured(rows, "LV", "", "ef_correlation") == (pytest.approx(1), 2)
+    assert tables.measured(rows, "LV", "", "ef_correlation") == (pytest.approx(1), 2)
     # ES volumes differ by -10, 20 and -45: mean -35/3, squared deviations sum to 25/9 + 9025/9 + 10000/9
-    (bias, low, high), n = report.measured(rows, "LV", "ES", "volume_agreement")
+    (bias, low, high), n = tables.measured(rows, "LV", "ES", "volume_agreement")
     std = math.sqrt(19050 / 9 / 2)
     assert (bias, low, high, n) == pytest.approx((-35 / 3, -35 / 3 - 1.96 * std, -35 / 3 + 1.96 * std, 3))
-    assert report.measured(rows, "LV", "ED", "volume_correlation")[1] == 4
+    assert tables.measured(rows, "LV", "ED", "volume_correlation")[1] == 4
 
 
 def test_an_ejection_fraction_that_cannot_be_right_is_said_below_the_table():
     rows = [row("p1", "ED", "LV", ml=60, reference_ml=90), row("p1", "ES", "LV", ml=70, reference_ml=95),
             row("p2", "ED", "LV", ml=60, reference_ml=90), row("p2", "ES", "LV", ml=0, reference_ml=40),
             row("p1", "ED", "Myo", ml=60), row("p1", "ES", "Myo", ml=70)]  # fmt: skip
-    assert report.summarise(rows)[-3:] == [
+    assert tables.summarise(rows)[-3:] == [
         "The predicted LV is larger at ES than at ED in 1 of 2 patients: p1.",
         "The predicted LV is empty at ED or ES: no EF in 1 of 2 patients: p2.",
         "The reference LV is larger at ES than at ED in 1 of 2 patients: p1.",
     ]
-    assert math.isnan(report.ejection_fractions(rows[:4])[0][1])
+    assert math.isnan(tables.ejection_fractions(rows[:4])[0][1])
 
 
 def test_texts_of_every_kind():
-    assert report.value_text(0.97249, 3) == "0.972"
-    assert report.value_text((-0.45, -9.68, 8.78), 2) == "-0.45 [-9.68; 8.78]"
-    cell = report.Cell("LV", "corr EF", "ef_correlation", 0.972, 0.9, 20)
-    assert report.texts(cell) == ("LV", "corr EF", "0.972", "0.900", "-0.072", "20")
+    assert tables.value_text(0.97249, 3) == "0.972"
+    assert tables.value_text((-0.45, -9.68, 8.78), 2) == "-0.45 [-9.68; 8.78]"
+    cell = tables.Cell("LV", "corr EF", "ef_correlation", 0.972, 0.9, 20)
+    assert tables.texts(cell) == ("LV", "corr EF", "0.972", "0.900", "-0.072", "20")
 
 
 def test_summarise():
-    lines = report.summarise(ROWS)
+    lines = tables.summarise(ROWS)
     assert lines[2] == "| LV | all | 3 | 0.600 (0.356) | 0.800 | 0.100 to 0.900 | 1.00 (0.00) | 5.00 (0.00) |"
     assert [text.split("|")[1:4] for text in lines[2:8]] == [
         [" LV ", " all ", " 3 "], [" LV ", " ED ", " 2 "], [" LV ", " ES ", " 1 "],
         [" RV ", " all ", " 1 "], [" RV ", " ED ", " 1 "], [" RV ", " ES ", " 0 "],
     ]  # fmt: skip
     assert lines[-1].startswith("Distances are undefined in 1 of 4 rows")
-    assert "undefined" not in "".join(report.summarise(ROWS[:2]))
+    assert "undefined" not in "".join(tables.summarise(ROWS[:2]))
 
 
 def test_tables_are_written(tmp_path):
-    cells = report.compare(TABLE, {"net_a": ROWS})
-    text = report.markdown("A title", "A caption.", cells)
-    report.write_tables(tmp_path / "tables", "table2", "A title", "A caption.", cells, text)
+    cells = tables.compare(TABLE, {"net_a": ROWS})
+    text = tables.markdown("A title", "A caption.", cells)
+    tables.write_tables(tmp_path / "tables", "table2", "A title", "A caption.", cells, text)
     assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["table2.csv", "table2.md", "table2.tex"]
 
     markdown = (tmp_path / "tables" / "table2.md").read_text().splitlines()
@@ -736,7 +738,7 @@ def test_tables_are_written(tmp_path):
 
     with open(tmp_path / "tables" / "table2.csv", newline="") as file:
         found = list(csv.DictReader(file))
-    assert [tuple(r.values()) for r in found] == [report.texts(cell) for cell in cells]
+    assert [tuple(r.values()) for r in found] == [tables.texts(cell) for cell in cells]
     assert list(found[0]) == ["row", "measure", "paper", "ours", "difference", "n"]
 
     latex = (tmp_path / "tables" / "table2.tex").read_text()
@@ -752,8 +754,8 @@ ESCAPED = {
 
 @pytest.mark.parametrize("character", ESCAPED)
 def test_latex_escapes(character):
-    cells = [report.Cell(f"a{character}b", "c", "dice", 0.5, None, 0)]
-    latex = report.latex(f"d{character}e", f"f{character}g", cells)
+    cells = [tables.Cell(f"a{character}b", "c", "dice", 0.5, None, 0)]
+    latex = tables.latex(f"d{character}e", f"f{character}g", cells)
     for pair in ("ab", "de", "fg"):
         assert ESCAPED[character].join(pair) in latex
 
@@ -769,13 +771,13 @@ def folder(tmp_path, monkeypatch):
 
 def test_jobs(folder):
     a, b, dicom = folder / "a.nii.gz", folder / "b.NRRD", folder / "slices"
-    assert clinical.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
+    assert prediction_command.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
     out = folder / "out"
-    assert clinical.jobs([a, b, dicom], [], [], out) == [
+    assert prediction_command.jobs([a, b, dicom], [], [], out) == [
         Job(a, out / "a.nii.gz"), Job(b, out / "b.nii.gz"), Job(dicom, out / "slices.nii.gz"),
     ]  # fmt: skip
-    assert [job.scan for job in clinical.jobs([a], [b], [dicom], out)] == [a, b, dicom]
-    assert [job.scan for job in clinical.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
+    assert [job.scan for job in prediction_command.jobs([a], [b], [dicom], out)] == [a, b, dicom]
+    assert [job.scan for job in prediction_command.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
 
 
 @pytest.mark.parametrize(
@@ -796,12 +798,12 @@ def test_jobs(folder):
 def test_jobs_that_are_refused(folder, scans, ed, es, output, message):
     paths = [[folder / name for name in names] for names in (scans, ed, es)]
     with pytest.raises(InputError) as raised:
-        clinical.jobs(*paths, folder / output)
+        prediction_command.jobs(*paths, folder / output)
     assert message in str(raised.value).replace(f"{folder}/", "") and "\n" not in str(raised.value)
 
 
 def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):
-    (job,) = clinical.jobs([Path(".")], [], [], folder / "out")
+    (job,) = prediction_command.jobs([Path(".")], [], [], folder / "out")
     assert volume.stem(job.output)
 
 
@@ -833,7 +835,7 @@ def test_cine(cine, tmp_path):
         return scan.with_array(beating())
 
     job = Job(cine, tmp_path / "out" / "cine.nii.gz")
-    volumes, functions = clinical.segment([job], predict, ACDC)
+    volumes, functions = prediction_command.segment([job], predict, ACDC)
     ((scan, path),) = seen
     assert scan.array.shape == (10, 10, 2, 4) and path == cine
     written = nibabel.load(job.output)
@@ -859,9 +861,9 @@ def test_pairs_of_scans(tmp_path):
         frames[tmp_path / f"{name}.nii"] = beating()[..., t]
         write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
     a, b, c, d = frames
-    jobs = clinical.jobs([], [a, d], [b, c], tmp_path / "out")
+    jobs = prediction_command.jobs([], [a, d], [b, c], tmp_path / "out")
     with pytest.warns(UserWarning, match="RV: 15.0 ml at ED .*18.0 ml at ES .*swapped"):
-        volumes, functions = clinical.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
+        volumes, functions = prediction_command.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
     assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
     assert [(f["ed_scan"], f["es_scan"], f["LV_ef_percent"]) for f in functions] == [
         (str(a), str(b), pytest.approx(60)), (str(d), str(c), pytest.approx(25)),
@@ -871,16 +873,18 @@ def test_pairs_of_scans(tmp_path):
 
 def test_only_what_the_structures_allow(tmp_path, cine):
     job = Job(cine, tmp_path / "labels.nii.gz")
-    volumes, functions = clinical.segment([job], lambda scan, path: scan.with_array(beating()), {2: "LA"})
+    volumes, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {2: "LA"})
     assert volumes[0] == {"scan": str(cine), "frame": 1, "LA_ml": 30} and functions == []
-    _, functions = clinical.segment([job], lambda scan, path: scan.with_array(beating()), {3: "LV"})
+    _, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {3: "LV"})
     assert [key for key in functions[0] if key.startswith(("RV", "Myo"))] == []
 
 
 def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
     empty, none = "cine.nii.gz: nothing was found in it", "no ejection fraction, since only 0 of 4 frames can be used"
     with pytest.warns(UserWarning, match=empty), pytest.warns(UserWarning, match=none):
-        volumes, functions = clinical.segment([Job(cine, tmp_path / "o.nii")], lambda s, path: s.with_array(0 * beating()), ACDC)
+        volumes, functions = prediction_command.segment(
+            [Job(cine, tmp_path / "o.nii")], lambda s, path: s.with_array(0 * beating()), ACDC
+        )
     assert functions == [] and len(volumes) == 4
 
 
@@ -889,14 +893,14 @@ def test_a_scan_that_cannot_be_segmented_is_named(tmp_path, cine):
         raise InputError("constant image")
 
     with pytest.raises(InputError, match="cine.nii.gz: constant image"):
-        clinical.segment([Job(cine, tmp_path / "out" / "cine.nii.gz")], refuse, ACDC)
+        prediction_command.segment([Job(cine, tmp_path / "out" / "cine.nii.gz")], refuse, ACDC)
     assert not (tmp_path / "out").exists()
 
 
 def test_tables_of_volumes_and_function(tmp_path, capsys):
     volumes, functions = [{"scan": "a", "LV_ml": 1.5}], [{"ed_scan": "a", "LV_ef_percent": NAN}]
-    clinical.write_tables(volumes, functions, tmp_path / "out")
-    clinical.write_tables(volumes, [], tmp_path / "one.nii.gz")
+    prediction_command.write_tables(volumes, functions, tmp_path / "out")
+    prediction_command.write_tables(volumes, [], tmp_path / "one.nii.gz")
     found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.csv"))
     assert found == ["one_volumes.csv", "out/function.csv", "out/volumes.csv"]
     assert (tmp_path / "out" / "volumes.csv").read_text() == "scan,LV_ml\na,1.5\n"

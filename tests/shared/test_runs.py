@@ -10,11 +10,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from shared import held_out, ranges, runs, volume
+from shared import held_out, recipes, runs
 from shared.datasets import Case
 from shared.errors import InputError
-from shared.experiments import experiment_of, folds_of, training_parser
 from shared.files import read_csv, read_json, write_csv, write_json, write_text
+from shared.scans import volume
+from shared.training_command import experiment_of, folds_of, training_parser
 
 ROOT = Path(__file__).parents[2]
 RECIPES, PRESETS = ("small", "large", "other"), ("paper", "quick")
@@ -175,11 +176,11 @@ def test_a_record_of_something_else(tmp_path, record):
 
 @dataclass(frozen=True)
 class Checked:
-    width: ranges.whole(1, 512)
-    structures: ranges.structures()
+    width: recipes.whole(1, 512)
+    structures: recipes.structures()
 
     def __post_init__(self):
-        ranges.check(self)
+        recipes.check(self)
 
 
 @pytest.mark.parametrize(("width", "structures", "words"), [

@@ -1,0 +1,285 @@
+"""Segmenting scans from file to file: which label map goes where, and the tables of volumes and function beside them."""
+
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from shared import cli, datasets
+from shared.datasets import nnunet
+from shared.errors import InputError
+from shared.files import read_csv, visible, write_csv
+from shared.progress import Progress
+from shared.scans import dicom, orientation, volume
+from shared.scoring import function
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to segment and the file that its label map goes to."""
+
+    scan: Path
+    output: Path
+
+
+def jobs(scans, ed, es, output):
+    """A `Job` for every scan; `ed` and `es` are scans too. Label maps are named as the scans are, links included.
+
+    A folder of image files stands for the scans in it; see `scans_in`.
+
+    Raises:
+        InputError: no scans, ED and ES lists of different length, outputs that collide with each other or with a scan.
+    """
+    scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan)), *ed, *es]))
+    if not scans:
+        raise InputError("no scans given: name at least one file, or --ed and --es files")
+    if len(ed) != len(es):
+        raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
+    check_pairs(ed, es)
+    if is_file_name(output):
+        if not output.name.endswith(volume.WRITABLE):
+            raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
+        if len(scans) > 1:
+            raise InputError(f"{output}: {len(scans)} label maps cannot go to one file; give a folder")
+        result = [Job(scans[0], output)]
+    elif output.is_file():
+        raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
+    else:
+        result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
+    taken = {}
+    for job in result:
+        if os.path.realpath(job.output) == os.path.realpath(job.scan):
+            raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
+        if job.output in taken:
+            raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
+        taken[job.output] = job.scan
+    return result
+
+
+def check_pairs(ed, es):
+    """Warn of the first ED and ES scan whose names, such as p1_ED and p2_ES, are of two patients."""
+    for pair in zip(ed, es, strict=True):
+        patients, phases = zip(*(nnunet.patient_and_phase(name_of(scan).removesuffix("_0000")) for scan in pair), strict=True)
+        if all(phases) and patients[0] != patients[1]:
+            text = f"{pair[0]} and {pair[1]}: given as ED and ES of one patient, but their names are of two"
+            warnings.warn(f"{text}; are --ed and --es in the same order?", stacklevel=3)
+            return
+
+
+def name_of(scan):
+    """What the label map of a scan (a path) is called, without suffix: as the scan, and for "." and ".." as the folder meant."""
+    return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
+
+
+def scans_in(scan):
+    """The paths of the scans that `scan` means: the image files of a folder that has no DICOM file, without references that lie
+    beside their scans; anything else is one scan."""
+    files = [path for path in visible(scan, "*") if path.is_file()] if scan.is_dir() else []
+    images = [path for path in files if path.name.lower().endswith(volume.SUFFIXES)]
+    if not images or any(dicom.is_file(path) for path in files if path not in images):
+        return [scan]
+    return [path for path in images if not datasets.is_reference(path)] or images
+
+
+def segment(scans, predict, structures, ed=(), es=(), write=lambda volumes, functions: None):
+    """Write the label map of every job, and return the tables of volumes and of function.
+
+    A warning names a scan in which nothing was found.
+
+    Args:
+        scans: list of `Job`.
+        predict: `predict(scan Volume, its path) -> label map Volume`.
+        structures: label value -> name.
+        ed, es: scans (paths) of the same patients, in the same order.
+        write: receives both tables too, also those of the label maps that were written before an error or Ctrl-C.
+
+    Returns:
+        Rows of `function.volumes_ml` for every scan and frame; rows of `function.function` for every ED/ES pair and every cine.
+    """
+    rows, functions = {}, []
+    try:
+        for job in Progress("scan", len(scans)).over(scans):
+            scan = volume.read_grey(job.scan)
+            if scan.frames > 1 and job.scan in (*ed, *es):
+                raise InputError(f"{job.scan}: a cine of {scan.frames} frames, but --ed and --es expect one frame each; "
+                                 "give it as SCAN, and ED and ES are found in it")  # fmt: skip
+            shown = frames_with_contrast(scan, job.scan)
+            try:
+                labels = predict_shown(scan, shown, lambda part, path=job.scan: predict(part, path))
+            except InputError as error:
+                raise InputError(f"{job.scan}: {error}") from error
+            if not labels.array.any():
+                text = f"{job.scan}: nothing was found in it, and its label map is empty"
+                warnings.warn(f"{text}; is it a scan like those that the network learned from?", stacklevel=2)
+            volume.write(labels, job.output)
+            rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
+            if labels.array.ndim == 4 and "LV" in structures.values():
+                functions.append(function.of_cine([rows[job.scan][t] for t in shown], structures))
+    finally:
+        pairs = [(rows[first][0], rows[last][0]) for first, last in zip(ed, es, strict=True) if first in rows and last in rows]
+        functions = [row for row in functions if row] + [function.function(*pair, structures) for pair in pairs]
+        volumes = [row for frames in rows.values() for row in frames]
+        if volumes:
+            write(volumes, functions)
+    return volumes, functions
+
+
+def frames_with_contrast(scan, path):
+    """The frames of `scan`, from 0, that are not constant; all of them where every one is. A warning names the others."""
+    frames = range(scan.frames)
+    shown = [t for t in frames if scan.frame(t).array.min() < scan.frame(t).array.max()]
+    if not shown or len(shown) == scan.frames:
+        return list(frames)
+    constant = ", ".join(str(t + 1) for t in frames if t not in shown)
+    warnings.warn(f"{path}: frame {constant} of {scan.frames} is constant; its label map is empty", stacklevel=2)
+    return shown
+
+
+def predict_shown(scan, shown, predict):
+    """The label map of `scan`, where `predict` sees the frames `shown` only; that of the other frames is 0."""
+    if len(shown) == scan.frames:
+        return predict(scan)
+    found = predict(scan.with_array(scan.array[..., shown])).array
+    labels = np.zeros(scan.array.shape, found.dtype)
+    labels[..., shown] = found
+    return scan.with_array(labels)
+
+
+def predict_frames(scan, predict_frame, structures):
+    """Label map on the grid of `scan`, in its own order of axes; every frame of a cine by itself.
+
+    Args:
+        scan: `Volume` (x, y, z) or (x, y, z, t).
+        predict_frame: `predict_frame(frame Volume (x, y, z) with its slices last) -> class indices (x, y, z)`, 0 = background.
+        structures: label value on disk -> name, in the order of the classes.
+    """
+
+    def segment(ordered):
+        frames = [predict_frame(ordered.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
+        return frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
+
+    values = np.array([0, *structures], np.uint8 if max(structures) < 256 else np.uint16)
+    classes = orientation.with_slices_last(scan, segment)
+    return classes.with_array(values[classes.array])
+
+
+def write_tables(volumes, functions, output):
+    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or beside the file `output`.
+
+    What an earlier command wrote into the folder stays, except the rows of scans whose label maps were replaced now.
+
+    Args:
+        volumes, functions: rows as `segment` gives them.
+        output: the command's.
+    """
+    replaced = {name_of(Path(row["scan"])) for row in volumes}
+    for path, rows in zip(table_paths(output), (volumes, functions), strict=True):
+        kept = []
+        if not is_file_name(output) and path.exists():
+            kept = [row for row in earlier_rows(path, list(rows[0]) if rows else None) if not scans_of(row) & replaced]
+        if kept or rows:
+            write_csv(path, [*kept, *rows])
+            print(f"wrote {path}")
+        else:
+            path.unlink(missing_ok=True)  # it was of the label map that was replaced
+
+
+def check_tables(output, structures, scans):
+    """Refuse tables in the folder `output` that cannot grow, and warn where the label map of another scan will be replaced.
+
+    Args:
+        output: the command's.
+        structures: label value -> name.
+        scans: paths of those that will be segmented.
+
+    Raises:
+        InputError: a table to which rows for these structures cannot be added.
+    """
+    earlier = []
+    for path, columns in zip(table_paths(output), function.columns(structures), strict=True):
+        if not is_file_name(output) and path.exists():
+            earlier += earlier_rows(path, columns)
+    before = {name_of(Path(row["scan"])): row["scan"] for row in earlier if "scan" in row}
+    for scan in scans:
+        other = before.get(name_of(scan))
+        if other and Path(other).resolve() != scan.resolve():
+            text = f"the label map of {other} is replaced by that of {scan}, which has the same name"
+            warnings.warn(f"{text}; to keep both, choose another --output", stacklevel=2)
+
+
+def earlier_rows(path, columns):
+    """The rows of a table that an earlier command wrote.
+
+    Args:
+        path: of the file.
+        columns: those that it must have; None: any.
+
+    Raises:
+        InputError: as `files.read_csv`; other columns.
+    """
+    rows = read_csv(path, columns or ())
+    if columns and list(rows[0]) != columns:
+        raise InputError(f"{path}: is a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
+                         "--output or move it away")  # fmt: skip
+    return rows
+
+
+def scans_of(row):
+    """The names of the label maps that a row of a table is of."""
+    return {name_of(Path(row[column])) for column in ("scan", "ed_scan", "es_scan") if column in row}
+
+
+def table_paths(output):
+    """Where the tables of volumes and of function go."""
+    folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file_name(output) else (output, "")
+    return folder / f"{prefix}volumes.csv", folder / f"{prefix}function.csv"
+
+
+def is_file_name(output):
+    """Whether --output names one label map rather than a folder."""
+    return output.name.lower().endswith(volume.SUFFIXES)
+
+
+def parser(prog, description, weights_help):
+    """The arguments that all prediction commands share."""
+    result = cli.Parser(prog=prog, description=description)
+    result.add_argument("--weights", required=True, type=Path, help=weights_help)
+    result.add_argument(
+        "scans",
+        nargs="*",
+        type=Path,
+        metavar="SCAN",
+        help="NIfTI, NRRD or MetaImage file, 3D or cine; folder of them; DICOM folder",
+    )
+    result.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
+    result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
+    result.add_argument(
+        "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
+    )
+    cli.add_debug(result)
+    return result
+
+
+def command(options, load, predict):
+    """A paper's whole prediction command, after its arguments are read.
+
+    Args:
+        options: of `parser`.
+        load: `load(weights path) -> segmenter`, whose `structures` are label value -> name.
+        predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
+    """
+    with cli.one_line_errors(options.debug):
+        todo = jobs(options.scans, options.ed, options.es, options.output)
+        segmenter = load(options.weights)
+        check_tables(options.output, segmenter.structures, [job.scan for job in todo])
+        segment(
+            todo,
+            lambda scan, path: predict(segmenter, scan, path),
+            segmenter.structures,
+            options.ed,
+            options.es,
+            lambda volumes, functions: write_tables(volumes, functions, options.output),
+        )
+        print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

@@ -1,0 +1,88 @@
+"""DICOM as scanners and archives give it: a folder of slices, a study of many series, or Enhanced files of many frames.
+
+    headers   a file -> its frames: where and when each was taken
+    stacks    frames -> the one stack that is meant, put in order of place and time
+    pixels    ordered frames -> one array
+    decode    compressed frames -> pixels
+
+Frames are put together by where they lie, not by series: scanners often store a short-axis cine as one series per slice.
+The libraries are imported where a file is read, so that other formats need none of them.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from shared.errors import InputError
+
+OTHER_SCANS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
+
+def split_number(path):
+    """Where a scan lies and which of its stacks is meant: `study#2` -> (`study`, 2), any other path -> (path, None)."""
+    path = Path(path)
+    named = re.fullmatch(r"(.+)#(\d+)", path.name)
+    if named and not path.exists():
+        source = Path(str(path).rpartition("#")[0])
+        if source.is_dir() or is_file(source):
+            return source, int(named[2])
+    return path, None
+
+
+def is_file(path):
+    """Whether a file is DICOM by its first bytes or by its name."""
+    if not path.is_file():
+        return False
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima")
+
+
+def read(path, number=None):
+    """Array, spacing, affine and frame time of one stack of slices.
+
+    Args:
+        path: folder, whose sub-folders are read too, or one file of many frames.
+        number: which stack is meant, as numbered from 1 by the message about several stacks; None where there is only one.
+
+    Returns:
+        array (x, y, z) or (x, y, z, t), rescaled; spacing_mm, three floats; affine (4, 4), voxel index -> RAS mm;
+        frame_s, seconds between frames, 0 where 3D or unknown.
+
+    Raises:
+        InputError: no images, a broken file, several stacks and none named, a missing slice or frame.
+    """
+    from shared.progress import Progress
+    from shared.scans.dicom import headers, pixels, stacks
+
+    path = Path(path)
+    files = [path] if path.is_file() else _files(path)
+    frames = [frame for file in Progress("DICOM file", len(files)).over(files) for frame in headers.read(file, path)]
+    if not frames:
+        raise InputError(f"{path}: {_no_images(path, files)}")
+    if path.is_file() and frames[0].file.frames == 1:
+        raise InputError(f"{path}: this file holds one slice only; give the folder that holds all slices of the scan")
+    rows, slice_mm, frame_s = stacks.arrange(stacks.choose(frames, number, path), path)
+    first = rows[0][0]
+    spacing_mm = (*first.pixel_mm, slice_mm)
+    return pixels.read(rows), spacing_mm, first.affine(spacing_mm), frame_s
+
+
+def _files(folder):
+    """All files in a folder and below it, without hidden ones; links are followed, each folder is entered once."""
+    files, entered = [], {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = {os.path.realpath(os.path.join(place, name)): name for name in folders if name[0] != "."}
+        folders[:] = [name for path, name in real.items() if path not in entered]
+        entered.update(real)
+        files += [Path(place, name) for name in names if name[0] != "."]
+    return sorted(file for file in files if file.is_file())
+
+
+def _no_images(path, files):
+    if path.is_file():
+        return "no image in this DICOM file; expected frames of an MR or CT scan"
+    others = [file for file in files if file.name.lower().endswith(OTHER_SCANS)]
+    if others:
+        found = f"{len(others)} scan{'s' * (len(others) > 1)} such as {others[0].name}"
+        return f"no DICOM files in this folder, but {found}; name the files instead of the folder"
+    return "no DICOM files in this folder or below it; expected the slices of one scan"

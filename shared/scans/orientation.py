@@ -1,0 +1,134 @@
+"""The order and direction of axes: slices last for every network, and one voxel order wherever two images meet."""
+
+import itertools
+import warnings
+
+import nibabel
+import numpy as np
+
+from shared.errors import InputError
+from shared.scans.volume import Volume, millimetres
+
+THICKER = 1.5  # slices lie along an axis whose voxels are at least this many times as long as those of the others
+UNPLACED = (
+    "an image states no position (both form codes 0, or a unit affine): where it meets another, shape and voxel size decide"
+)
+
+
+def slices_last(volume):
+    """The axes of an (x, y, z) volume in the order that brings its slices to the end.
+
+    Slices are stacked along the axis whose voxels are at least 1.5 times as long as the others'; where there is none, axes are
+    put in the order right-left, front-back, foot-head as far as the affine allows.
+
+    Returns:
+        Permutation for `transpose`, (0, 1, 2) for a scan that is in order.
+    """
+    spacing_mm = np.array(volume.spacing_mm)
+    longest = int(spacing_mm.argmax())
+    if spacing_mm[longest] >= THICKER * np.delete(spacing_mm, longest).max():
+        return (*(axis for axis in range(3) if axis != longest), longest)
+    nearest = nibabel.io_orientation(volume.affine)[:, 0]
+    return tuple(int(axis) for axis in np.argsort(nearest))
+
+
+def transpose(volume, axes):
+    """Axes in another order, each voxel where it was; time or channels stay last."""
+    array = volume.array.transpose(*axes, *range(3, volume.array.ndim))
+    return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
+
+
+def transpose_back(volume, axes):
+    """Undo `transpose` by the same `axes`."""
+    return transpose(volume, [axes.index(axis) for axis in range(3)])
+
+
+def flip(volume, axis):
+    """One axis in reverse order, each voxel where it was."""
+    turn = np.eye(4)
+    turn[axis, axis], turn[axis, 3] = -1, volume.array.shape[axis] - 1
+    return Volume(np.flip(volume.array, axis), volume.spacing_mm, volume.affine @ turn, volume.frame_s)
+
+
+def all_slices_last(scan, *others):
+    """`scan` and volumes on its voxels, all with the slices of `scan` last."""
+    axes = slices_last(scan)
+    return tuple(transpose(each, axes) for each in (scan, *others))
+
+
+def with_slices_last(scan, segment):
+    """The label map (`Volume`) of `scan` by `segment(scan with its slices last) -> label map array on that grid`."""
+    axes = slices_last(scan)
+    ordered = transpose(scan, axes)
+    return scan.with_array(transpose_back(ordered.with_array(segment(ordered)), axes).array)
+
+
+def matched(reference, other, names):
+    """`other` in the voxel order of `reference`, whose voxels it must share.
+
+    Mirrored and permuted axes are brought onto those of `reference`. Where either image states no position, shape and voxel size
+    decide, and voxels are taken in the order in which they are stored.
+
+    Args:
+        reference: `Volume` (x, y, z) or (x, y, z, t).
+        other: `Volume` of the same voxels; with channels or time as its own fourth axis.
+        names: of both, for messages.
+
+    Returns:
+        `Volume` with the array of `other` and the geometry of `reference`.
+
+    Raises:
+        InputError: another shape, a voxel size that differs by more than 1 %, or a place off by more than half a voxel.
+    """
+    stated = reference.placed and other.placed
+    if stated:
+        other = in_directions_of(reference, other)
+    first, second = names
+    if reference.array.shape[:3] != other.array.shape[:3]:
+        raise InputError(f"{second}: shape {other.array.shape[:3]} differs from {reference.array.shape[:3]} of {first}")
+    if not np.allclose(reference.spacing_mm, other.spacing_mm, rtol=0.01):
+        sizes = millimetres(other.spacing_mm), millimetres(reference.spacing_mm)
+        raise InputError(f"{second}: voxel size {sizes[0]} differs from {sizes[1]} of {first}")
+    if stated:
+        check_place(reference, other, names)
+    elif not np.allclose(reference.affine, other.affine):
+        warnings.warn(UNPLACED, stacklevel=2)
+    return reference.with_array(other.array)
+
+
+def in_directions_of(reference, other):
+    """`other` with the order and the signs of its axes as near to those of `reference` as they can be."""
+    along = np.linalg.inv(directions(reference)) @ directions(other)  # column: an axis of `other` along those of `reference`
+    axes = max(itertools.permutations(range(3)), key=lambda axes: np.abs(along[range(3), axes]).sum())
+    ordered = transpose(other, axes)
+    for axis in range(3):
+        if along[axis, axes[axis]] < 0:
+            ordered = flip(ordered, axis)
+    return ordered
+
+
+def check_place(reference, other, names):
+    """Raise InputError where a corner of `other` lies more than half a voxel from that of `reference`, about whose shape it has.
+
+    Voxel sizes may differ by their rounding: both are measured from the middle, in voxels of `reference`.
+    """
+    corners = np.array(list(itertools.product(*((0, n - 1) for n in reference.array.shape[:3]))))
+    middle = (np.array(reference.array.shape[:3]) - 1) / 2
+    step = directions(reference) * reference.spacing_mm
+    places = []
+    for each in (reference, other):
+        centre = each.affine[:3, 3] + directions(each) * each.spacing_mm @ middle
+        places.append(centre + (corners - middle) @ (directions(each) * reference.spacing_mm).T)
+    off = np.abs(np.linalg.solve(step, (places[1] - places[0]).T)).max(axis=0)
+    worst = int(off.round(6).argmax())  # the first of equals
+    if off[worst] > 0.5:
+        first, second = names
+        here, there = (", ".join(f"{mm:.1f}" for mm in each[worst]) for each in places)
+        raise InputError(
+            f"{second}: lies elsewhere than {first}: voxel {tuple(corners[worst].tolist())} at ({there}) mm, expected ({here}) mm"
+        )
+
+
+def directions(volume):
+    """Unit vectors (columns) along the axes of a volume, in RAS; its voxel size, not the affine's scale, is what counts."""
+    return volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
