@@ -14,7 +14,7 @@ from pathlib import Path
 
 import h5py
 
-from propagation.released.download import check_place, download
+from propagation.released.transfer import check_place, download
 from shared import cli
 from shared.errors import InputError
 from shared.files import write_text

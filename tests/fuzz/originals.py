@@ -16,8 +16,8 @@ from shared.scans import volume
 from tests.conftest import shrunk
 from tests.dr_unet.conftest import GRIDS
 from tests.dr_unet.conftest import TINY as DR_UNET
-from tests.propagation import authors_files
 from tests.propagation.conftest import TINY as PROPAGATION
+from tests.propagation.released import authors_files
 from tests.scripts.test_reproduce_table import case_rows
 from tests.shared.scans.test_dicom import SHARED, enhanced_frames, write_enhanced, write_stack, write_study
 from tests.volumes import oblique

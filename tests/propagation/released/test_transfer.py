@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 
 from propagation import released
-from propagation.released import ADDRESSES, fetch, main
-from propagation.released import download as transfer
-from propagation.released.download import download
+from propagation.released import ADDRESSES, fetch, main, transfer
 from propagation.released.model import NETWORKS
+from propagation.released.transfer import download
 from shared.errors import InputError
 from tests.propagation.released import authors_files
 from tests.propagation.released.test_released import narrow, seeded_weights
