@@ -2,8 +2,6 @@
 
 import argparse
 import contextlib
-import dataclasses
-import json
 import os
 import signal
 import sys
@@ -182,33 +180,3 @@ def data_root(dataset, root, workdir):
         f"no {dataset} data in {looked}: get them from {HOMEPAGES[dataset]} and give --data-root DIR, or try --dataset phantom, "
         "which needs none"
     )
-
-
-def override(recipe, assignments):
-    """`recipe` with "field=value" texts applied, each value read as the field's type.
-
-    Raises:
-        InputError: no such field, or a value that the recipe refuses.
-    """
-    changes = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals or name not in vars(recipe):
-            raise InputError(f"--set {assignment}: expected FIELD=VALUE with a field of {', '.join(vars(recipe))}")
-        changes[name] = parse(text, getattr(recipe, name))
-    return dataclasses.replace(recipe, **changes)
-
-
-def parse(text, current):
-    """`text` as a value of the type of `current`, tuples as comma-separated items of the type of their first; itself where it
-    is none, for the recipe to refuse."""
-    if isinstance(current, tuple):
-        return tuple(parse(item.strip(), current[0]) for item in text.split(","))
-    if isinstance(current, str):
-        return text
-    try:
-        value = json.loads(text.lower())
-        value = float(value) if isinstance(current, float) and type(value) is int else value
-    except (ValueError, RecursionError, OverflowError):
-        return text
-    return value if isinstance(value, (bool, int, float)) else text

@@ -1,128 +1,165 @@
 """Predict, score and picture the held-out cases of a run, and pool folds."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from shared import evaluation, runs
-from shared.datasets import load_image, load_reference
+from shared.datasets import Case, load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
 from shared.lazy import lazily
 from shared.progress import Progress, duration
+from shared.runs import Experiment, Record
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
+from shared.scans.volume import Volume
 from shared.scoring import metrics, statistics, tables
 
 with lazily():
     from shared.scoring import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
+HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of the tables in a summary; a table of any other file is called as the file is
 COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # what a summary is made from
 
+Rows = list[dict[str, Any]]
+Further = Mapping[str, tuple[Volume, Volume]]
 
-def about(case):
-    """Columns that say which case a row of scores is of."""
+
+def as_on_disk(case: Case, scan: Volume, reference: Volume) -> Volume:
+    """The reference itself."""
+    return reference
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """How a finished run is scored. Each function gets a case, its scan and its reference as on disk, both read once.
+
+    Attributes:
+        predict: gives the label map on the scan's grid, with values as on disk, and any further scorings: file name ->
+            (predicted, reference), two label maps of one grid.
+        reference: gives what the label map is compared with.
+        finish: called when all cases are scored, with cases.csv and predictions/ in place: draws the paper's own pictures, writes
+            its own tables, and returns lines for the summary.
+    """
+
+    predict: Callable[[Case, Volume, Volume], tuple[Volume, Further]]
+    reference: Callable[[Case, Volume, Volume], Volume] = as_on_disk
+    finish: Callable[[], Sequence[str]] = field(default=tuple)
+
+
+def about(case: Case) -> dict[str, str]:
+    """Columns that say which case a row of scores belongs to."""
     return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
 
 
-def evaluate(folder, cases, predict, record, headline, reference=load_reference, draw_own=lambda: None):
-    """Predict and score `cases`, and write predictions/, cases.csv, summary.md and figures/ of the run.
+def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer) -> None:
+    """Predict and score `cases`, and write predictions/, the tables, figures/ and summary.md of the run.
+
+    The summary comes last: it means "done".
 
     Args:
-        folder: the run's.
+        experiment: which run this is.
+        record: its run.json, which receives the seconds.
         cases: labelled test cases.
-        predict: `predict(scan Volume, case) -> (label map on the scan's grid, None)`, values as on disk; where the paper scores
-            on another grid, (predicted, reference) there instead of None, scored into cases_resampled.csv and a second table.
-        record: of `runs.opened`; its durations receive "evaluate".
-        headline: first lines of summary.md.
-        reference: `reference(case, scan Volume) -> label map on the scan's voxels`, by default what lies on disk.
-        draw_own: draws the paper's own pictures, from cases.csv and predictions/. The summary comes last: it means "done".
+        scorer: of the paper.
     """
-    start = time.monotonic()
-    structures = {int(value): name for value, name in record["structures"].items()}
-    rows, rows_resampled = [], []
+    start, folder, structures = time.monotonic(), experiment.folder, record.structures
+    rows: dict[str, Rows] = {CASES: []}
     for case in Progress("predicting and scoring", len(cases)).over(cases):
         scan = load_image(case)
-        predicted, on_papers_grid = predict(scan, case)
+        on_disk = load_reference(case, scan)
+        predicted, further = scorer.predict(case, scan, on_disk)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        rows += evaluation.score(predicted, reference(case, scan), structures, about(case), case.ignore)
-        if on_papers_grid:
-            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case), case.ignore)
-    write_scores(folder, rows, rows_resampled)
-    draw(folder, cases, rows, structures, reference)
-    draw_own()
-    record["seconds"]["evaluate"] = round(time.monotonic() - start, 1)
-    runs.write_record(folder, record)
-    took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
-    facts = [
-        f"- command: `{record['command']}`",
-        f"- commit {record['commit']}; {record['hardware']}; {took}",
-        f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
-    ]
-    write_summary(folder, [*headline, "", *facts], rows, rows_resampled)
+        pairs = {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
+        for file, pair in pairs.items():
+            rows.setdefault(file, []).extend(evaluation.score(*pair, structures, about(case), case.ignore))
+    write_scores(folder, rows)
+    draw(folder, cases, rows[CASES], structures, scorer.reference)
+    lines = scorer.finish()
+    record.took("evaluate", time.monotonic() - start)
+    record.write()
+    write_summary(folder, [f"# {experiment.title}", "", *lines, "", *facts(record.content)], rows)
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")
 
 
-def write_scores(folder, rows, rows_resampled):
-    """cases.csv and, where there are such rows, cases_resampled.csv."""
-    write_csv(folder / CASES, rows)
-    if rows_resampled:
-        write_csv(folder / RESAMPLED, rows_resampled)
+def facts(record: Mapping[str, Any]) -> list[str]:
+    """What a summary says of how the run was made."""
+    took = ", ".join(f"{what} {duration(seconds)}" for what, seconds in record["seconds"].items())
+    return [
+        f"- command: `{record['command']}`",
+        f"- commit {record['commit']}; {record['hardware']}; {took}",
+        f"- data {record['dataset']}, fingerprint {record['data'][:12]}",
+    ]
 
 
-def write_summary(folder, headline, rows, rows_resampled):
-    """Write summary.md: the headline, the table of `rows`, where there are such rows that on the paper's grid, and the rule."""
-    table = tables.summarise(rows)
-    second = ["On the paper's grid:", "", *tables.summarise(rows_resampled), ""] if rows_resampled else []
-    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
-    print("\n".join(["", *table, "", *second]))
+def write_scores(folder: Path, rows: Mapping[str, Rows]) -> None:
+    """One CSV file per scoring."""
+    for file, scored in rows.items():
+        write_csv(folder / file, scored)
 
 
-def pool(folders, target):
-    """Put the scores of every fold under each other: `target`/cases.csv (and cases_resampled.csv, where all folds have it) with
-    a first column `fold`, and summary.md, where mean and std are over all volumes of all folds.
+def write_summary(folder: Path, headline: Sequence[str], rows: Mapping[str, Rows]) -> None:
+    """Write summary.md and print its tables: the headline, a table per scoring, and the rule of the measures."""
+    lines: list[str] = []
+    for file, scored in rows.items():
+        heading = [] if file == CASES else [HEADINGS.get(file, f"{file}:"), ""]
+        lines += [*heading, *tables.summarise(scored), ""]
+    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *lines, evaluation.RULE, ""]))
+    print("\n".join(["", *lines]))
+
+
+def pool(folders: Sequence[Path], target: Path) -> None:
+    """Concatenate the scores of all folds into `target`, with a first column `fold`, one file per scoring that every fold has.
+
+    summary.md gives mean and std over all volumes of all folds.
 
     Args:
         folders: run folders, called fold0, fold1, ...
         target: the folder that receives the files.
     """
-    rows = stacked(folders, CASES)
-    rows_resampled = stacked(folders, RESAMPLED) if all((folder / RESAMPLED).is_file() for folder in folders) else []
-    write_scores(target, rows, rows_resampled)
+    files = [path.name for path in sorted(folders[0].glob("cases*.csv"))]
+    rows = {file: concatenated(folders, file) for file in files if all((folder / file).is_file() for folder in folders)}
+    write_scores(target, rows)
     names = ", ".join(folder.name for folder in folders)
     headline = [f"# {target.parent.name} on {target.name}, {len(folders)} folds", "",
                 f"Pooled from {names}: n counts every volume of every fold."]  # fmt: skip
-    write_summary(target, headline, rows, rows_resampled)
-    print(f"pooled {len(folders)} folds: {target / 'summary.md'}")
+    write_summary(target, headline, rows)
+    print(f"pooled {len(folders)} folds: {target / runs.SUMMARY}")
 
 
-def stacked(folders, name):
-    """The rows of the CSV file `name` of all `folders`, each with its fold."""
+def concatenated(folders: Sequence[Path], file: str) -> Rows:
+    """The rows of a CSV file of all `folders`, each with its fold."""
     return [
         {"fold": folder.name.removeprefix("fold"), **row}
         for folder in folders
-        for row in tables.read_cases(folder / name, COLUMNS)
+        for row in tables.read_cases(folder / file, COLUMNS)
     ]
 
 
-def draw(folder, cases, rows, structures, reference):
+def draw(folder: Path, cases: Sequence[Case], rows: Rows, structures: Mapping[int, str], reference_of: Callable[..., Volume]) -> None:
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
-    dice = tables.dice_by_case(rows)
+    figures, dice = folder / "figures", tables.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
     for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
         scan = load_image(case)
+        reference = reference_of(case, scan, load_reference(case, scan))
         predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
-        image, predicted, labels = all_slices_last(scan, predicted, reference(case, scan))
-        panels.append((f"{name}: {case.name}\nreference", image, labels, labels))
-        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, labels))
-    plots.overlay(folder / "figures" / "best_median_worst.png", panels, structures)
+        image, predicted, reference = all_slices_last(scan, predicted, reference)
+        panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
+        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
+    plots.overlay(figures / "best_median_worst.png", panels, structures)
     history = read_csv(folder / runs.HISTORY)
     losses = [column for column in ("loss", "val_loss") if column in history[0]]
-    plots.learning_curve(folder / "figures" / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
+    plots.learning_curve(figures / "learning_curve.png", history, [(losses, "log"), (["val_dice"], "linear")])
     functions = []
     for cavity in metrics.CAVITIES:
-        ours, reference = tables.ejection_fractions([row for row in rows if row["structure"] == cavity])
+        ours, theirs = tables.ejection_fractions([row for row in rows if row["structure"] == cavity])
         if len(ours) > 1:
-            functions.append((f"{cavity} ejection fraction", "%", ours, reference, statistics.agreement(ours, reference)[0]))
+            functions.append((f"{cavity} ejection fraction", "%", ours, theirs, statistics.agreement(ours, theirs)[0]))
     if functions:
-        plots.bland_altman(folder / "figures" / "ejection_fraction.png", functions)
+        plots.bland_altman(figures / "ejection_fraction.png", functions)

@@ -1,20 +1,29 @@
-"""What the fields of a recipe may hold. A range is written as the annotation of its field:
+"""What the fields of a recipe may hold, and how a recipe is varied, written to run.json and read again.
 
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    width: whole(1, 512)
-    learning_rate: number(0, 10, above=True)
+A recipe is a frozen dataclass. The range of a field is part of its annotation, and `__post_init__` checks it:
 
-    def __post_init__(self):
-        check(self)
+    @dataclass(frozen=True, kw_only=True)
+    class Recipe:
+        preparation: Preparation
+        width: Annotated[int, whole(1, 512)]
+        learning_rate: Annotated[float, number(0, 10, above=True)]
+
+        def __post_init__(self):
+            check(self)
+
+A field that is itself such a dataclass is a group: what the input of the networks depends on, for example. Outside of Python its
+fields count as the recipe's own (`--set spacing_mm=...`, run.json), so no two fields of a recipe have the same name.
 """
 
 import dataclasses
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 from shared.errors import InputError
 
+R = TypeVar("R")  # a recipe: a dataclass
 SHOWN = 60  # characters of a wrong value in a message
 
 
@@ -26,17 +35,17 @@ class Range:
     holds: Callable[[object], bool]
 
 
-def whole(low, high):
+def whole(low: int, high: int) -> Range:
     """A whole number from `low` to `high`."""
     return Range(f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
-def number(low, high, above=False, below=False):
+def number(low: float, high: float, above: bool = False, below: bool = False) -> Range:
     """A finite number from `low` to `high`; with `above` and `below`, `low` and `high` themselves are excluded."""
     start = f"above {low}" if above else f"of at least {low}"
     end = f"below {high}" if below else f"at most {high}"
 
-    def holds(value):
+    def holds(value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             return False
         return not (above and value == low) and not (below and value == high)  # NaN fails the comparison above
@@ -44,25 +53,25 @@ def number(low, high, above=False, below=False):
     return Range(f"a number {start} and {end}", holds)
 
 
-def flag():
+def flag() -> Range:
     """True or False."""
     return Range("true or false", lambda value: type(value) is bool)
 
 
-def one_of(*names):
+def one_of(*names: str) -> Range:
     """One of some texts."""
     return Range(f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names)
 
 
-def name():
+def name() -> Range:
     """A text that can be printed in one line."""
     return Range("a name", lambda value: isinstance(value, str) and value.strip() == value != "" and value.isprintable())
 
 
-def several(item, *lengths):
+def several(item: Range, *lengths: int) -> Range:
     """A tuple of as many items as one of `lengths` says, or, without lengths, of one item or more."""
 
-    def holds(value):
+    def holds(value: object) -> bool:
         fits = isinstance(value, tuple) and (len(value) in lengths if lengths else len(value) > 0)
         return fits and all(item.holds(each) for each in value)
 
@@ -70,32 +79,114 @@ def several(item, *lengths):
     return Range(f"{count} values separated by commas, each {item.words}", holds)
 
 
-def structures():
+def structures() -> Range:
     """Names of structures, at most 254 and all different (upper and lower case are the same)."""
     names = several(name())
 
-    def holds(value):
+    def holds(value: object) -> bool:
         return names.holds(value) and len(value) == len({each.casefold() for each in value}) < 255
 
     return Range("one or more different names of structures, separated by commas", holds)
 
 
-def check(recipe):
-    """Raise InputError unless every field of the dataclass `recipe` holds what its annotation, a `Range`, allows."""
+def check(recipe: Any) -> None:
+    """Raise InputError unless every field of the dataclass `recipe` holds what its `Range` allows; groups check themselves."""
     for field in dataclasses.fields(recipe):
-        require(field.type.holds(getattr(recipe, field.name)), recipe, field.name, field.type.words)
+        if not dataclasses.is_dataclass(field.type):
+            (allowed,) = field.type.__metadata__  # type: ignore[union-attr]  # of Annotated
+            require(allowed.holds(getattr(recipe, field.name)), recipe, field.name, allowed.words)
 
 
-def require(fits, recipe, field, words):
+def require(fits: bool, recipe: object, field: str, words: str) -> None:
     """Raise InputError, which says what was expected of a field in `words`, unless the field `fits`."""
     if not fits:
         raise InputError(f"{field}: expected {words}, found {shown(getattr(recipe, field))}")
 
 
-def shown(value):
+def shown(value: object) -> str:
     """A value as it is typed on the command line, cut where it is long."""
     if isinstance(value, int) and abs(value) > 10**SHOWN:  # Python refuses to print the longest
         return f"a number of {int(math.log10(abs(value))) + 1} digits"
     text = ",".join(map(shown, value)) if isinstance(value, tuple) else str(value)
     text = text if text.isprintable() else repr(text)[1:-1]
     return (text if len(text) <= SHOWN else f"{text[:SHOWN]}...") or "nothing"
+
+
+# Recipes as tables of fields ------------------------------------------------------------------------------------------------
+
+
+def flat(recipe: Any) -> dict[str, Any]:
+    """Field -> value of a recipe, those of its groups included."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(recipe):
+        value = getattr(recipe, field.name)
+        values |= flat(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
+
+
+def replace(recipe: R, **changes: Any) -> R:
+    """`dataclasses.replace` that finds the fields of groups too."""
+    for field in dataclasses.fields(recipe):  # type: ignore[arg-type]  # R is a dataclass
+        group = getattr(recipe, field.name)
+        if dataclasses.is_dataclass(group):
+            own = {name: changes.pop(name) for name in flat(group) if name in changes}
+            changes |= {field.name: replace(group, **own)} if own else {}
+    return dataclasses.replace(recipe, **changes)  # type: ignore[type-var]  # R is a dataclass
+
+
+def of_fields(Recipe: type[R], values: Mapping[str, Any]) -> R:
+    """The recipe that `flat` makes these values of.
+
+    Raises:
+        InputError: fields that are missing or unknown, or values that the recipe refuses.
+    """
+    differing = values.keys() ^ names(Recipe)
+    if differing:
+        raise InputError(f"these fields of the recipe are missing or unknown: {', '.join(sorted(differing))}")
+    return _of_fields(Recipe, values)
+
+
+def names(Recipe: Any) -> set[str]:
+    """The names of all fields of a recipe class, those of its groups included."""
+    found: set[str] = set()
+    for field in dataclasses.fields(Recipe):
+        found |= names(field.type) if dataclasses.is_dataclass(field.type) else {field.name}
+    return found
+
+
+def _of_fields(Recipe: Any, values: Mapping[str, Any]) -> Any:
+    parts = {}
+    for field in dataclasses.fields(Recipe):
+        group = dataclasses.is_dataclass(field.type)
+        parts[field.name] = _of_fields(field.type, values) if group else values[field.name]
+    return Recipe(**parts)
+
+
+def override(recipe: R, assignments: Iterable[str]) -> R:
+    """`recipe` with "field=value" texts applied, each value read as the field's type.
+
+    Raises:
+        InputError: no such field, or a value that the recipe refuses.
+    """
+    changes, current = {}, flat(recipe)
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or name not in current:
+            raise InputError(f"--set {assignment}: expected FIELD=VALUE with a field of {', '.join(current)}")
+        changes[name] = parse(text, current[name])
+    return replace(recipe, **changes)
+
+
+def parse(text: str, current: Any) -> Any:
+    """`text` as a value of the type of `current`, tuples as comma-separated items of the type of their first. A text that is no
+    such value is returned as it is, for the recipe to refuse."""
+    if isinstance(current, tuple):
+        return tuple(parse(item.strip(), current[0]) for item in text.split(","))
+    if isinstance(current, str):
+        return text
+    try:
+        value = json.loads(text.lower())
+        value = float(value) if isinstance(current, float) and type(value) is int else value
+    except (ValueError, RecursionError, OverflowError):
+        return text
+    return value if isinstance(value, (bool, int, float)) else text

@@ -6,86 +6,72 @@ RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
     predictions/       cases.csv    summary.md    figures/
 """
 
-import concurrent.futures
 import contextlib
-import dataclasses
-import functools
-import importlib.metadata
-import importlib.util
 import json
-import os
-import platform
 import re
-import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import filelock
 
+from shared import recipes
 from shared.errors import InputError
 from shared.files import fingerprint, read_json, remove_leftovers, write_json
 from shared.recipes import number, shown
-from shared.scans import volume
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
-FRAMEWORKS = ("keras", "tensorflow", "jax")
-PREPARING = (
-    "numpy",
-    "scipy",
-    "nibabel",
-    "pydicom",
-    "SimpleITK",
-    "opencv-python-headless",
-)  # libraries that decide what networks see
+RECORD = "run.json"
+R = TypeVar("R")  # a recipe
 
 
-def folder_of(workdir, package, experiment, preset, dataset, fold):
-    """Where a run lies below `workdir`."""
-    return Path(workdir) / package / (experiment if preset == "paper" else f"{experiment}-{preset}") / dataset / f"fold{fold}"
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """What a training command asks for, and where its run lies.
 
-
-def identity(package, experiment, preset, dataset, fold, seed, recipe, structures, split, digests, **more):
-    """Everything that decides the result of a run, for `opened`.
-
-    Args:
-        package, experiment, preset, dataset, fold, seed: as in its command.
-        recipe: dataclass of numbers.
-        structures: label value on disk -> name, of what is predicted.
-        split: `splits.Split`.
-        digests: fingerprints of the cases.
-        **more: whatever else decides.
+    Attributes:
+        package: of the paper.
+        name: of the experiment, a key of the paper's `RECIPES`.
+        dataset: a name in `datasets.DATASETS`.
+        preset: "paper" or a shorter form of the recipe.
+        fold: which part of the data is held out, from 0.
+        seed: of everything random.
+        command: what runs it again, kept in the record.
+        workdir: where runs are kept.
     """
-    from shared.framework import keras
 
-    return {
-        "package": package,
-        "experiment": experiment,
-        "preset": preset,
-        "dataset": dataset,
-        "fold": fold,
-        "seed": seed,
-        "recipe": vars(recipe),
-        "structures": structures,
-        "split": vars(split),
-        "data": fingerprint(*digests),
-        "backend": keras.backend.backend(),
-        **more,
-    }
+    package: str
+    name: str
+    dataset: str
+    preset: str = "paper"
+    fold: int = 0
+    seed: int = 0
+    command: str = ""
+    workdir: Path = Path("runs")
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        name = self.name if self.preset == "paper" else f"{self.name}-{self.preset}"
+        return Path(self.workdir) / self.package / name / self.dataset / f"fold{self.fold}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} ({self.preset}) on {self.dataset}, fold {self.fold}"
+
+
+def is_done(folder: Path) -> bool:
+    """Whether the run is finished: its summary is written last."""
+    return (folder / SUMMARY).is_file()
 
 
 @contextlib.contextmanager
-def opened(folder, identity, command):
-    """Start a run, or take up the one in `folder` if it is the same; within the block no other process can.
-
-    Args:
-        folder: the run's.
-        identity: of `identity`.
-        command: how to run it again.
-
-    Yields:
-        The record in run.json.
+def locked(folder: Path) -> Iterator[None]:
+    """Make the run folder; within the block no other process can be at it.
 
     Raises:
-        InputError: the folder holds a run with another identity, or another process is at it.
+        InputError: another process is at it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
@@ -95,33 +81,69 @@ def opened(folder, identity, command):
         raise InputError(f"{folder}: another process is at this run; wait for its end, or choose another --workdir") from None
     try:
         remove_leftovers(folder)
-        yield record_of(folder, identity, command)
+        yield
     finally:
         lock.release()
 
 
-def record_of(folder, identity, command):
-    """The content of run.json, which is written first where there is none."""
-    path = folder / "run.json"
-    identity = json.loads(json.dumps(identity))
-    if path.exists():
-        record = read_record(folder, "command", "commit", "hardware", "seconds")
-        differing = [key for key in identity if record.get(key) != identity[key]]
-        if differing:
-            raise InputError(f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it")
-        return record
-    record = {**identity, "command": command, "commit": commit(), "versions": versions(), "hardware": hardware(), "seconds": {}}
-    write_json(path, record)
-    return record
+# run.json -------------------------------------------------------------------------------------------------------------------
 
 
-def read_record(folder, *fields):
+class Record:
+    """The content of a run folder's run.json. Everything that is written there is written by this class."""
+
+    def __init__(self, folder: Path, identity: Mapping[str, Any], origin: Callable[[], Mapping[str, Any]]) -> None:
+        """Write run.json, or take up the one that is there.
+
+        Args:
+            folder: of the run.
+            identity: field -> value of all that the result depends on.
+            origin: gives further fields that say where a new run comes from.
+
+        Raises:
+            InputError: the folder holds a run with another identity, or a broken run.json.
+        """
+        self.folder = folder
+        identity = json.loads(json.dumps(identity))
+        if (folder / RECORD).exists():
+            self.content = read_record(folder, "command", "commit", "hardware", "seconds")
+            differing = [key for key in identity if self.content.get(key) != identity[key]]
+            if differing:
+                raise InputError(
+                    f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it"
+                )
+        else:
+            self.content = {**identity, **origin(), "seconds": {}}
+            write_json(folder / RECORD, self.content)
+
+    @property
+    def structures(self) -> dict[int, str]:
+        """Label value on disk -> name."""
+        return {int(value): name for value, name in self.content["structures"].items()}
+
+    def took(self, what: str, seconds: float) -> None:
+        """Keep how long something took; the first session that did it counts."""
+        self.content["seconds"].setdefault(what, round(seconds, 1))
+
+    def finish(self, stage: str, result: Mapping[str, Any]) -> None:
+        """Keep the result of a trained network and write run.json."""
+        self.content.setdefault("result", {})[stage] = dict(result)
+        self.write()
+
+    def write(self) -> None:
+        """Write run.json, with the fingerprint of every weights file that the run has by now."""
+        weights = sorted(self.folder.rglob(BEST))
+        self.content["weights"] = {path.relative_to(self.folder).as_posix(): fingerprint(path) for path in weights}
+        write_json(self.folder / RECORD, self.content)
+
+
+def read_record(folder: Path, *fields: str) -> dict[str, Any]:
     """The content of a run folder's run.json, in which `fields` have been checked.
 
     Raises:
         InputError: it is missing or broken, or one of the fields is missing or holds something else.
     """
-    path = folder / "run.json"
+    path = folder / RECORD
     record = read_json(path)
     check_fields(record, path, *fields)
     if not isinstance(record, dict):
@@ -130,7 +152,7 @@ def read_record(folder, *fields):
     return record
 
 
-def check_fields(record, path, *fields):
+def check_fields(record: object, path: Path, *fields: str) -> None:
     """Raise InputError unless the `record` at `path` is a dictionary with these fields, each of the right kind."""
     for field in fields:
         words, holds = FIELDS[field]
@@ -139,11 +161,15 @@ def check_fields(record, path, *fields):
             raise InputError(f"{path}: {field}: expected {words}, found {found}; remove the run folder to start again")
 
 
-def is_text(value):
+def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def are_structures(value):
+def is_table(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+def are_structures(value: object) -> bool:
     """Whether `value` is label value -> name as JSON has it: whole numbers as texts, each once, and different names."""
     if not isinstance(value, dict) or not value or not all(is_text(name) and name.strip() for name in value.values()):
         return False
@@ -152,55 +178,39 @@ def are_structures(value):
     return len(labels) == len(value) == len(names) and max(labels) < 2**16
 
 
-def are_seconds(value):
+def are_seconds(value: object) -> bool:
     """Whether `value` is what was done -> seconds."""
     return isinstance(value, dict) and all(number(0, 1e12).holds(seconds) for seconds in value.values())
 
 
-def is_split(value):
+def is_split(value: object) -> bool:
     """Whether `value` has the patients of the three sides."""
     sides = [value.get(side) for side in ("train", "validation", "test")] if isinstance(value, dict) else [None]
     return all(isinstance(side, list) and all(map(is_text, side)) for side in sides)
 
 
-FIELDS = {  # field of run.json -> what it holds, in words and as a test
+def are_fingerprints(value: object) -> bool:
+    return isinstance(value, dict) and all(map(is_text, value.values()))
+
+
+FIELDS: dict[str, tuple[str, Callable[[object], bool]]] = {  # field of run.json -> what it holds, in words and as a test
     "command": ("a text", is_text),
     "commit": ("a text", is_text),
     "hardware": ("a text", is_text),
-    "recipe": ("a table of fields", lambda value: isinstance(value, dict)),
+    "recipe": ("a table of fields", is_table),
     "structures": ("label values from 1 to 65535, each with another name", are_structures),
     "seconds": ("a table of seconds", are_seconds),
     "split": ("lists of patients called train, validation and test", is_split),
-    "weights": ("a table of fingerprints", lambda value: isinstance(value, dict) and all(map(is_text, value.values()))),
-    "result": ("a table of results", lambda value: isinstance(value, dict)),
+    "weights": ("a table of fingerprints", are_fingerprints),
+    "result": ("a table of results", is_table),
 }
-
-
 LATER = ("result", "weights")  # fields that a run has from its first trained network on
 
 
-def write_record(folder, record):
-    """Write run.json, with the fingerprint of every weights file that the run has by now."""
-    record["weights"] = {path.relative_to(folder).as_posix(): fingerprint(path) for path in sorted(folder.rglob(BEST))}
-    write_json(folder / "run.json", record)
+# Finished runs --------------------------------------------------------------------------------------------------------------
 
 
-def weights_of(folder, stage=""):
-    """Path of the best weights of a run, or of one of its earlier stages.
-
-    Raises:
-        InputError: there are none yet, or they are not those that the run recorded.
-    """
-    path = folder / stage / BEST
-    if not path.is_file():
-        raise InputError(f"{path}: missing; the run has no weights yet")
-    recorded = read_record(folder).get("weights", {}).get(path.relative_to(folder).as_posix())
-    if recorded not in (None, fingerprint(path)):  # None: still in training, or trained before there were fingerprints
-        raise InputError(f"{path}: damaged or exchanged, it is not the file that run.json records; copy the run again")
-    return path
-
-
-def folder_holding(weights):
+def folder_holding(weights: str | Path) -> Path:
     """The run folder that `weights` names: itself, or the one whose best.weights.h5 it is.
 
     Raises:
@@ -215,100 +225,39 @@ def folder_holding(weights):
     return weights.parent
 
 
-def load_recipe(folder, Recipe):
+def weights_of(folder: Path, stage: str = "") -> Path:
+    """Path of the best weights of a run, or of one of its earlier stages.
+
+    Raises:
+        InputError: there are none yet, or they are not those that the run recorded.
+    """
+    path = folder / stage / BEST
+    if not path.is_file():
+        raise InputError(f"{path}: missing; the run has no weights yet")
+    recorded = read_record(folder).get("weights", {}).get(path.relative_to(folder).as_posix())
+    if recorded not in (None, fingerprint(path)):  # None: still in training, or trained before there were fingerprints
+        raise InputError(f"{path}: damaged or exchanged, it is not the file that run.json records; copy the run again")
+    return path
+
+
+def load_recipe(folder: Path, Recipe: type[R]) -> tuple[R, dict[int, str]]:
     """The `Recipe` (a dataclass) of a run folder, and label value on disk -> structure name.
 
     Raises:
-        InputError: no run.json, or one that says something else.
+        InputError: no run.json, or one of another package, or one that the recipe refuses.
     """
-    path = folder / "run.json"
+    path = folder / RECORD
     try:
         record = read_record(folder, "recipe", "structures")
         package, own = record.get("package"), Recipe.__module__.partition(".")[0]
-        if package != own and is_text(package) and package.isidentifier():
+        if isinstance(package, str) and package != own and package.isidentifier():
             raise InputError(f"it is a run of {package[:40]}; use python -m {package[:40]}.predict")
         values = {field: tuple(value) if isinstance(value, list) else value for field, value in record["recipe"].items()}
-        differing = values.keys() ^ {field.name for field in dataclasses.fields(Recipe)}
-        if differing:
-            raise InputError(f"the recipe lacks these fields or has them too many: {', '.join(sorted(differing))}")
-        recipe = Recipe(**values)
+        recipe = recipes.of_fields(Recipe, values)
         structures = {int(value): name for value, name in record["structures"].items()}
-        wanted = [name.casefold() for name in vars(recipe).get("structures", structures.values())]
+        wanted = [name.casefold() for name in values.get("structures", structures.values())]
         if wanted != [name.casefold() for name in structures.values()]:
             raise InputError(f"structures {', '.join(structures.values())} are not those of the recipe")
     except InputError as error:
         raise InputError(f"{path}: not a run of this package ({str(error).removeprefix(f'{path}: ')})") from error
     return recipe, structures
-
-
-def is_done(folder):
-    return (folder / SUMMARY).is_file()
-
-
-def fingerprints(cases):
-    """Content fingerprint of every case, image and label, read in parallel."""
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        return list(pool.map(lambda case: fingerprint(*contents(case.image), *contents(case.label)), cases))
-
-
-def contents(path):
-    """The files behind a path: itself, the data beside a header, or the files of a DICOM folder."""
-    return [] if path is None else volume.data_files(path)
-
-
-@functools.cache
-def code(package):
-    """Fingerprint of what decides how the cases of a paper are prepared, besides data and recipe: the sources of `shared` and of
-    the paper's package, and the libraries. All of it, since a source forgotten here would mean stale data."""
-    folders = [Path(importlib.util.find_spec(name).origin).parent for name in ("shared", package)]
-    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
-    return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
-
-
-def versions():
-    from shared.framework import keras  # here: reading a run loads no framework
-
-    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for name in (*FRAMEWORKS, *PREPARING):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def commit():
-    """Commit of the source tree, "+" where it has changes; "unknown" outside a checkout."""
-    try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        described = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return described.stdout.strip() or "unknown"
-
-
-def hardware():
-    """The accelerators, or else the processor and how many of its cores are ours."""
-    from shared.framework import keras
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-                 for gpu in tf.config.list_physical_devices("GPU")]  # fmt: skip
-    elif keras.backend.backend() == "jax":
-        import jax
-
-        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    else:
-        names = []
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join(names) or f"{processor()}, {cores} cores"
-
-
-def processor():
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

@@ -1,28 +1,37 @@
 """The training command of every paper: its arguments, and one run for each fold that is asked for."""
 
+import argparse
 import contextlib
 import shlex
 import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-from shared import cli, datasets, held_out, runs
+from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
+from shared.lifecycle import Method
+from shared.runs import Experiment
+
+Default = str | Mapping[str, str]
 
 
-def training_parser(package, description, recipes, default, presets):
+def training_parser(
+    package: str, description: str, experiments: Iterable[str], default: Default, presets: Iterable[str]
+) -> cli.Parser:
     """The arguments of a training command, to which a paper may add its own.
 
     Args:
         package: whose `train` it is.
         description: one line.
-        recipes, presets: the names to choose from.
+        experiments, presets: the names to choose from.
         default: an experiment, or data set -> experiment; --experiment is then None where it is not given (see `experiment_of`).
     """
     parser = cli.Parser(prog=f"python -m {package}.train", description=description)
     cli.add_data(parser)
-    given = None if isinstance(default, dict) else default
-    shown = given or ", ".join(f"{experiment} for {dataset}" for dataset, experiment in default.items())
-    parser.add_argument("--experiment", default=given, choices=recipes, help=f"which row of the paper (default: {shown})")
+    given = default if isinstance(default, str) else None
+    shown = given or ", ".join(f"{experiment} for {dataset}" for dataset, experiment in dict(default).items())
+    parser.add_argument("--experiment", default=given, choices=experiments, help=f"which row of the paper (default: {shown})")
     parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
     parser.add_argument("--seed", type=cli.seed, default=0, help="of everything random (default: 0)")
@@ -31,53 +40,58 @@ def training_parser(package, description, recipes, default, presets):
     )
     parser.add_argument("--workdir", type=cli.workdir, default=Path("runs"), help="where runs are kept (default: runs)")
     cli.add_debug(parser)
-    parser.set_defaults(package=package)
     return parser
 
 
-def run_experiments(parser, arguments, train, split_of, recipes, default, presets, folds, own=()):
+def run_experiments(
+    parser: cli.Parser,
+    arguments: list[str] | None,
+    method: Method,
+    train: Callable[..., Path],
+    paper_recipes: Mapping[str, Any],
+    default: Default,
+    presets: Mapping[str, Callable[[Any], Any]],
+    own: Iterable[str] = (),
+) -> None:
     """Train the experiment that `arguments` ask for, on one fold or on all of them, which are then pooled.
 
     Args:
         parser: of `training_parser`.
         arguments: texts, None for those of the command line.
-        train: a paper's `train(recipe, cases, workdir, *, dataset, experiment, preset, fold, seed, command, ...) -> run folder`.
-        split_of: its `split_of(recipe, cases, fold) -> splits.Split`.
-        recipes: experiment -> recipe.
+        method: of the paper.
+        train: its `train(recipe, cases, experiment, ...) -> run folder`.
+        paper_recipes: its `RECIPES`.
         default: as in `training_parser`.
-        presets: name -> function of a recipe.
-        folds: the field of the recipe that says how many folds there are.
+        presets: its `PRESETS`.
         own: names of the paper's own arguments, which `train` takes too.
     """
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        experiment = experiment_of(options, default)
-        recipe = cli.override(presets[options.preset](recipes[experiment]), options.set)
-        folds = folds_of(options, vars(recipe)[folds])
+        name = experiment_of(options, default)
+        recipe = recipes.override(presets[options.preset](paper_recipes[name]), options.set)
+        folds = folds_of(options, method.folds(recipe))
         root = cli.data_root(options.dataset, options.data_root, options.workdir)
         cases = datasets.labelled(datasets.find(options.dataset, root))
-        split_of(recipe, cases, folds[-1])  # refuse too few patients now: the last fold is the first that gets none
+        method.split(recipe, cases, folds[-1])  # refuse too few patients now: the last fold is the first that gets none
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
         folders = []
         for fold in folds:
-            place = (options.workdir, options.package, experiment, options.preset, options.dataset, fold)
-            with resumable(runs.folder_of(*place)):
-                folders.append(
-                    train(recipe, cases, options.workdir, dataset=options.dataset, experiment=experiment, preset=options.preset,
-                          fold=fold, seed=options.seed, command=typed, **{name: vars(options)[name] for name in own})
-                )  # fmt: skip
+            experiment = Experiment(package=method.package, name=name, preset=options.preset, dataset=options.dataset, fold=fold,
+                                    seed=options.seed, command=typed, workdir=options.workdir)  # fmt: skip
+            with resumable(experiment.folder):
+                folders.append(train(recipe, cases, experiment, **{argument: getattr(options, argument) for argument in own}))
         if options.fold == "all":
             held_out.pool(folders, folders[0].parent)
 
 
-def experiment_of(options, default):
+def experiment_of(options: argparse.Namespace, default: Default) -> str:
     """--experiment, or else the default of `training_parser`: of a dictionary the one of --dataset, or its first."""
-    if isinstance(default, dict):
+    if not isinstance(default, str):
         default = default.get(options.dataset, next(iter(default.values())))
     return options.experiment or default
 
 
-def folds_of(options, count):
+def folds_of(options: argparse.Namespace, count: int) -> list[int]:
     """The folds to run of `count`: every one for "all".
 
     Raises:
@@ -90,7 +104,7 @@ def folds_of(options, count):
 
 
 @contextlib.contextmanager
-def resumable(folder):
+def resumable(folder: Path) -> Iterator[None]:
     """Let whoever presses Ctrl-C know that the run `folder` can go on, where it has a checkpoint."""
     try:
         yield

@@ -18,6 +18,7 @@ from shared.errors import InputError
 from shared.files import write_csv
 from shared.framework import keras, ops
 from shared.learning import checkpoints
+from shared.learning.batches import stream
 from shared.progress import Progress, clear_line, duration
 from shared.runs import HISTORY
 
@@ -97,13 +98,13 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
             write_csv(folder / HISTORY, state["history"])
         checkpoints.save(folder, model, optimizer, state)  # last: after it nothing is written again
 
-    with contextlib.closing(batches.stream(batches, state["step"], steps)) as stream, noted_interrupts() as interrupted:
+    with contextlib.closing(stream(batches, state["step"], steps)) as coming, noted_interrupts() as interrupted:
         for step in range(state["step"] + 1, steps + 1):
             if patience is not None and state["validations_since"] >= patience:
                 clear_line()
                 print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
                 break
-            images, labels, *parameters = next(stream)
+            images, labels, *parameters = next(coming)
             if parameters:
                 images, labels = augment(images, labels, *parameters)
             batch_loss = float(model.train_on_batch(images, labels))

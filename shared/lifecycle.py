@@ -1,0 +1,257 @@
+"""The life of a run, told once for all papers: open it, train its stages one after the other, score it.
+
+A paper's `train.py` describes what is its own as a `Method`:
+
+    METHOD = Method(package="toy", split=split, folds=folds, stages=stages, scorer=scorer)
+
+    def train(recipe, cases, experiment):
+        return lifecycle.train(METHOD, recipe, cases, experiment)
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from shared import datasets, held_out, provenance, recipes, runs
+from shared.datasets import Case
+from shared.datasets.splits import Split
+from shared.files import fingerprint
+from shared.held_out import Scorer
+from shared.lazy import lazily
+from shared.learning import prepared
+from shared.learning.batches import Batches
+from shared.progress import duration
+from shared.runs import Experiment, Record
+
+with lazily():
+    from shared.framework import keras
+    from shared.learning import checkpoints, training
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One network of a run, and how it is trained (see `learning.training.fit`).
+
+    Attributes:
+        name: in messages and in run.json.
+        folder: where its weights lie inside the run folder; "" for the stage whose weights are the run's own.
+        build: gives the untrained network.
+        precision: "float32", "bfloat16" or "auto".
+        start_from: name of the folder of an earlier stage with the same network, whose best weights are the first ones here;
+            None: random ones.
+        batches: what it learns from.
+        steps: batches in all.
+        loss, optimizer: of Keras.
+        augment: `augment(inputs, targets, parameters)`, where the batches draw parameters.
+        validate: `validate(network) -> dict` of numbers.
+        validate_every: steps between two validations.
+        monitor: the number of `validate` that selects the weights that are kept, higher is better; None keeps the last ones.
+        patience: validations in a row without a new best after which training stops; None: never.
+    """
+
+    name: str
+    folder: str = ""
+    build: Callable[[], "keras.Model"]
+    precision: str = "float32"
+    start_from: str | None = None
+    batches: Batches
+    steps: int
+    loss: "keras.losses.Loss"
+    optimizer: "keras.optimizers.Optimizer"
+    augment: Callable[..., tuple[Any, Any]] | None = None
+    validate: Callable[["keras.Model"], dict[str, float]]
+    validate_every: int
+    monitor: str | None
+    patience: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method:
+    """What a paper adds to the life of a run.
+
+    Attributes:
+        package: of the paper.
+        split: `split(recipe, cases, fold)`: the recipe's rule.
+        folds: how many folds a recipe has.
+        stages: `stages(recipe, run)` yields the `Stage`s in their order. Each is asked for when the one before has been trained.
+        scorer: `scorer(recipe, run)`: how the finished run is scored.
+        structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
+        check: `check(recipe)` raises InputError where its networks cannot be built.
+    """
+
+    package: str
+    split: Callable[[Any, Sequence[Case], int], Split]
+    folds: Callable[[Any], int]
+    stages: Callable[[Any, "Run"], Iterator[Stage]]
+    scorer: Callable[[Any, "Run"], Scorer]
+    structures: Callable[[Any, Sequence[Case]], Mapping[int, str]]
+    check: Callable[[Any], object]
+
+
+def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experiment, **identity: Any) -> Path:
+    """Run one experiment in its folder, or go on with it, and return the folder.
+
+    Args:
+        method: of the paper.
+        recipe: of the paper.
+        cases: all labelled cases of the data set; the recipe's rule splits them.
+        experiment: which run this is.
+        **identity: what else the result depends on.
+
+    Raises:
+        InputError: a recipe or data that cannot be used, or a folder that holds another run.
+    """
+    started = time.monotonic()
+    method.check(recipe)
+    cases = datasets.labelled(cases)
+    split = method.split(recipe, cases, experiment.fold)
+    structures = method.structures(recipe, cases)
+    with opened(experiment, recipe, cases, split, structures, identity) as run:
+        summary = run.folder / runs.SUMMARY
+        if runs.is_done(run.folder):
+            print(f"done: {summary}")
+            return run.folder
+        volumes = ", ".join(f"{len(run.side(side))} {side}" for side in SIDES)
+        print(f"{experiment.title}: {volumes} volumes; run folder {run.folder}", flush=True)
+        for stage in method.stages(recipe, run):
+            run.fit(stage)
+        held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run))
+        print(f"done in {duration(time.monotonic() - started)}: {summary}")
+        return run.folder
+
+
+@contextlib.contextmanager
+def opened(
+    experiment: Experiment,
+    recipe: Any,
+    cases: Sequence[Case],
+    split: Split,
+    structures: Mapping[int, str],
+    identity: Mapping[str, Any],
+) -> Iterator["Run"]:
+    """Start a run, or take up the one in its folder if it is the same; within the block no other process can.
+
+    Raises:
+        InputError: the folder holds a run with another identity, or another process is at it.
+    """
+    digests = provenance.fingerprints(cases)
+    decisive = {
+        "package": experiment.package,
+        "experiment": experiment.name,
+        "preset": experiment.preset,
+        "dataset": experiment.dataset,
+        "fold": experiment.fold,
+        "seed": experiment.seed,
+        "recipe": recipes.flat(recipe),
+        "structures": dict(structures),
+        "split": vars(split),
+        "data": fingerprint(*digests.values()),
+        "backend": keras.backend.backend(),
+        "ignore": cases[0].ignore,
+        **identity,
+    }
+    with runs.locked(experiment.folder):
+        record = Record(
+            experiment.folder, decisive, lambda: {"command": experiment.command, **provenance.origin()}
+        )
+        yield Run(experiment, tuple(cases), split, digests, record)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that is open.
+
+    Attributes:
+        experiment: which run it is.
+        cases: all labelled cases of the data set.
+        split: their patients' sides.
+        digests: case name -> fingerprint of its files.
+        record: its run.json.
+    """
+
+    experiment: Experiment
+    cases: tuple[Case, ...]
+    split: Split
+    digests: Mapping[str, str]
+    record: Record
+
+    @property
+    def folder(self) -> Path:
+        return self.experiment.folder
+
+    @property
+    def seed(self) -> int:
+        return self.experiment.seed
+
+    def side(self, name: str) -> list[Case]:
+        """The cases of a side, "train", "validation" or "test"."""
+        return self.split.of(self.cases, name)
+
+    def prepared(
+        self,
+        side: str,
+        preparation: Any,
+        make: Callable[[Case], Mapping[str, "np.ndarray"]],
+        more: Callable[[Case], object] = lambda case: "",
+    ) -> list[Path]:
+        """Paths of the prepared cases of a side.
+
+        A case is prepared again when its files, the meaning of its labels, the preparation, our code or a library has changed.
+
+        Args:
+            side: "train", "validation" or "test".
+            preparation: the group of the recipe that `make` depends on.
+            make: `make(case) -> channel name -> array (x, y, z)`.
+            more: `more(case)`: what else `make` depends on.
+
+        Raises:
+            InputError: whatever `make` refuses.
+        """
+        started = time.monotonic()
+        cases, code = self.side(side), provenance.code(self.experiment.package)
+        keys = [
+            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, preparation, more(case), code)
+            for case in cases
+        ]
+        paths = prepared.store_all(Path(self.experiment.workdir) / "cache", cases, keys, make)
+        self.record.took(f"prepare {side}", time.monotonic() - started)
+        return list(paths.values())
+
+    def fit(self, stage: Stage) -> None:
+        """Train the network of a stage, or go on with it, and record the result."""
+        training.seed_everything(self.seed)
+        with training.precision(stage.precision) as precision:
+            model = stage.build()
+        if stage.start_from is not None:
+            checkpoints.load_weights(model, runs.weights_of(self.folder, stage.start_from))
+        extent = " x ".join(map(str, model.input.shape[1:-1]))
+        print(f"{stage.name}: {model.name}, {model.count_params():,} parameters, {precision}, input {extent}; "
+              f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}", flush=True)  # fmt: skip
+        result = training.fit(
+            model,
+            stage.batches,
+            steps=stage.steps,
+            loss=stage.loss,
+            optimizer=stage.optimizer,
+            augment=stage.augment,
+            validate=stage.validate,
+            validate_every=stage.validate_every,
+            monitor=stage.monitor,
+            patience=stage.patience,
+            folder=self.folder / stage.folder,
+        )
+        self.record.took(f"train {stage.name}", result.pop("seconds"))
+        self.record.finish(stage.name, {**result, "precision": precision})
+
+    def best_line(self, stage: str) -> str:
+        """What the summary says of a trained stage."""
+        result = self.record.content["result"][stage]
+        return f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {result['steps']}."

@@ -1,0 +1,96 @@
+"""Where a result comes from besides its recipe: the data, the code, the libraries and the machine."""
+
+import concurrent.futures
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from shared.datasets import Case
+from shared.files import fingerprint
+from shared.scans import volume
+
+FRAMEWORKS = ("keras", "tensorflow", "jax")
+PREPARING = ("numpy", "scipy", "nibabel", "pydicom", "SimpleITK", "opencv-python-headless")  # what networks see depends on them
+
+
+def fingerprints(cases: Sequence[Case]) -> dict[str, str]:
+    """Case name -> fingerprint of the content of its image and label, read in parallel."""
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        found = pool.map(lambda case: fingerprint(*contents(case.image), *contents(case.label)), cases)
+        return dict(zip((case.name for case in cases), found, strict=True))
+
+
+def contents(path: Path | None) -> list[Path]:
+    """The files behind a path: itself, the data beside a header, or the files of a DICOM folder."""
+    return [] if path is None else volume.data_files(path)
+
+
+@functools.cache
+def code(package: str) -> str:
+    """Fingerprint of the sources of `shared` and of a paper's package, and of the libraries that prepare its cases.
+
+    All sources are in it: one that was forgotten here would mean stale data.
+    """
+    folders = [Path(importlib.util.find_spec(name).origin).parent for name in ("shared", package)]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
+
+
+def origin() -> dict[str, object]:
+    """Commit, versions and hardware, as run.json has them."""
+    return {"commit": commit(), "versions": versions(), "hardware": hardware()}
+
+
+def versions() -> dict[str, str]:
+    """Of Python, the backend, the frameworks and the libraries that prepare cases."""
+    from shared.framework import keras  # here: reading a run loads no framework
+
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for name in (*FRAMEWORKS, *PREPARING):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def commit() -> str:
+    """Commit of the source tree, "+" where it has changes; "unknown" outside a checkout."""
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        described = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip() or "unknown"
+
+
+def hardware() -> str:
+    """The accelerators, or else the processor and how many of its cores are ours."""
+    from shared.framework import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
+                 for gpu in tf.config.list_physical_devices("GPU")]  # fmt: skip
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    else:
+        names = []
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return ", ".join(names) or f"{processor()}, {cores} cores"
+
+
+def processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
