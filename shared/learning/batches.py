@@ -15,6 +15,7 @@ from shared.learning.examples import AUGMENTATION, EXAMPLE, ORDER, Examples, gen
 from shared.learning.nested import Nested, leaves, mapped
 
 READ_AHEAD = 3  # batches
+Stream = Generator[tuple[Nested, ...], None, None]
 
 
 class Batches:
@@ -46,7 +47,7 @@ class Batches:
 
     def __getitem__(self, step: int) -> tuple[Nested, ...]:
         """(inputs, targets) or (inputs, targets, parameters) of global step `step`: arrays (B, ...), nested as the examples'."""
-        epoch, place = divmod(int(step), len(self))
+        epoch, place = divmod(step, len(self))
         indices = range(place * self.batch_size, (place + 1) * self.batch_size)
         return mapped(lambda *arrays: np.stack(arrays), *(self.example(epoch, i) for i in indices))
 
@@ -57,9 +58,6 @@ class Batches:
         if self.draw is None:
             return inputs, targets
         return inputs, targets, self.draw(generator(self.seed, AUGMENTATION, epoch, index))
-
-
-Stream = Generator[tuple[Nested, ...], None, None]
 
 
 def stream(batches: Batches, start: int, stop: int) -> Stream:
@@ -83,7 +81,7 @@ def _tf_data(batches: Batches, start: int, stop: int) -> Stream:
 
     def arrays(step: np.int64) -> list:
         try:
-            batch = ready.pop(int(step)) if step in ready else batches[step]
+            batch = ready.pop(int(step)) if step in ready else batches[int(step)]
             return leaves(mapped(lambda _, array: array, types, batch))  # dicts in the order of `types`
         except Exception as error:
             failed.append(error)  # TensorFlow makes a text of it
