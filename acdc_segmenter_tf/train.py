@@ -17,7 +17,8 @@ from shared.files import fingerprint
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
-from shared.learning.examples import Slices, Volumes, store_all
+from shared.learning.examples import EXAMPLE, Slices, Volumes, generator
+from shared.learning.prepared import store_all
 from shared.progress import duration
 from shared.training_command import run_experiments, training_parser
 
@@ -69,9 +70,9 @@ def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper"
         stored = store(recipe, cases, digests, Path(workdir) / "cache")
         record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
         examples = Slices if len(recipe.image_shape) == 2 else Volumes
-        learned = examples([stored[case.name] for case in split.of(cases, "train")], seed)
-        batches = Batches(learned, recipe.batch_size, draw)
-        validation = examples([stored[case.name] for case in split.of(cases, "validation")], seed)
+        learned = examples([stored[case.name] for case in split.of(cases, "train")])
+        batches = Batches(learned, recipe.batch_size, seed, draw)
+        validation = examples([stored[case.name] for case in split.of(cases, "validation")])
         print(
             f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
             f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
@@ -119,7 +120,7 @@ def store(recipe, cases, digests, cache):
 
     def make(case):
         image, labels = datasets.load_pair(case, recipe.structures)
-        return prepare(image, recipe).array, prepare_labels(labels, recipe).array
+        return {"image": prepare(image, recipe).array, "label": prepare_labels(labels, recipe).array}
 
     keys = [
         fingerprint(digest, dict(case.structures), case.ignore, settings) for case, digest in zip(cases, digests, strict=True)
@@ -153,7 +154,8 @@ def validate(model, examples, loss, batch_size):
     """Mean loss and selection Dice over all validation examples, batch norm in inference mode."""
     loss_sum, dice_sum = 0.0, 0.0
     for start in range(0, len(examples), batch_size):
-        images, labels = zip(*map(examples.one, range(start, min(start + batch_size, len(examples)))), strict=True)
+        positions = range(start, min(start + batch_size, len(examples)))
+        images, labels = zip(*(examples.one(i, generator(0, EXAMPLE, i)) for i in positions), strict=True)
         images, labels = np.stack(images), np.stack(labels)
         logits = inference.logits(model, images, batch_size)
         loss_sum += float(loss(labels, logits)) * len(images)

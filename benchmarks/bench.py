@@ -162,7 +162,7 @@ def data(cases, folder, rounds):
         start = time.perf_counter()
         paths = training_command.store(recipe, cases, runs.fingerprints(cases), folder / name)
         print(f"prepare {len(cases)} volumes for the {name} preset, to disk: {time.perf_counter() - start:.1f} s")
-        batches = Batches(Slices(list(paths.values()), seed=0), recipe.batch_size)
+        batches = Batches(Slices(paths.values()), recipe.batch_size, seed=0)
         start = time.perf_counter()
         count = sum(1 for _ in stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
@@ -207,7 +207,7 @@ def recipe(cases, folder, rounds):
     """Ten steps of the paper's default recipe, from stored volumes on, with the memory they take."""
     training.seed_everything(0)
     paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
-    batches = Batches(Slices(list(paths.values()), seed=0), UNET2D_MODIFIED.batch_size)
+    batches = Batches(Slices(paths.values()), UNET2D_MODIFIED.batch_size, seed=0)
     with training.precision(UNET2D_MODIFIED.precision) as precision:
         model = acdc_networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
@@ -252,9 +252,9 @@ def propagation(cases, folder, rounds):
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
     for model, scales, kind, options in ((first, 3, database.Slices, slices), (second, 2, database.Steps, carrying)):
-        moving = stages.database(kind, cases, PROPAGATION.variants, **options)
-        took = statistics.mean(seconds(lambda i=i, moving=moving: moving.example(0, i)) for i in range(10 * rounds))
-        batch = [part[None] for part in moving.example(0, 0)]
+        moving = Batches(stages.database(kind, cases, PROPAGATION.variants, **options), 1, seed=0)
+        took = statistics.mean(seconds(lambda i=i, moving=moving: moving[i]) for i in range(10 * rounds))
+        batch = moving[0]
         model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), propagation_losses.MultiScale(scales), jit_compile=False)
         step = statistics.median(
             [seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(rounds + 1)][1:]

@@ -19,7 +19,8 @@ from shared.files import fingerprint
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
-from shared.learning.examples import Volumes, store_all
+from shared.learning.examples import EXAMPLE, Volumes, generator
+from shared.learning.prepared import store_all
 from shared.progress import duration
 from shared.scans import preprocess
 from shared.scans.postprocess import classes_of
@@ -148,8 +149,8 @@ class Stages:
         training.seed_everything(self.seed)
         with training.precision(recipe.precision) as precision:
             model = build(recipe)
-        batches = Batches(Volumes(training_paths, self.seed), batch_size, self.turn(model.input.shape[1:3]))
-        validation = Volumes(validation_paths, self.seed)
+        batches = Batches(Volumes(training_paths), batch_size, self.seed, self.turn(model.input.shape[1:3]))
+        validation = Volumes(validation_paths)
         steps, outputs = epochs * len(batches), 1 if stage == LOCALISER else prediction.outputs(recipe)
         extent = " x ".join(map(str, model.input.shape[1:-1]))
         print(f"{stage}: {model.name}, {model.count_params():,} parameters, {precision}, {extent} voxels; "
@@ -186,7 +187,7 @@ class Stages:
 
         def make(case):
             image, labels = look(case, *prepared_pair(case, self.recipe))
-            return image.array, labels.array
+            return {"image": image.array, "label": labels.array}
 
         cases = self.sides[side]
         keys = [
@@ -248,7 +249,7 @@ def validate(model, examples, loss, outputs):
     """
     losses, scores = [], []
     for position in range(len(examples)):
-        image, labels = examples.one(position)
+        image, labels = examples.one(position, generator(0, EXAMPLE, position))
         logits = inference.logits(model, image[None], 1)
         losses.append(float(loss(labels[None], logits)))
         scores.append(foreground_dice(labels, logits[0, ..., :outputs]))

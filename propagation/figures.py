@@ -27,7 +27,8 @@ def beats(path, case, recipe, variants, seed=0):
     Raises:
         InputError: as `masks.load`; a heart that cannot be moved.
     """
-    image, label = prepared(case, recipe)
+    channels = prepared(case, recipe)
+    image, label = channels["image"], channels["label"]
     wall = label == masks.WALL
     spacing_mm = (recipe.spacing_mm,) * 3
     heart = heart_of(label, spacing_mm, case.label)

@@ -21,7 +21,7 @@ from shared.files import fingerprint
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
-from shared.learning.examples import store_all
+from shared.learning.prepared import store_all
 from shared.progress import Progress, duration
 from shared.scans import orientation
 from shared.scoring import metrics
@@ -129,12 +129,12 @@ class Stages:
         rate = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
         result = training.fit(
             model,
-            Batches(learned, recipe.batch_size, draw=self.turn),
+            Batches(learned, recipe.batch_size, self.seed, self.turn),
             steps=steps,
             loss=loss,
             optimizer=keras.optimizers.SGD(rate, momentum=recipe.momentum),
             augment=augment.affine,
-            validate=lambda model: validate(model, unseen, loss),
+            validate=lambda model: validate(model, Batches(unseen, 1, self.seed), loss),
             validate_every=recipe.validate_every,
             monitor=None,
             folder=folder,
@@ -169,14 +169,14 @@ def on_disk(case, scan, recipe):
     return orientation.with_slices_last(scan, lambda ordered: wall.array)
 
 
-def validate(model, examples, loss):
+def validate(model, batches, loss):
     """Mean loss, and mean Dice at the finest scale, of one example of every held-out scan as it lies on disk."""
     losses, scores = [], []
-    for index in range(len(examples)):
-        inputs, wall = examples.example(0, index)
-        found = inference.logits(model, inputs[None], 1)
-        losses.append(float(loss(wall[None], found)))
-        scores.append(metrics.dice(found[0, ..., : wall.shape[-1]] >= 0.5, wall > 0))
+    for step in range(len(batches)):
+        inputs, wall = batches[step]
+        found = inference.logits(model, inputs, 1)
+        losses.append(float(loss(wall, found)))
+        scores.append(metrics.dice(found[0, ..., : wall.shape[-1]] >= 0.5, wall[0] > 0))
     return {"val_loss": float(np.mean(losses)), "val_dice": float(np.mean(scores))}
 
 

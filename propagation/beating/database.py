@@ -5,7 +5,10 @@ nothing labelled above the base. End-diastolic scans beat: their variants are on
 at any instant of the cycle. Scans of other phases, which ACDC has labelled too, are taken as they are (ours).
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,60 +16,71 @@ from propagation import masks
 from propagation import predict as prediction
 from propagation.beating import anatomy, infarcts, motion
 from propagation.masks import CAVITY, WALL
+from propagation.recipe import Recipe
 from propagation.stack import STEP, network_input
+from shared.datasets import Case
 from shared.errors import InputError
-from shared.learning.examples import EXAMPLE, Examples, voxels_of
+from shared.learning.prepared import voxels_of
 
 KEPT = 256  # motions in memory
 
 
-class Database(Examples):
-    """One example for every prepared case, variant and instant; which slices it shows is drawn anew each time. Subclasses say
-    what `drawn(rng, case, variant, instant)` is.
+class Database:
+    """One example for every prepared case, variant and instant. Subclasses say in `one` which slices of it are shown.
 
     Args:
         paths: of the prepared cases.
         beating: for each, whether it is an end-diastolic scan.
-        seed: of order, draws and variants.
+        seed: of the infarcted variants.
         spacing_mm: of the isotropic voxels.
         variants: of every subject; the first is healthy.
         instants: of a cycle.
-        used: how many of them are, around end-diastole.
+        used: how many of the instants are examples, around end-diastole.
 
     Raises:
         InputError: a case without a heart that can be moved, or with too few slices below the base.
     """
 
-    def __init__(self, paths, beating, seed, *, spacing_mm, variants, instants, used):
-        super().__init__(paths, seed)
-        self.spacing_mm, self.variants, self.instants, self.used = (spacing_mm,) * 3, variants, instants, used
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        beating: Sequence[bool],
+        seed: int,
+        *,
+        spacing_mm: float,
+        variants: int,
+        instants: int,
+        used: int,
+    ) -> None:
+        self.paths, self.seed, self.spacing_mm = tuple(paths), seed, (spacing_mm,) * 3
+        self.variants, self.instants, self.used = variants, instants, used
         labels = [voxels_of(path)["label"] for path in self.paths]
         self.bases = [first_labelled(label, path) for label, path in zip(labels, self.paths, strict=True)]
+        self.depths = [label.shape[2] for label in labels]
         self.hearts = [
             heart_of(label, self.spacing_mm, path) if beats else None
             for label, path, beats in zip(labels, self.paths, beating, strict=True)
         ]
-        self._motion = lru_cache(maxsize=KEPT)(self.motion)
+        self._beat = lru_cache(maxsize=KEPT)(self.beat)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.paths) * self.variants * self.used
 
-    def example(self, epoch, index):
-        """What the network sees (x, y, channels) float32 and the walls it should find (x, y, masks) uint8."""
-        shape = len(self.paths), self.variants, self.used
-        case, variant, instant = (int(i) for i in np.unravel_index(self._order(epoch)[index], shape))
-        return self.drawn(self.rng(EXAMPLE, epoch, index), case, variant, instant - self.used // 2)
+    def place(self, position: int) -> tuple[int, int, int]:
+        """Case, variant, and instant (0 is end-diastole) of the example at `position`."""
+        case, variant, instant = np.unravel_index(position, (len(self.paths), self.variants, self.used))
+        return int(case), int(variant), int(instant) - self.used // 2
 
-    def motion(self, case, variant):
+    def beat(self, case: int, variant: int) -> motion.Motion:
         return motion.Motion(self.hearts[case], infarcts.variant(variant, (self.seed, case)))
 
-    def slices(self, case, variant, instant, chosen):
+    def slices(self, case: int, variant: int, instant: int, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Image float32 and wall uint8, both (x, y, len(chosen)), of the slices `chosen`."""
         voxels = voxels_of(self.paths[case])
         if self.hearts[case] is None or instant == 0:
             part = voxels[:, :, chosen]
             return np.ascontiguousarray(part["image"]), (part["label"] == WALL).astype(np.uint8)
-        beat = self._motion(case, variant)
+        beat = self._beat(case, variant)
         tau = motion.activation(instant, self.instants, beat.variant.peak)
         grid = motion.inverse_grid(beat, tau, voxels.shape, self.spacing_mm, chosen)
         image, wall = motion.deformed(voxels["image"], voxels["label"] == WALL, grid)
@@ -74,40 +88,44 @@ class Database(Examples):
 
 
 class Slices(Database):
-    """For the initialization network: one slice (x, y, 1) and its wall (x, y, 1).
+    """For the initialization network: one slice (x, y, 1) float32 and its wall (x, y, 1) uint8.
 
     Args:
-        margin: share of the slices below the base that is left out at the base and at the apex.
-        **options: of `Database`.
+        margin: fraction of the slices below the base that is left out at the base and again at the apex.
+        **options: see `Database`.
     """
 
-    def __init__(self, paths, beating, seed, *, margin, **options):
+    def __init__(self, paths: Sequence[Path], beating: Sequence[bool], seed: int, *, margin: float, **options: Any) -> None:
         super().__init__(paths, beating, seed, **options)
         self.margin = margin
 
-    def drawn(self, rng, case, variant, instant):
-        below = self.shapes[case][2] - self.bases[case]
+    def one(self, position: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        case, variant, instant = self.place(position)
+        below = self.depths[case] - self.bases[case]
         left_out = int(below * self.margin)
         z = self.bases[case] + int(rng.integers(left_out, below - left_out))
         return self.slices(case, variant, instant, [z])
 
 
 class Steps(Database):
-    """For the propagation network: a slice, its wall and the next four slices (x, y, 6), and the walls of those (x, y, 4).
+    """For the propagation network: a slice, its wall and the next four slices (x, y, 6) float32, and the walls of these four
+    (x, y, 4) uint8.
 
-    Up or down, from any slice that has four more below the base in that direction; the input mask is the reference's (ours).
+    The step goes up or down, from any slice that has four more below the base in that direction; the input mask is the
+    reference's (ours).
 
     Args:
         mask_lag: use the mask of a slice up to this many slices back, to imitate masks that lag when they are carried.
-        **options: of `Database`.
+        **options: see `Database`.
     """
 
-    def __init__(self, paths, beating, seed, *, mask_lag, **options):
+    def __init__(self, paths: Sequence[Path], beating: Sequence[bool], seed: int, *, mask_lag: int, **options: Any) -> None:
         super().__init__(paths, beating, seed, **options)
         self.mask_lag = mask_lag
 
-    def drawn(self, rng, case, variant, instant):
-        base, last = self.bases[case], self.shapes[case][2] - 1
+    def one(self, position: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        case, variant, instant = self.place(position)
+        base, last = self.bases[case], self.depths[case] - 1
         z, direction = int(rng.integers(base, last - STEP + 1)), 1
         if rng.random() < 0.5:
             z, direction = base + last - z, -1
@@ -116,15 +134,15 @@ class Steps(Database):
         return network_input(image[..., 1], wall[..., 0], image[..., 2:]), wall[..., 2:]
 
 
-def first_labelled(label, path):
-    """The base of a prepared case."""
+def first_labelled(label: np.ndarray, path: Path) -> int:
+    """The slice of the base of a prepared case."""
     labelled = np.flatnonzero((label > 0).any(axis=(0, 1)))
     if not labelled.size or label.shape[2] - labelled[0] < STEP + 1:
         raise InputError(f"{path}: expected at least {STEP + 1} slices from the base on, with a heart in them")
     return int(labelled[0])
 
 
-def heart_of(label, spacing_mm, path):
+def heart_of(label: np.ndarray, spacing_mm: tuple[float, float, float], path: Path) -> anatomy.Heart:
     cavity = label == CAVITY
     try:
         return anatomy.heart_of(label == WALL, spacing_mm, cavity if cavity.any() else None)
@@ -132,11 +150,11 @@ def heart_of(label, spacing_mm, path):
         raise InputError(f"{path}: no heart that could be moved ({error})") from error
 
 
-def prepared(case, recipe):
-    """Image and label (size, size, n) of a labelled case, about its heart: what `database` wants.
+def prepared(case: Case, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Channels image and label (size, size, n) of a labelled case, about its heart, for `shared.learning.prepared.store`.
 
     Raises:
-        InputError: as `masks.load` and `predict.prepare`; no wall below the base.
+        InputError: see `masks.load` and `predict.prepare`; no wall below the base.
     """
     labelled = masks.load(case, recipe.rv_wall_mm)
     x, y, _ = np.nonzero(labelled.wall.array)
@@ -149,4 +167,4 @@ def prepared(case, recipe):
         part = labelled.classes.with_array((labelled.classes.array == value).astype(np.float32))
         label[prediction.square(prediction.isotropic(part, recipe), labelled.scan, recipe, centre).array >= 0.5] = value
     label[..., : prediction.slice_of_base(labelled.scan, labelled.base, image)] = 0
-    return image.array, label
+    return {"image": image.array, "label": label}

@@ -1,26 +1,35 @@
-"""Random transforms of a batch, image and label together, on the accelerator.
+"""Random transforms of a batch, images and labels together, on the accelerator.
 
-Parameters are drawn on the host with a generator of (seed, epoch, example), so that an example is the same in every run; the
-transform itself is `keras.ops`. Images are interpolated linearly, labels by nearest neighbour; what enters from outside is 0.
+The parameters of each example are drawn on the host with its own generator (see `batches`), so that it is the same in every run;
+the transform itself uses `keras.ops`. Images are interpolated linearly, labels by nearest neighbour; outside the image, both
+are 0.
 """
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from shared.framework import ops
 
+Tensor = Any  # of the backend, or a numpy array
 
-def draw_affine(rng, shape, *, rotation_deg, crop_px, flip):
-    """Coefficients of one random rotation, then square crop enlarged to full size, then flip along y, for a (x, y) image.
+
+def draw_affine(
+    rng: np.random.Generator, shape: Sequence[int], *, rotation_deg: float, crop_px: float | np.ndarray, flip: bool
+) -> np.ndarray:
+    """Coefficients of a random rotation, followed by a crop enlarged to full size and a flip along y, for an image (x, y).
 
     Args:
-        rng: numpy generator.
+        rng: draws everything.
         shape: (x, y) of the image.
-        rotation_deg: angle uniform in +- this, about the image's centre.
-        crop_px: the crop's sides are 0 to this many pixels less than the image's; one number, or one for x and one for y.
+        rotation_deg: the angle is uniform in +- this, about the image's centre.
+        crop_px: the crop's sides are 0 to this many pixels shorter than the image's; one number, or one for x and one for y.
         flip: whether to mirror the second axis with probability 1/2.
 
     Returns:
-        (8,) float32 for `affine`: output row i, column j comes from input row (c d f), column (a b e) . (j i 1).
+        (8,) float32 (a b e c d f 0 0) for `affine`: output row i, column j comes from input row c j + d i + f and column
+        a j + b i + e.
     """
     angle, shrink, mirror = rng.uniform(-1, 1), rng.uniform(0, 1), rng.random()
     place = rng.uniform(0, 1, 2)
@@ -38,7 +47,7 @@ def draw_affine(rng, shape, *, rotation_deg, crop_px, flip):
     return np.array([yy, yx, offset[1], xy, xx, offset[0], 0, 0], np.float32)
 
 
-def affine(images, labels, coefficients):
+def affine(images: Tensor, labels: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
     """Transform images (B, x, y, channels) and labels (B, x, y) or (B, x, y, masks) by coefficients (B, 8) of `draw_affine`."""
     moved = ops.image.affine_transform(images, coefficients, "bilinear", "constant", data_format="channels_last")
     single = len(labels.shape) == 3

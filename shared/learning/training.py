@@ -37,7 +37,7 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
         validate_every: steps between validations (the last step validates too).
         monitor: the number of `validate` that selects the weights that are kept, higher is better; None keeps the last ones.
         folder: run folder; receives best.weights.h5, checkpoint.npz, history.csv and TensorBoard's files.
-        augment: `augment(images, labels, parameters)` for batches of three parts.
+        augment: `augment(inputs, targets, parameters)` for batches of three parts.
         patience: validations in a row without a new best after which training stops; None: never.
 
     Returns:
@@ -104,10 +104,10 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
                 clear_line()
                 print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
                 break
-            images, labels, *parameters = next(coming)
+            inputs, targets, *parameters = next(coming)
             if parameters:
-                images, labels = augment(images, labels, *parameters)
-            batch_loss = float(model.train_on_batch(images, labels))
+                inputs, targets = augment(inputs, targets, *parameters)
+            batch_loss = float(model.train_on_batch(inputs, targets))
             progress.step(f"loss {batch_loss:.4f}")
             if not np.isfinite(batch_loss):
                 raise InputError(f"training diverged: the loss is {batch_loss} at step {step}; try a smaller learning rate")
