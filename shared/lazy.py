@@ -1,4 +1,4 @@
-"""Modules that are imported when something in them is first used.
+"""Modules that are imported at their first use, and libraries that only some commands need.
 
     with lazily():
         from dr_unet import gcam, losses
@@ -11,31 +11,41 @@ import builtins
 import contextlib
 import importlib
 import types
+from collections.abc import Iterator
+from typing import Any
+
+from shared.errors import InputError
 
 
 class Lazy:
-    """Stands for what `from package import name` gives, until an attribute of it is asked for or set."""
+    """Stands for what `from package import name` gives, until somebody gets or sets an attribute of it."""
 
-    def __init__(self, package, name):
+    def __init__(self, package: str, name: str) -> None:
         vars(self).update(_package=package, _name=name)
 
-    def __getattr__(self, attribute):
+    def __getattr__(self, attribute: str) -> Any:
         return getattr(self._imported(), attribute)
 
-    def __setattr__(self, attribute, value):
+    def __setattr__(self, attribute: str, value: Any) -> None:
         setattr(self._imported(), attribute, value)
 
-    def _imported(self):
+    def _imported(self) -> types.ModuleType:
         package = importlib.import_module(self._package)
         return vars(package).get(self._name) or importlib.import_module(f"{self._package}.{self._name}")
 
 
 @contextlib.contextmanager
-def lazily():
-    """Make every `from package import module` in the block a `Lazy` one. Names that are not modules must not be imported here,
-    with the exception of those that are modules of others, such as `keras` in `shared.framework`."""
+def lazily() -> Iterator[None]:
+    """Make every `from package import module` in the block a `Lazy` one.
 
-    def promise(name, globals=None, locals=None, fromlist=(), level=0):
+    Only modules may be imported here, ours or others' (`keras` from `shared.framework`); functions and classes may not.
+
+    The block replaces Python's `__import__` while it runs. This is the one place through which `from ... import` gets its names
+    before `package` itself is imported; `importlib.util.LazyLoader` would import `shared.framework`, and with it Keras, to look
+    for `keras` in it. Readers, editors and type checkers see ordinary imports.
+    """
+
+    def promise(name: str, globals: object = None, locals: object = None, fromlist: tuple[str, ...] = (), level: int = 0) -> Any:
         return types.SimpleNamespace(**{each: Lazy(name, each) for each in fromlist})
 
     before = builtins.__import__
@@ -44,3 +54,15 @@ def lazily():
         yield
     finally:
         builtins.__import__ = before
+
+
+def library(name: str, extra: str) -> types.ModuleType:
+    """The module `name`, imported now; `pip install -e '.[EXTRA]'` installs what it belongs to.
+
+    Raises:
+        InputError: the library is missing; the message names the extra.
+    """
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(f"{name.partition('.')[0]} is missing: pip install -e '.[{extra}]'") from error

@@ -31,9 +31,8 @@ from propagation.mesh.surface import TOLERANCE, field, mask_ml, structures, surf
 from propagation.recipe import PROPAGATION
 from shared import cli, progress
 from shared.errors import InputError
-from shared.extras import library
 from shared.files import write_json, written_whole
-from shared.lazy import lazily
+from shared.lazy import lazily, library
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
 

@@ -11,7 +11,7 @@ from scipy import interpolate, ndimage, optimize
 from propagation.masks import holes_of
 from propagation.mesh.solid import Surface, components, enclosed_ml, pieces, signed_ml
 from shared.errors import InputError
-from shared.extras import library
+from shared.lazy import library
 from shared.scans import orientation, postprocess, preprocess
 from shared.scans.volume import Volume
 

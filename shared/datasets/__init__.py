@@ -11,6 +11,7 @@ from shared.datasets.case import (
     load_labels,
     load_pair,
     load_reference,
+    pair_of,
     values_of,
     values_to_write,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "load_labels",
     "load_pair",
     "load_reference",
+    "pair_of",
     "values_of",
     "values_to_write",
 ]

@@ -1,7 +1,7 @@
-"""`Case`: one labelled (or to be labelled) scan of one patient, and how its voxels are read."""
+"""`Case`: one scan of one patient with its reference label map, where there is one; and how their voxels are read."""
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +25,10 @@ class Case:
         image: file (or DICOM folder) of the scan.
         label: file of the reference label map, None where there is none.
         group: diagnosis or another stratum, "" where unknown.
-        structures: label value on disk -> structure name, background left out; several values may have one name.
-        frame: which frame of a cine the scan is, from 0; None where the file holds one frame alone.
-        ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None: no such value.
+        structures: label value on disk -> structure name, without the background; several values may have one name.
+        frame: index of the frame in a cine, from 0; None where the file holds a single frame.
+        ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None where there is
+            no such value.
     """
 
     patient: str
@@ -40,15 +41,15 @@ class Case:
     ignore: int | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         return f"{self.patient}_{self.phase}" if self.phase else self.patient
 
 
-def labelled(cases):
+def labelled(cases: Sequence[Case]) -> list[Case]:
     """The cases that have a reference label map; a warning counts those that have none.
 
     Raises:
-        InputError: none has one.
+        InputError: no case has a reference.
     """
     lacking = [case for case in cases if case.label is None]
     if len(lacking) == len(cases):
@@ -62,11 +63,11 @@ def labelled(cases):
     return [case for case in cases if case.label is not None]
 
 
-def load_image(case) -> Volume:
+def load_image(case: Case) -> Volume:
     """The scan of `case`.
 
     Raises:
-        InputError: as `volume.read_grey`, for a cine where the case names no frame, and for one that ends before it.
+        InputError: see `volume.read_grey`; or the file is a cine but the case names no frame, or a frame that the cine lacks.
     """
     image = volume.read_grey(case.image)
     if case.frame is not None:
@@ -78,15 +79,65 @@ def load_image(case) -> Volume:
     return image
 
 
-def load_labels(case, structures) -> Volume:
-    """The reference of `case` as uint8 classes: i + 1 where `structures[i]` is, IGNORED where nobody annotated, 0 elsewhere.
+def load_reference(case: Case, scan: Volume) -> Volume:
+    """The reference of `case` on the voxels of its `scan`, which `load_image` gives.
 
-    Structures that are not asked for are 0 too.
+    Values are those on disk; where a structure has several values, all its voxels get the first.
 
     Raises:
-        InputError: no reference, not 3D, or a label value that the data set does not define.
+        InputError: no reference, not 3D, a label value that the data set does not define, or a reference that does not share the
+            voxels of the scan (see `orientation.matched`).
     """
-    labels = read_reference(case)
+    labels = orientation.matched(scan, read_reference(case), (case.image, case.label))
+    first = {name: value for value, name in reversed(case.structures.items())}
+    table = np.arange(2**16, dtype=np.uint16)
+    for value, name in case.structures.items():
+        table[value] = first[name]
+    return labels.with_array(table[labels.array])
+
+
+def load_pair(case: Case, structures: Sequence[str]) -> tuple[Volume, Volume]:
+    """The scan of `case` and its classes as networks learn them; see `pair_of`.
+
+    Raises:
+        InputError: see `load_image`, `load_reference` and `values_of`.
+    """
+    scan = load_image(case)
+    return pair_of(case, scan, load_reference(case, scan), structures)
+
+
+def pair_of(case: Case, scan: Volume, reference: Volume, structures: Sequence[str]) -> tuple[Volume, Volume]:
+    """A scan and its classes (see `classes_of`), both with their slices last, from what was read before.
+
+    Args:
+        case: the one that both belong to.
+        scan: (x, y, z), from `load_image`.
+        reference: label map on the voxels of `scan`, from `load_reference`.
+        structures: names of the wanted structures, in the order of their classes.
+
+    Raises:
+        InputError: see `values_of`.
+    """
+    return orientation.all_slices_last(scan, classes_of(case, reference, structures))
+
+
+def load_labels(case: Case, structures: Sequence[str]) -> Volume:
+    """The reference of `case` as classes (see `classes_of`) on its own voxels, without the scan.
+
+    Raises:
+        InputError: see `load_reference` and `values_of`.
+    """
+    return classes_of(case, read_reference(case), structures)
+
+
+def classes_of(case: Case, labels: Volume, structures: Sequence[str]) -> Volume:
+    """Label values on disk as uint8 classes: i + 1 where `structures[i]` is, IGNORED where nobody annotated, 0 elsewhere.
+
+    Structures that are not wanted become 0 too.
+
+    Raises:
+        InputError: see `values_of`.
+    """
     table = np.zeros(2**16, np.uint8)
     for value, class_index in values_of(case.structures, structures).items():
         table[value] = class_index
@@ -95,8 +146,8 @@ def load_labels(case, structures) -> Volume:
     return labels.with_array(table[labels.array])
 
 
-def read_reference(case):
-    """The label map of `case` as it is on disk, checked."""
+def read_reference(case: Case) -> Volume:
+    """The label map of `case` with the voxels and values that it has on disk, after checks."""
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
@@ -107,17 +158,22 @@ def read_reference(case):
     return labels
 
 
-def values_in(labels):
-    """The set of the values of a label map."""
+def values_in(labels: Volume) -> set[int]:
+    """The values that occur in a label map."""
     return set(np.unique(labels.array).tolist())
 
 
-def check_values(path, values, known, advice="correct the labels, or what the data set says that they mean"):
+def check_values(
+    path: Path,
+    values: set[int],
+    known: Mapping[int, str],
+    advice: str = "correct the labels, or what the data set says that they mean",
+) -> None:
     """Raise InputError, with an `advice`, unless all values of a label map are in `known` (value -> name).
 
     Args:
         path: of the label map.
-        values: set of those that occur in it.
+        values: those that occur in it.
         known, advice: see above.
     """
     unknown = sorted(values - set(known))
@@ -127,42 +183,15 @@ def check_values(path, values, known, advice="correct the labels, or what the da
         raise InputError(f"{path}: unknown label values {shown}; expected {expected}; {advice}")
 
 
-def load_pair(case, structures) -> tuple[Volume, Volume]:
-    """The scan of `case` and its reference as classes on the scan's voxels, both with their slices last, as networks learn.
-
-    Raises:
-        InputError: as `load_image` and `load_labels`, and where the two do not share their voxels (see `orientation.matched`).
-    """
-    image = load_image(case)
-    labels = orientation.matched(image, load_labels(case, structures), (case.image, case.label))
-    return orientation.all_slices_last(image, labels)
-
-
-def load_reference(case, scan) -> Volume:
-    """The reference of `case` on the voxels of its `scan`, as `load_image` gives it.
-
-    Values are those on disk, but the first one wherever a structure has several.
-
-    Raises:
-        InputError: as `load_labels`, and where the two do not share their voxels.
-    """
-    labels = orientation.matched(scan, read_reference(case), (case.image, case.label))
-    first = {name: value for value, name in reversed(case.structures.items())}
-    table = np.arange(2**16, dtype=np.uint16)
-    for value, name in case.structures.items():
-        table[value] = first[name]
-    return labels.with_array(table[labels.array])
-
-
-def values_of(on_disk, structures):
-    """Label value on disk -> class index, for the wanted `structures` (names compare without case), in their order.
+def values_of(on_disk: Mapping[int, str], structures: Sequence[str]) -> dict[int, int]:
+    """Label value on disk -> class index, in the order of the wanted `structures`, whose names match without regard to case.
 
     A structure may have several values; all of them become its class.
 
     Raises:
-        InputError: a wanted structure that the data set lacks.
+        InputError: the data set lacks a wanted structure.
     """
-    values = {}
+    values: dict[str, list[int]] = {}
     for value, name in on_disk.items():
         values.setdefault(name.casefold(), []).append(value)
     missing = [name for name in structures if name.casefold() not in values]
@@ -173,16 +202,16 @@ def values_of(on_disk, structures):
     return {value: index for index, name in enumerate(structures, start=1) for value in values[name.casefold()]}
 
 
-def values_to_write(on_disk, structures):
-    """Label value -> name that predictions of the wanted `structures` get, in their order: the first value of each on disk.
+def values_to_write(on_disk: Mapping[int, str], structures: Sequence[str]) -> dict[int, str]:
+    """Label value -> name for predictions, in the order of the wanted `structures`: each gets its first value on disk.
 
     Raises:
-        InputError: as `values_of`.
+        InputError: see `values_of`.
     """
     first = {index: value for value, index in reversed(values_of(on_disk, structures).items())}
     return {first[index]: on_disk[first[index]] for index in range(1, len(structures) + 1)}
 
 
-def known_name(name):
-    """The name by which the package knows a structure ("lv" -> "LV"), or the name itself, without blanks around it."""
+def known_name(name: str) -> str:
+    """The name by which the package knows a structure ("lv" -> "LV"); any other name stays, without blanks around it."""
     return KNOWN.get(name.strip().casefold(), name.strip())

@@ -12,8 +12,8 @@ from matplotlib.patches import Rectangle
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 from scipy import ndimage
 
-from shared.extras import library
 from shared.files import written_whole
+from shared.lazy import library
 
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 BOX = "#ffd92f"

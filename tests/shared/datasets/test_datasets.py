@@ -12,7 +12,18 @@ import pytest
 import SimpleITK as sitk
 
 from shared import datasets
-from shared.datasets import IGNORED, Case, load_image, load_labels, load_pair, load_reference, splits, values_of, values_to_write
+from shared.datasets import (
+    IGNORED,
+    Case,
+    load_image,
+    load_labels,
+    load_pair,
+    load_reference,
+    pair_of,
+    splits,
+    values_of,
+    values_to_write,
+)
 from shared.errors import InputError
 
 AFFINE = np.diag([1.5, 1.5, 8.0, 1.0])
@@ -548,6 +559,38 @@ def test_a_mirrored_label_is_brought_onto_the_scan_and_one_elsewhere_is_refused(
     for load in (lambda: load_pair(case, ("LV",)), lambda: load_reference(case, load_image(case))):
         with pytest.raises(InputError, match="labels.nii: lies elsewhere than .*scan.nii: voxel .* at .* mm, expected .* mm"):
             load()
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "ignore", "found", "wanted", "expected"),
+    [
+        ({255: "LA"}, None, [0, 255, 255, 0], ("LA",), [0, 1, 1, 0]),
+        ({205: "Myo", 420: "LA", 421: "LA", 500: "LV"}, None, [0, 205, 421, 420, 500], ("la", "Myo"), [0, 2, 1, 1, 0]),
+        ({1: "RV", 2: "Myo", 3: "LV"}, 4, [0, 1, 2, 3, 4], ("LV", "RV"), [0, 2, 0, 1, IGNORED]),
+        ({1: "LV"}, 255, [1, 255], ("LV",), [1, IGNORED]),
+    ],
+    ids=["255 as in LASC", "several values of one name", "ignore", "ignore as 255"],
+)
+def test_a_pair_follows_from_what_was_read_for_scoring(tmp_path, on_disk, ignore, found, wanted, expected):
+    case = replace(one_case(tmp_path, labels().astype(np.int16), on_disk), ignore=ignore)
+    array = labels().astype(np.int16)
+    array.reshape(-1)[: len(found)] = found
+    turn = np.diag([-1.0, -1, 1, 1])
+    turn[:2, 3] = 3, 2
+    nibabel.save(nibabel.Nifti1Image(array[::-1, ::-1], AFFINE @ turn), case.label)
+    scan = load_image(case)
+    reference = load_reference(case, scan)
+    loaded = load_pair(case, wanted)
+    for path in (case.image, case.label):
+        path.unlink()
+    image, classes = pair_of(case, scan, reference, wanted)
+    assert classes.array.dtype == np.uint8 and classes.array.reshape(-1)[: len(found)].tolist() == expected
+    for before, after in zip(loaded, (image, classes), strict=True):
+        np.testing.assert_array_equal(after.array, before.array)
+        np.testing.assert_array_equal(after.affine, before.affine)
+        assert after.spacing_mm == before.spacing_mm == (1.5, 1.5, 8.0)
+    with pytest.raises(InputError, match="no label for RA: the data set has"):
+        pair_of(case, scan, reference, ("RA",))
 
 
 def test_a_scan_with_its_slices_first_is_learnt_as_one_with_its_slices_last(tmp_path):
