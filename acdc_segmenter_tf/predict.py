@@ -3,25 +3,27 @@
 python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from acdc_segmenter_tf import released
-from acdc_segmenter_tf.recipe import RECIPES, Recipe
-from shared import prediction_command, runs
+from acdc_segmenter_tf.recipe import RECIPES, Preparation, Recipe
+from shared import notebook, prediction_command, runs
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.scans import preprocess
 from shared.scans.postprocess import largest_components
+from shared.scans.volume import Volume
 
 with lazily():
     from acdc_segmenter_tf import model as networks
     from shared.framework import keras
-    from shared.learning import checkpoints, training
+    from shared.learning import training
 
 SLICES_AT_ONCE = 32  # bounds the memory of a scan with thousands of slices
 
@@ -32,31 +34,32 @@ class Segmenter:
 
     model: "keras.Model"
     recipe: Recipe
-    structures: dict[int, str]  # label value on disk -> name
+    structures: Mapping[int, str]  # label value on disk -> name
 
 
-def network(recipe):
+def network(recipe: Recipe) -> "keras.Model":
     """The untrained network."""
-    return networks.build(recipe.network, recipe.image_shape, len(recipe.structures) + 1, recipe.width)
+    given = recipe.preparation
+    return networks.build(recipe.network, given.image_shape, len(given.structures) + 1, recipe.width)
 
 
-def prepare(scan, recipe, anti_alias=False):
+def prepare(scan: Volume, preparation: Preparation, anti_alias: bool = False) -> Volume:
     """Scan (x, y, z) -> network input: z-scored over the native volume, resampled linearly, cropped or padded.
 
     Raises:
         InputError: a constant scan; more slices than a 3D network takes.
     """
-    return onto_network_grid(preprocess.zscore(scan), recipe, order=1, anti_alias=anti_alias)
+    return onto_network_grid(preprocess.zscore(scan), preparation, order=1, anti_alias=anti_alias)
 
 
-def prepare_labels(labels, recipe):
+def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:
     """Class indices (x, y, z) -> the same on the network's grid, by nearest neighbour."""
-    return onto_network_grid(labels, recipe, order=0)
+    return onto_network_grid(labels, preparation, order=0)
 
 
-def onto_network_grid(scan, recipe, order, anti_alias=False):
-    spacing_mm, shape = network_grid(scan, recipe)
-    resampled = preprocess.resample(scan, spacing_mm, order, edge_rule(recipe), anti_alias)
+def onto_network_grid(scan: Volume, preparation: Preparation, order: int, anti_alias: bool = False) -> Volume:
+    spacing_mm, shape = network_grid(scan, preparation)
+    resampled = preprocess.resample(scan, spacing_mm, order, edge_rule(preparation), anti_alias)
     if resampled.array.shape[2] > shape[2]:
         slices, extent = resampled.array.shape[2], scan.array.shape[2] * scan.spacing_mm[2]
         raise InputError(
@@ -65,19 +68,19 @@ def onto_network_grid(scan, recipe, order, anti_alias=False):
     return preprocess.crop_or_pad(resampled, shape)
 
 
-def network_grid(scan, recipe):
+def network_grid(scan: Volume, preparation: Preparation) -> tuple[tuple[float, ...], tuple[int, ...]]:
     """Voxel size (mm) and shape of the prepared scan; 2D networks leave z as it is."""
-    if len(recipe.image_shape) == 3:
-        return recipe.spacing_mm, recipe.image_shape
-    return (*recipe.spacing_mm, scan.spacing_mm[2]), (*recipe.image_shape, scan.array.shape[2])
+    if preparation.is_3d:
+        return preparation.spacing_mm, preparation.image_shape
+    return (*preparation.spacing_mm, scan.spacing_mm[2]), (*preparation.image_shape, scan.array.shape[2])
 
 
-def edge_rule(recipe):
+def edge_rule(preparation: Preparation) -> str:
     """scikit-image, which the authors used, mixes the border of 2D images with 0 and cuts that of volumes."""
-    return "zero" if len(recipe.image_shape) == 3 else "blend"
+    return "zero" if preparation.is_3d else "blend"
 
 
-def predict(segmenter, scan):
+def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
 
     Args:
@@ -85,16 +88,16 @@ def predict(segmenter, scan):
         scan: `Volume` (x, y, z) or (x, y, z, t).
 
     Raises:
-        InputError: as `prepare`.
+        InputError: see `prepare`.
     """
     return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
-def predict_frame(segmenter, scan):
+def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame: prepare -> network -> softmax back onto the scan's grid -> argmax -> components."""
     recipe = segmenter.recipe
-    prepared = prepare(scan, recipe, recipe.anti_alias_inference)
-    if len(recipe.image_shape) == 3:
+    prepared = prepare(scan, recipe.preparation, recipe.anti_alias_inference)
+    if recipe.preparation.is_3d:
         probabilities = inference.probabilities(segmenter.model, prepared.array[None, ..., None], 1)[0]
         classes = restore(prepared.with_array(probabilities), scan, recipe)
     else:
@@ -105,21 +108,21 @@ def predict_frame(segmenter, scan):
     return largest_components(classes)
 
 
-def predict_slices(segmenter, prepared, scan):
+def predict_slices(segmenter: Segmenter, prepared: Volume, scan: Volume) -> np.ndarray:
     images = np.moveaxis(prepared.array, 2, 0)[..., None]  # (z, x, y, 1)
     probabilities = inference.probabilities(segmenter.model, images, segmenter.recipe.batch_size)  # (z, x, y, classes)
     return restore(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, segmenter.recipe)
 
 
-def restore(probabilities, scan, recipe):
+def restore(probabilities: Volume, scan: Volume, recipe: Recipe) -> np.ndarray:
     """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's; what was cropped away is 0."""
-    resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe)[0])
+    resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe.preparation)[0])
     pasted = preprocess.crop_or_pad(probabilities, resampled_shape)
-    native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe), recipe.anti_alias_inference)
+    native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe.preparation), recipe.anti_alias_inference)
     return native.array.argmax(axis=3).astype(np.uint8)
 
 
-def load(weights):
+def load(weights: str | Path) -> Segmenter:
     """The `Segmenter` of a run folder, of the best.weights.h5 in one, or of a TensorFlow 1 checkpoint of the authors.
 
     Raises:
@@ -135,19 +138,20 @@ def load(weights):
     return Segmenter(model, recipe, acdc.STRUCTURES)
 
 
-def load_run(folder):
+def load_run(folder: Path) -> Segmenter:
+    """The `Segmenter` of a run folder."""
     recipe, structures = runs.load_recipe(folder, Recipe)
-    with training.precision(recipe.precision):
-        model = network(recipe)
-    checkpoints.load_weights(model, runs.weights_of(folder))
+    model = training.trained(lambda: network(recipe), recipe.precision, runs.weights_of(folder))
     return Segmenter(model, recipe, structures)
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     weights_help = "run folder, its best.weights.h5, or a released checkpoint"
     parser = prediction_command.parser("python -m acdc_segmenter_tf.predict", __doc__.splitlines()[0], weights_help)
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
+
+notebook.callable_as(predict)
 
 if __name__ == "__main__":
     main()

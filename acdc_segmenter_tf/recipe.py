@@ -8,9 +8,11 @@ should take about a day per experiment on one GPU (the paper: 24 h on a Titan Xp
 released TensorFlow 1 code), or "ours" where both are silent.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
-from shared.recipes import check, flag, number, one_of, require, several, structures, whole
+from shared.recipes import check, flag, number, one_of, replace, require, several, structures, whole
 
 NETWORKS_2D, NETWORKS_3D = ("fcn8", "unet2d", "unet2d_modified"), ("unet3d", "unet3d_modified")
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "dice_foreground", "dice_all_classes", "dice_paper_formula")
@@ -18,49 +20,65 @@ PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    network: one_of(*NETWORKS_2D, *NETWORKS_3D)
-    width: whole(1, 512)
-    structures: structures()
-    spacing_mm: several(number(0.05, 50), 2, 3)
-    image_shape: several(whole(1, 2048), 2, 3)
-    anti_alias_inference: flag()
-    loss: one_of(*LOSSES)
-    background_weight: number(0, 1000)
-    foreground_weight: number(0, 1000, above=True)
-    rotation_deg: number(0, 180)
-    scale_crop_px: whole(0, 2048)
-    flip: flag()
-    batch_size: whole(1, 10_000)
-    steps: whole(1, 10**9)
-    learning_rate: number(0, 10, above=True)
-    final_learning_rate: number(0, 10)
-    warmup_learning_rate: number(0, 10)
-    warmup_steps: whole(0, 10**9)
-    beta_1: number(0, 1, below=True)
-    beta_2: number(0, 1, below=True)
-    epsilon: number(0, 1, above=True)
-    validate_every: whole(1, 10**9)
-    validation_modulus: whole(2, 10_000)
-    precision: one_of(*PRECISIONS)
+class Preparation:
+    """What the input of a network depends on."""
 
-    def __post_init__(self):
+    structures: Annotated[tuple[str, ...], structures()]
+    spacing_mm: Annotated[tuple[float, ...], several(number(0.05, 50), 2, 3)]
+    image_shape: Annotated[tuple[int, ...], several(whole(1, 2048), 2, 3)]
+
+    def __post_init__(self) -> None:
         check(self)
-        axes = 3 if self.network in NETWORKS_3D else 2
-        for field in ("spacing_mm", "image_shape"):
-            require(len(vars(self)[field]) == axes, self, field, f"{axes} values for the network {self.network}")
-        require(self.scale_crop_px < min(self.image_shape) - 1, self, "scale_crop_px", "less than the image is wide")
+
+    @property
+    def is_3d(self) -> bool:
+        return len(self.image_shape) == 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    network: Annotated[str, one_of(*NETWORKS_2D, *NETWORKS_3D)]
+    width: Annotated[int, whole(1, 512)]
+    preparation: Preparation
+    anti_alias_inference: Annotated[bool, flag()]
+    loss: Annotated[str, one_of(*LOSSES)]
+    background_weight: Annotated[float, number(0, 1000)]
+    foreground_weight: Annotated[float, number(0, 1000, above=True)]
+    rotation_deg: Annotated[float, number(0, 180)]
+    scale_crop_px: Annotated[int, whole(0, 2048)]
+    flip: Annotated[bool, flag()]
+    batch_size: Annotated[int, whole(1, 10_000)]
+    steps: Annotated[int, whole(1, 10**9)]
+    learning_rate: Annotated[float, number(0, 10, above=True)]
+    final_learning_rate: Annotated[float, number(0, 10)]
+    warmup_learning_rate: Annotated[float, number(0, 10)]
+    warmup_steps: Annotated[int, whole(0, 10**9)]
+    beta_1: Annotated[float, number(0, 1, below=True)]
+    beta_2: Annotated[float, number(0, 1, below=True)]
+    epsilon: Annotated[float, number(0, 1, above=True)]
+    validate_every: Annotated[int, whole(1, 10**9)]
+    validation_modulus: Annotated[int, whole(2, 10_000)]
+    precision: Annotated[str, one_of(*PRECISIONS)]
+
+    def __post_init__(self) -> None:
+        check(self)
+        axes, given = 3 if self.network in NETWORKS_3D else 2, self.preparation
+        for field, values in (("spacing_mm", given.spacing_mm), ("image_shape", given.image_shape)):
+            require(len(values) == axes, given, field, f"{axes} values for the network {self.network}")
+        require(self.scale_crop_px < min(given.image_shape) - 1, self, "scale_crop_px", "less than the image is wide")
         if axes == 3:  # the authors have random transforms in 2D only
-            for field in ("rotation_deg", "scale_crop_px", "flip"):
-                require(not vars(self)[field], self, field, f"0 or false for {self.network}, since only 2D networks have it")
+            for field, value in (("rotation_deg", self.rotation_deg), ("scale_crop_px", self.scale_crop_px), ("flip", self.flip)):
+                require(not value, self, field, f"0 or false for {self.network}, since only 2D networks have it")
 
 
 UNET2D_MODIFIED = Recipe(
     network="unet2d_modified",
     width=64,  # paper 2.2, figure 2
-    structures=("RV", "Myo", "LV"),  # paper 2: label values 1, 2, 3
-    spacing_mm=(1.36719, 1.36719),  # authors' code; the paper rounds to 1.37; slices keep their spacing
-    image_shape=(212, 212),  # authors' code; the paper's 396 x 396 is this plus the zeros padded inside the network
+    preparation=Preparation(
+        structures=("RV", "Myo", "LV"),  # paper 2: label values 1, 2, 3
+        spacing_mm=(1.36719, 1.36719),  # authors' code; the paper rounds to 1.37; slices keep their spacing
+        image_shape=(212, 212),  # authors' code; the paper's 396 x 396 is this plus the zeros padded inside the network
+    ),
     anti_alias_inference=False,  # paper; the authors' code smooths before down-sampling since February 2019
     loss="weighted_cross_entropy",  # authors' code; the numbers of Table 2 are those of this loss (README, deviations)
     background_weight=0.1,  # paper 2.3
@@ -104,16 +122,16 @@ RECIPES = {
 DEFAULT = "unet2d_modified_wxent"
 
 
-def quick(recipe):
+def quick(recipe: Recipe) -> Recipe:
     """The same experiment, narrower and shorter: a real result in minutes on two CPU cores."""
     shorter = replace(recipe, final_learning_rate=1e-4, precision="auto")
-    if len(recipe.image_shape) == 3:
+    if recipe.preparation.is_3d:
         return replace(shorter, width=8, image_shape=(84, 84, 28), steps=480, validate_every=80)
     shape = (160, 160) if recipe.network == "fcn8" else (164, 164)
     return replace(shorter, width=16, image_shape=shape, batch_size=5, steps=3000, validate_every=250)
 
 
-PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
 # The paper's tables (its section 4), over the 20 validation patients: fold 0. "folds" are those that the paper's numbers pool,
 # "scores" the ways of scoring: (suffix of the table's name, file of the run, words for the caption). A column is (structure,

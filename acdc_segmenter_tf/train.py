@@ -3,137 +3,85 @@
 python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 """
 
-import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf.predict import network, prepare, prepare_labels
-from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES
-from shared import datasets, held_out, runs
-from shared.datasets import splits
-from shared.files import fingerprint
+from acdc_segmenter_tf.recipe import DEFAULT, PRESETS, RECIPES, Preparation, Recipe
+from shared import datasets, lifecycle
+from shared.datasets import Case, splits
+from shared.held_out import Scorer
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
-from shared.learning.examples import EXAMPLE, Slices, Volumes, generator
-from shared.learning.prepared import store_all
-from shared.progress import duration
+from shared.learning.examples import EXAMPLE, Examples, Slices, Volumes, generator
+from shared.lifecycle import Method, Run, Stage
+from shared.runs import Experiment
 from shared.training_command import run_experiments, training_parser
 
 with lazily():
+    from acdc_segmenter_tf import losses
     from shared.framework import keras
-    from shared.learning import augment, losses, training
-
-LOSSES = {
-    "cross_entropy": lambda recipe: losses.CrossEntropy(),
-    "weighted_cross_entropy": lambda recipe: losses.CrossEntropy(
-        [recipe.background_weight] + [recipe.foreground_weight] * len(recipe.structures)
-    ),
-    "dice_foreground": lambda recipe: losses.SoftDice(foreground_only=True),  # authors' code of 2017; `dice_onlyfg` of 2019
-    "dice_all_classes": lambda recipe: losses.SoftDice(foreground_only=False),  # authors' code of 2019, `dice`
-    "dice_paper_formula": lambda recipe: losses.PooledOverlap(),  # the formula as printed
-}
+    from shared.learning import augment, training
 
 
-def train(recipe, cases, workdir, *, dataset, experiment=DEFAULT, preset="paper", fold=0, seed=0, command=""):
-    """Run one experiment in its folder below `workdir`, or go on with it, and return the folder.
-
-    Args:
-        recipe: a `Recipe`.
-        cases: all labelled cases of the data set; the recipe's rule splits them.
-        dataset, experiment, preset, fold: name the run folder.
-        seed: of weights, shuffling and augmentation.
-        command: kept in the run's record.
-
-    Raises:
-        InputError: data that cannot be used, or a folder that holds another run.
-    """
-    started = time.monotonic()
-    training.seed_everything(seed)
-    with training.precision(recipe.precision) as precision:
-        model = network(recipe)
-    loss, draw = loss_of(recipe), augmentation(recipe)
-    cases = datasets.labelled(cases)
-    split = split_of(recipe, cases, fold)
-    digests = runs.fingerprints(cases)
-    structures = datasets.values_to_write(cases[0].structures, recipe.structures)
-    identity = runs.identity("acdc_segmenter_tf", experiment, preset, dataset, fold, seed, recipe, structures, split, digests,
-                             ignore=cases[0].ignore)  # fmt: skip
-    folder = runs.folder_of(workdir, "acdc_segmenter_tf", experiment, preset, dataset, fold)
-    with runs.opened(folder, identity, command) as record:
-        if runs.is_done(folder):
-            print(f"done: {folder / 'summary.md'}")
-            return folder
-
-        stored = store(recipe, cases, digests, Path(workdir) / "cache")
-        record["seconds"].setdefault("prepare", round(time.monotonic() - started, 1))
-        examples = Slices if len(recipe.image_shape) == 2 else Volumes
-        learned = examples([stored[case.name] for case in split.of(cases, "train")])
-        batches = Batches(learned, recipe.batch_size, seed, draw)
-        validation = examples([stored[case.name] for case in split.of(cases, "validation")])
-        print(
-            f"{experiment} ({preset}) on {dataset}: {len(batches.examples)} training and {len(validation)} validation examples, "
-            f"{model.count_params():,} parameters, {precision}; {recipe.steps} steps of {recipe.batch_size}; run folder {folder}",
-            flush=True,
-        )
-        result = training.fit(
-            model,
-            batches,
-            steps=recipe.steps,
-            loss=loss,
-            optimizer=optimizer(recipe),
-            augment=augment.affine,
-            validate=lambda model: validate(model, validation, loss, recipe.batch_size),
-            validate_every=recipe.validate_every,
-            monitor="val_dice",
-            folder=folder,
-        )
-        record["seconds"]["train"] = round(result.pop("seconds"), 1)
-        record["result"] = {**result, "precision": precision}
-        runs.write_record(folder, record)
-
-        segmenter = prediction.load(folder)
-        headline = [
-            f"# {experiment} ({preset}) on {dataset}, fold {fold}",
-            "",
-            f"Best validation Dice {result['best_score']:.4f} at step {result['best_step']} of {recipe.steps}.",
-        ]
-
-        def predict(scan, case):
-            return prediction.predict(segmenter, scan), None
-
-        held_out.evaluate(folder, split.of(cases, "test"), predict, record, headline)
-        print(f"done in {duration(time.monotonic() - started)}: {folder / 'summary.md'}")
-        return folder
+def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment) -> Path:
+    """Run one experiment in its folder, or go on with it, and return the folder; see `lifecycle.train`."""
+    return lifecycle.train(METHOD, recipe, cases, experiment)
 
 
-def split_of(recipe, cases, fold):
-    """The `splits.Split` of labelled `cases` by the recipe's rule."""
-    return splits.by_number(cases, recipe.validation_modulus, fold)
+def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
+    """The one network of a run."""
+    kind = Volumes if recipe.preparation.is_3d else Slices
+    learned, validation = (
+        kind(run.prepared(side, recipe.preparation, lambda case: prepared(case, recipe.preparation)))
+        for side in ("train", "validation")
+    )
+    loss = losses.of(recipe)
+    yield Stage(
+        name="segmenter",
+        build=lambda: network(recipe),
+        precision=recipe.precision,
+        batches=Batches(learned, recipe.batch_size, run.seed, augmentation(recipe)),
+        steps=recipe.steps,
+        loss=loss,
+        optimizer=optimizer(recipe),
+        augment=augment.affine,
+        validate=lambda model: validate(model, validation, loss, recipe.batch_size),
+        validate_every=recipe.validate_every,
+        monitor="val_dice",
+    )
 
 
-def store(recipe, cases, digests, cache):
-    """Prepared cases on disk, name -> path; the key is content and labels of the case, geometry of the recipe, this code."""
-    settings = fingerprint(recipe.structures, recipe.spacing_mm, recipe.image_shape, runs.code("acdc_segmenter_tf"))
-
-    def make(case):
-        image, labels = datasets.load_pair(case, recipe.structures)
-        return {"image": prepare(image, recipe).array, "label": prepare_labels(labels, recipe).array}
-
-    keys = [
-        fingerprint(digest, dict(case.structures), case.ignore, settings) for case, digest in zip(cases, digests, strict=True)
-    ]
-    return store_all(cache, cases, keys, make)
+def scorer(recipe: Recipe, run: Run) -> Scorer:
+    segmenter = prediction.load(run.folder)
+    return Scorer(
+        predict=lambda case, scan, reference: (prediction.predict(segmenter, scan), {}),
+        finish=lambda: [run.best_line("segmenter")],
+    )
 
 
-def loss_of(recipe):
-    """The Keras loss that `recipe.loss` names."""
-    return LOSSES[recipe.loss](recipe)
+METHOD = Method(
+    package="acdc_segmenter_tf",
+    split=lambda recipe, cases, fold: splits.by_number(cases, recipe.validation_modulus, fold),
+    folds=lambda recipe: recipe.validation_modulus,
+    structures=lambda recipe, cases: datasets.values_to_write(cases[0].structures, recipe.preparation.structures),
+    check=network,
+    stages=stages,
+    scorer=scorer,
+)
 
 
-def optimizer(recipe):
+def prepared(case: Case, preparation: Preparation) -> dict[str, np.ndarray]:
+    """Image and classes of a labelled case on the network's grid."""
+    image, labels = datasets.load_pair(case, preparation.structures)
+    return {"image": prepare(image, preparation).array, "label": prepare_labels(labels, preparation).array}
+
+
+def optimizer(recipe: Recipe) -> "keras.optimizers.Adam":
     """Adam with the recipe's schedule."""
     schedule = training.Schedule(
         recipe.steps, recipe.learning_rate, recipe.final_learning_rate, recipe.warmup_learning_rate, recipe.warmup_steps
@@ -141,33 +89,35 @@ def optimizer(recipe):
     return keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
 
 
-def augmentation(recipe):
+def augmentation(recipe: Recipe) -> Callable[[np.random.Generator], np.ndarray] | None:
     """`draw(rng)` of the recipe's random transforms; None where it has none."""
     if not (recipe.rotation_deg or recipe.scale_crop_px or recipe.flip):
         return None
+    shape = recipe.preparation.image_shape
     return lambda rng: augment.draw_affine(
-        rng, recipe.image_shape, rotation_deg=recipe.rotation_deg, crop_px=recipe.scale_crop_px, flip=recipe.flip
+        rng, shape, rotation_deg=recipe.rotation_deg, crop_px=recipe.scale_crop_px, flip=recipe.flip
     )
 
 
-def validate(model, examples, loss, batch_size):
+def validate(model: "keras.Model", examples: Examples, loss: "keras.losses.Loss", batch_size: int) -> dict[str, float]:
     """Mean loss and selection Dice over all validation examples, batch norm in inference mode."""
     loss_sum, dice_sum = 0.0, 0.0
     for start in range(0, len(examples), batch_size):
         positions = range(start, min(start + batch_size, len(examples)))
-        images, labels = zip(*(examples.one(i, generator(0, EXAMPLE, i)) for i in positions), strict=True)
-        images, labels = np.stack(images), np.stack(labels)
+        pairs = [examples.one(position, generator(0, EXAMPLE, 0, position)) for position in positions]
+        images, labels = (np.stack(parts) for parts in zip(*pairs, strict=True))
         logits = inference.logits(model, images, batch_size)
         loss_sum += float(loss(labels, logits)) * len(images)
         dice_sum += selection_dice(labels, logits.argmax(axis=-1), logits.shape[-1]).sum()
     return {"val_loss": loss_sum / len(examples), "val_dice": float(dice_sum / len(examples))}
 
 
-def selection_dice(labels, predicted, classes):
+def selection_dice(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
     """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10), absent classes 0.
 
     Args:
         labels, predicted: (B, ...) class indices; where the label is IGNORED, the prediction does not count.
+        classes: how many there are, background included.
 
     Returns:
         (B,) float64.
@@ -180,9 +130,9 @@ def selection_dice(labels, predicted, classes):
     return np.mean(scores, axis=0)
 
 
-def main(arguments=None):
-    parser = training_parser("acdc_segmenter_tf", __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
-    run_experiments(parser, arguments, train, split_of, RECIPES, DEFAULT, PRESETS, folds="validation_modulus")
+def main(arguments: list[str] | None = None) -> None:
+    parser = training_parser(METHOD.package, __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
+    run_experiments(parser, arguments, METHOD, train, RECIPES, DEFAULT, PRESETS)
 
 
 if __name__ == "__main__":

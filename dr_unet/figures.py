@@ -51,13 +51,13 @@ def localisation(path, segmenter, cases, folder):
     rows = []
     for name, case in cases.items():
         recipe = segmenter.recipe
-        prepared, reference = prediction.prepared_pair(case, recipe)
-        _, predicted = prediction.prepared_pair(dataclasses.replace(case, label=predicted_map(folder, case)), recipe)
+        prepared, reference = prediction.prepared_pair(case, recipe.preparation)
+        _, predicted = prediction.prepared_pair(dataclasses.replace(case, label=predicted_map(folder, case)), recipe.preparation)
         heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
         heat = preprocess.onto_grid(heat, prepared, 1).array
         heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
         rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
-    plots.localisation(path, rows, dict(enumerate(segmenter.recipe.structures, start=1)))
+    plots.localisation(path, rows, dict(enumerate(segmenter.recipe.preparation.structures, start=1)))
 
 
 def surfaces(path, segmenter, cases, folder):

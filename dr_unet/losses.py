@@ -10,8 +10,27 @@
 Voxels whose label is `IGNORED` take part in no sum and in no mean (ours).
 """
 
+from typing import Any
+
+from dr_unet.recipe import Recipe
 from shared.framework import keras, ops
 from shared.learning.losses import annotated
+
+
+def of(recipe: Recipe) -> keras.losses.Loss:
+    """The loss of the network that segments."""
+    loss = named(recipe.loss, recipe.smoothing)
+    return EndToEnd(loss, of_localiser(recipe), recipe.localiser_weight) if recipe.method == "end_to_end" else loss
+
+
+def of_localiser(recipe: Recipe) -> keras.losses.Loss:
+    return named(recipe.localiser_loss, recipe.smoothing)
+
+
+def named(name: str, smoothing: float) -> keras.losses.Loss:
+    """A loss by the name that recipes use; "as printed" are the paper's formulas with their misprints."""
+    kind = BceDice if name.startswith("bce_dice") else MulticlassDice
+    return kind(smoothing, as_printed=name.endswith("as_printed"))
 
 
 class BceDice(keras.losses.Loss):
@@ -22,11 +41,11 @@ class BceDice(keras.losses.Loss):
         as_printed: the printed formulas instead.
     """
 
-    def __init__(self, smoothing, as_printed=False, name="bce_dice"):
+    def __init__(self, smoothing: float, as_printed: bool = False, name: str = "bce_dice") -> None:
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         logit = y_pred[..., 0]
         labels, kept = (ops.cast(part, logit.dtype) for part in annotated(y_true))
         y, p = ops.cast(labels > 0, logit.dtype), ops.sigmoid(logit)
@@ -44,11 +63,11 @@ class MulticlassDice(keras.losses.Loss):
         as_printed: the printed formula instead.
     """
 
-    def __init__(self, smoothing, as_printed=False, name="multiclass_dice"):
+    def __init__(self, smoothing: float, as_printed: bool = False, name: str = "multiclass_dice") -> None:
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         labels, kept = annotated(y_true)
         p = ops.softmax(y_pred, axis=-1)
         kept = ops.cast(kept, p.dtype)[..., None]
@@ -61,20 +80,22 @@ class MulticlassDice(keras.losses.Loss):
 class EndToEnd(keras.losses.Loss):
     """Loss of the segmentation, the first channels of the logits, plus `weight` times BCE-Dice of the localiser, the last one."""
 
-    def __init__(self, segmentation, localisation, weight, name="end_to_end"):
+    def __init__(
+        self, segmentation: keras.losses.Loss, localisation: keras.losses.Loss, weight: float, name: str = "end_to_end"
+    ) -> None:
         super().__init__(name=name, reduction="none")
         self.segmentation, self.localisation, self.weight = segmentation, localisation, weight
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Any, y_pred: Any) -> Any:
         located = self.localisation.call(y_true, y_pred[..., -1:])
         return self.segmentation.call(y_true, y_pred[..., :-1]) + self.weight * located
 
 
-def mean(values, kept):
+def mean(values: Any, kept: Any) -> Any:
     """Of the values where `kept` is 1; 0 where it is 0 everywhere."""
     return ops.sum(values * kept) / ops.maximum(ops.sum(kept), 1)
 
 
-def ratio(together, apart, smoothing, as_printed):
+def ratio(together: Any, apart: Any, smoothing: float, as_printed: bool) -> Any:
     """The Dice coefficient of sums: of products, and of both sides."""
     return together / (apart + keras.config.epsilon()) if as_printed else (2 * together + smoothing) / (apart + smoothing)

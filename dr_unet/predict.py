@@ -3,24 +3,28 @@
 python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
-from dr_unet.recipe import Recipe
-from shared import datasets, prediction_command, runs
+import numpy as np
+
+from dr_unet.recipe import Preparation, Recipe
+from shared import datasets, notebook, prediction_command, runs
+from shared.datasets import Case
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.scans import preprocess
 from shared.scans.postprocess import classes_of
+from shared.scans.volume import Volume
 
 with lazily():
     from dr_unet import gcam
     from dr_unet import model as networks
     from shared.framework import keras
-    from shared.learning import checkpoints, training
+    from shared.learning import training
 
-LOCALISER = "localiser"  # folder of the first stage inside a run
-PREPARATION = ("structures", "clahe_clip", "clahe_tile_mm", "spacing_mm", "image_shape", "input_factors", "localiser_factors",
-               "localiser_shape", "crop_shape")  # what of a recipe decides what the networks see  # fmt: skip
+LOCALISER, SEGMENTER = "localiser", "segmenter"  # stages; the first is a folder inside the run, too
 
 
 @dataclass(frozen=True)
@@ -30,79 +34,61 @@ class Segmenter:
     model: "keras.Model"
     localiser: "keras.Model | None"  # of the multi-stage method
     recipe: Recipe
-    structures: dict[int, str]  # label value on disk -> name
+    structures: Mapping[int, str]  # label value on disk -> name
 
 
-def network(recipe):
-    """The untrained network that segments."""
-    shape = recipe.crop_shape if recipe.method == "multi_stage" else input_shape(recipe)
+def network(recipe: Recipe, stage: str = SEGMENTER) -> "keras.Model":
+    """The untrained network that segments, or the localiser of the multi-stage method: one output, any foreground."""
+    given = recipe.preparation
+    common = {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
+    dr_unet = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
+    if stage == LOCALISER:
+        return networks.build("dr_unet", given.localiser_shape, 1, recipe.localiser_width, **common, **dr_unet)
     if recipe.method == "end_to_end":
-        return networks.build_end_to_end(
-            shape, outputs(recipe), recipe.localiser_width, recipe.width, join=recipe.join, **common(recipe), **dr_unet(recipe)
-        )
-    own = {"dr_unet": dr_unet(recipe), "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
-    return networks.build(recipe.network, shape, outputs(recipe), recipe.width, **common(recipe), **own)
+        shape, widths = given.input_shape, (recipe.localiser_width, recipe.width)
+        return networks.build_end_to_end(shape, given.outputs, *widths, join=recipe.join, **common, **dr_unet)
+    shape = given.crop_shape if recipe.method == "multi_stage" else given.input_shape
+    own = {"dr_unet": dr_unet, "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
+    return networks.build(recipe.network, shape, given.outputs, recipe.width, **common, **own)
 
 
-def localiser_network(recipe):
-    """The untrained first stage of the multi-stage method: one output, any foreground."""
-    return networks.build("dr_unet", recipe.localiser_shape, 1, recipe.localiser_width, **common(recipe), **dr_unet(recipe))
-
-
-def common(recipe):
-    """Options of every network of `recipe`."""
-    return {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
-
-
-def dr_unet(recipe):
-    """Options of the DR-UNet alone."""
-    return {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
-
-
-def outputs(recipe):
-    return len(recipe.structures) + 1 if len(recipe.structures) > 1 else 1
-
-
-def input_shape(recipe):
-    return tuple(n // factor for n, factor in zip(recipe.image_shape, recipe.input_factors, strict=True))
-
-
-def prepare(scan, recipe):
+def prepare(scan: Volume, preparation: Preparation) -> Volume:
     """Scan (x, y, z), slices last -> the working grid: CLAHE, resampled linearly, z-scored, cropped or padded (paper 4.1).
 
     Raises:
         InputError: a constant scan.
     """
-    equalised = preprocess.clahe(scan, recipe.clahe_clip, recipe.clahe_tile_mm)
-    return preprocess.crop_or_pad(preprocess.zscore(preprocess.resample(equalised, recipe.spacing_mm, 1)), recipe.image_shape)
+    equalised = preprocess.clahe(scan, preparation.clahe_clip, preparation.clahe_tile_mm)
+    resampled = preprocess.resample(equalised, preparation.spacing_mm, 1)
+    return preprocess.crop_or_pad(preprocess.zscore(resampled), preparation.image_shape)
 
 
-def prepare_labels(labels, recipe):
+def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:
     """Class indices (x, y, z) -> the same on the working grid, by nearest neighbour."""
-    return preprocess.crop_or_pad(preprocess.resample(labels, recipe.spacing_mm, 0), recipe.image_shape)
+    return preprocess.crop_or_pad(preprocess.resample(labels, preparation.spacing_mm, 0), preparation.image_shape)
 
 
-def prepared_pair(case, recipe):
+def prepared_pair(case: Case, preparation: Preparation) -> tuple[Volume, Volume]:
     """Image and labels of a case of a data set on the working grid."""
-    image, labels = datasets.load_pair(case, recipe.structures)
-    return prepare(image, recipe), prepare_labels(labels, recipe)
+    image, labels = datasets.load_pair(case, preparation.structures)
+    return prepare(image, preparation), prepare_labels(labels, preparation)
 
 
-def localiser_input(prepared, recipe, shrink=preprocess.shrink):
+def localiser_input(prepared: Volume, preparation: Preparation, shrink: Callable[..., Volume] = preprocess.shrink) -> Volume:
     """Working grid -> the localiser's; labels with `preprocess.shrink_labels`."""
-    return preprocess.crop_or_pad(shrink(prepared, recipe.localiser_factors), recipe.localiser_shape)
+    return preprocess.crop_or_pad(shrink(prepared, preparation.localiser_factors), preparation.localiser_shape)
 
 
-def locate(localiser, prepared, recipe):
+def locate(localiser: "keras.Model", prepared: Volume, recipe: Recipe) -> tuple[Volume, "gcam.Region"]:
     """The activation map (`Volume` on the localiser's grid) of a prepared scan, and the `gcam.Region` to segment."""
-    seen = localiser_input(prepared, recipe)
+    seen = localiser_input(prepared, recipe.preparation)
     heat = gcam.foreground_map(localiser, seen.array[..., None], recipe.gcam_layer, recipe.gcam_score)
     step = [n // m for n, m in zip(seen.array.shape, heat.shape, strict=True)]  # 1 but for deeper layers
     heat = preprocess.shrink(seen, step).with_array(heat)
-    return heat, gcam.region(heat, prepared, recipe.crop_shape, recipe.gcam_threshold)
+    return heat, gcam.region(heat, prepared, recipe.preparation.crop_shape, recipe.gcam_threshold)
 
 
-def predict(segmenter, scan):
+def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
 
     Args:
@@ -110,35 +96,35 @@ def predict(segmenter, scan):
         scan: `Volume` (x, y, z) or (x, y, z, t).
 
     Raises:
-        InputError: as `prepare`.
+        InputError: see `prepare`.
     """
     return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
-def predict_frame(segmenter, scan):
+def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
-    return classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe))).array
+    return classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation))).array
 
 
-def probabilities(segmenter, prepared):
+def probabilities(segmenter: Segmenter, prepared: Volume) -> Volume:
     """Prepared scan -> class probabilities, a `Volume` (x, y, z, outputs) on the grid that the network sees."""
     recipe = segmenter.recipe
-    if recipe.method == "multi_stage":
+    if segmenter.localiser is not None:
         box = locate(segmenter.localiser, prepared, recipe)[1]
         seen = preprocess.window(prepared, box.starts, box.shape)
     else:
-        seen = preprocess.shrink(prepared, recipe.input_factors)
+        seen = preprocess.shrink(prepared, recipe.preparation.input_factors)
     logits = inference.logits(segmenter.model, seen.array[None, ..., None], 1)[0]
-    return seen.with_array(inference.activated(logits[..., : outputs(recipe)]))  # end-to-end appends its localiser's
+    return seen.with_array(inference.activated(logits[..., : recipe.preparation.outputs]))  # end-to-end appends its localiser's
 
 
-def classes_on(grid, probabilities):
+def classes_on(grid: Volume, probabilities: Volume) -> Volume:
     """Class indices on the voxels of `grid`; background where the network saw nothing."""
     pasted = preprocess.onto_grid(probabilities, grid, 1)
     return pasted.with_array(classes_of(pasted.array))
 
 
-def load(weights):
+def load(weights: str | Path) -> Segmenter:
     """The `Segmenter` of a run folder, or of the best.weights.h5 in one.
 
     Raises:
@@ -146,19 +132,26 @@ def load(weights):
     """
     folder = runs.folder_holding(weights)
     recipe, structures = runs.load_recipe(folder, Recipe)
-    with training.precision(recipe.precision):
-        model = network(recipe)
-        localiser = localiser_network(recipe) if recipe.method == "multi_stage" else None
-    checkpoints.load_weights(model, runs.weights_of(folder))
-    if localiser:
-        checkpoints.load_weights(localiser, runs.weights_of(folder, LOCALISER))
+    model = training.trained(lambda: network(recipe), recipe.precision, runs.weights_of(folder))
+    localiser = load_localiser(folder, recipe) if recipe.method == "multi_stage" else None
     return Segmenter(model, localiser, recipe, structures)
 
 
-def main(arguments=None):
+def load_localiser(folder: Path, recipe: Recipe) -> "keras.Model":
+    """The trained localiser of a run.
+
+    Raises:
+        InputError: weights that do not fit.
+    """
+    return training.trained(lambda: network(recipe, LOCALISER), recipe.precision, runs.weights_of(folder, LOCALISER))
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = prediction_command.parser("python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
+
+notebook.callable_as(predict)
 
 if __name__ == "__main__":
     main()

@@ -8,70 +8,94 @@ of the patients, averaged over five folds. No code of the authors is known. What
 the paper is silent or contradicts itself.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
-from shared.recipes import check, flag, name, number, one_of, require, several, structures, whole
+from shared.recipes import check, flag, name, number, one_of, replace, require, several, structures, whole
 
 NETWORKS, NORMS, JOINS = ("dr_unet", "unet3d", "vnet"), ("batch", "instance"), ("multiply", "concat", "add")
 BINARY_LOSSES, MULTICLASS_LOSSES = (("bce_dice", "bce_dice_as_printed"), ("multiclass_dice", "multiclass_dice_as_printed"))
-GRID = several(whole(1, 2048), 3)
-FACTORS = several(whole(1, 64), 3)
+Grid = Annotated[tuple[int, ...], several(whole(1, 2048), 3)]
+Factors = Annotated[tuple[int, ...], several(whole(1, 64), 3)]
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    method: one_of("single", "multi_stage", "end_to_end")
-    network: one_of(*NETWORKS)
-    width: whole(1, 512)
-    localiser_width: whole(1, 512)
-    keep_z: flag()
-    projection: flag()
-    normalisation: one_of(*NORMS)
-    bottleneck_norm: flag()
-    vnet_kernel: whole(1, 15)
-    join: one_of(*JOINS)
-    structures: structures()
-    clahe_clip: number(0, 1000, above=True)
-    clahe_tile_mm: number(1, 10_000)
-    spacing_mm: several(number(0.05, 50), 3)
-    image_shape: GRID
-    input_factors: FACTORS
-    localiser_factors: FACTORS
-    localiser_shape: GRID
-    crop_shape: GRID
-    gcam_score: one_of("logits", "predicted", "probabilities")
-    gcam_layer: name()
-    gcam_threshold: number(0, 1)
-    rotation_deg: number(0, 180)
-    zoom: number(0, 0.9)
-    loss: one_of(*BINARY_LOSSES, *MULTICLASS_LOSSES)
-    localiser_loss: one_of(*BINARY_LOSSES)
-    localiser_weight: number(0, 1000)
-    smoothing: number(0, 1e6, above=True)
-    batch_size: whole(1, 10_000)
-    localiser_batch_size: whole(1, 10_000)
-    epochs: whole(1, 10**6)
-    localiser_epochs: whole(1, 10**6)
-    patience: whole(1, 10**6)
-    learning_rate: number(0, 10, above=True)
-    final_learning_rate: number(0, 10)
-    beta_1: number(0, 1, below=True)
-    beta_2: number(0, 1, below=True)
-    epsilon: number(0, 1, above=True)
-    test_parts: whole(2, 10_000)
-    folds: whole(2, 10_000)
-    split_seed: whole(0, 2**32 - 1)
-    precision: one_of(*PRECISIONS)
+class Preparation:
+    """What the input of the networks depends on."""
 
-    def __post_init__(self):
+    structures: Annotated[tuple[str, ...], structures()]
+    clahe_clip: Annotated[float, number(0, 1000, above=True)]
+    clahe_tile_mm: Annotated[float, number(1, 10_000)]
+    spacing_mm: Annotated[tuple[float, ...], several(number(0.05, 50), 3)]
+    image_shape: Grid
+    input_factors: Factors
+    localiser_factors: Factors
+    localiser_shape: Grid
+    crop_shape: Grid
+
+    def __post_init__(self) -> None:
         check(self)
-        losses = BINARY_LOSSES if len(self.structures) == 1 else MULTICLASS_LOSSES
-        count = "one structure" if len(self.structures) == 1 else "several structures"
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """What a network sees that works on the whole grid."""
+        return tuple(n // factor for n, factor in zip(self.image_shape, self.input_factors, strict=True))
+
+    @property
+    def outputs(self) -> int:
+        """Logits per voxel: one for a single structure, else one per class, background included."""
+        return len(self.structures) + 1 if len(self.structures) > 1 else 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: Annotated[str, one_of("single", "multi_stage", "end_to_end")]
+    network: Annotated[str, one_of(*NETWORKS)]
+    width: Annotated[int, whole(1, 512)]
+    localiser_width: Annotated[int, whole(1, 512)]
+    keep_z: Annotated[bool, flag()]
+    projection: Annotated[bool, flag()]
+    normalisation: Annotated[str, one_of(*NORMS)]
+    bottleneck_norm: Annotated[bool, flag()]
+    vnet_kernel: Annotated[int, whole(1, 15)]
+    join: Annotated[str, one_of(*JOINS)]
+    preparation: Preparation
+    gcam_score: Annotated[str, one_of("logits", "predicted", "probabilities")]
+    gcam_layer: Annotated[str, name()]
+    gcam_threshold: Annotated[float, number(0, 1)]
+    rotation_deg: Annotated[float, number(0, 180)]
+    zoom: Annotated[float, number(0, 0.9)]
+    loss: Annotated[str, one_of(*BINARY_LOSSES, *MULTICLASS_LOSSES)]
+    localiser_loss: Annotated[str, one_of(*BINARY_LOSSES)]
+    localiser_weight: Annotated[float, number(0, 1000)]
+    smoothing: Annotated[float, number(0, 1e6, above=True)]
+    batch_size: Annotated[int, whole(1, 10_000)]
+    localiser_batch_size: Annotated[int, whole(1, 10_000)]
+    epochs: Annotated[int, whole(1, 10**6)]
+    localiser_epochs: Annotated[int, whole(1, 10**6)]
+    patience: Annotated[int, whole(1, 10**6)]
+    learning_rate: Annotated[float, number(0, 10, above=True)]
+    final_learning_rate: Annotated[float, number(0, 10)]
+    beta_1: Annotated[float, number(0, 1, below=True)]
+    beta_2: Annotated[float, number(0, 1, below=True)]
+    epsilon: Annotated[float, number(0, 1, above=True)]
+    test_parts: Annotated[int, whole(2, 10_000)]
+    folds: Annotated[int, whole(2, 10_000)]
+    split_seed: Annotated[int, whole(0, 2**32 - 1)]
+    precision: Annotated[str, one_of(*PRECISIONS)]
+
+    def __post_init__(self) -> None:
+        check(self)
+        given = self.preparation
+        losses = BINARY_LOSSES if given.outputs == 1 else MULTICLASS_LOSSES
+        count = "one structure" if given.outputs == 1 else "several structures"
         require(self.loss in losses, self, "loss", f"{' or '.join(losses)} for {count}")
-        factors = "localiser_factors" if self.method == "multi_stage" else "input_factors"
-        divided = all(n % factor == 0 for n, factor in zip(self.image_shape, vars(self)[factors], strict=True))
-        require(divided, self, "image_shape", f"a multiple of {factors} {','.join(map(str, vars(self)[factors]))}")
+        multi_stage = self.method == "multi_stage"
+        name, factors = ("localiser_factors", given.localiser_factors) if multi_stage else ("input_factors", given.input_factors)
+        divided = all(n % factor == 0 for n, factor in zip(given.image_shape, factors, strict=True))
+        require(divided, given, "image_shape", f"a multiple of {name} {','.join(map(str, factors))}")
 
 
 LASC = Recipe(
@@ -85,15 +109,17 @@ LASC = Recipe(
     bottleneck_norm=False,  # ours: as the first author's later 2D code
     vnet_kernel=3,  # ours: comparable size; the original V-Net has 5
     join="multiply",  # paper, its equation; its text also says dot product, addition and concatenation
-    structures=("LA",),  # paper 4.1
-    clahe_clip=2.0,  # ours
-    clahe_tile_mm=47.5,  # ours: 8 x 8 tiles on full scans of 360 to 400 mm; a cropped one gets fewer, not smaller ones
-    spacing_mm=(0.625, 0.625, 0.625),  # paper 4.1: the data's own
-    image_shape=(576, 576, 88),  # ours: the smaller of the two sizes in the data
-    input_factors=(2, 2, 1),  # ours: single networks and end-to-end see 288 x 288 x 88
-    localiser_factors=(4, 4, 2),  # ours
-    localiser_shape=(144, 144, 48),  # ours: 44 slices padded to a multiple of 8
-    crop_shape=(256, 256, 88),  # ours: 160 mm in-plane, every slice
+    preparation=Preparation(
+        structures=("LA",),  # paper 4.1
+        clahe_clip=2.0,  # ours
+        clahe_tile_mm=47.5,  # ours: 8 x 8 tiles on full scans of 360 to 400 mm; a cropped one gets fewer, not smaller ones
+        spacing_mm=(0.625, 0.625, 0.625),  # paper 4.1: the data's own
+        image_shape=(576, 576, 88),  # ours: the smaller of the two sizes in the data
+        input_factors=(2, 2, 1),  # ours: single networks and end-to-end see 288 x 288 x 88
+        localiser_factors=(4, 4, 2),  # ours
+        localiser_shape=(144, 144, 48),  # ours: 44 slices padded to a multiple of 8
+        crop_shape=(256, 256, 88),  # ours: 160 mm in-plane, every slice
+    ),
     gcam_score="logits",  # ours: the paper does not define the score of a segmentation network
     gcam_layer="features",  # paper 3.2: "the final convolution"; ours: the input of the 1x1x1 head
     gcam_threshold=0.5,  # ours
@@ -154,10 +180,10 @@ RECIPES = {
 DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by data set; the first for any other
 
 
-def quick(recipe):
+def quick(recipe: Recipe) -> Recipe:
     """The same experiment on a coarser grid around the image's centre, narrower and shorter: minutes on two CPU cores."""
     shorter = replace(recipe, width=8, normalisation="instance", learning_rate=1e-3, final_learning_rate=2e-5, precision="auto")
-    if recipe.structures != LASC.structures:
+    if recipe.preparation.structures != LASC.preparation.structures:
         return replace(
             shorter,
             spacing_mm=(2.0, 2.0, 10.0),
@@ -184,7 +210,7 @@ def quick(recipe):
     )
 
 
-PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
 
 def cells(dice, hausdorff, asd):

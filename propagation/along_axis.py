@@ -12,7 +12,7 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, held_out
+from shared import datasets
 from shared.files import write_csv
 from shared.lazy import lazily
 from shared.scans import orientation
@@ -57,17 +57,22 @@ class Compared:
         return next(iter(self.found.values()))
 
 
-def compare(segmenter, case):
+def compare(segmenter: prediction.Segmenter, case: datasets.Case, scan: Volume, reference: Volume) -> Compared:
     """Segment a labelled case from its reference's base on, with propagation and without.
 
+    Args:
+        segmenter: of the run.
+        case: a held-out case.
+        scan, reference: of the case, as `datasets.load_image` and `datasets.load_reference` give them.
+
     Raises:
-        InputError: as `masks.load` and `predict.prepare`.
+        InputError: see `masks.of` and `predict.prepare`.
     """
-    recipe, labelled = segmenter.recipe, masks.load(case, segmenter.recipe.rv_wall_mm)
-    scan = datasets.load_image(case)
+    preparation = segmenter.recipe.preparation
+    labelled = masks.of(case, scan, reference, preparation.rv_wall_mm)
     started = time.monotonic()
     centre = prediction.heart_centre(segmenter, labelled.scan)
-    image = prediction.prepare(labelled.scan, recipe, centre)
+    image = prediction.prepare(labelled.scan, preparation, centre)
     start = prediction.slice_of_base(labelled.scan, labelled.base, image)
     own = image.with_array(prediction.probabilities(segmenter, image.array, start))
     native = orientation.with_slices_last(scan, lambda ordered: prediction.on_grid(own, ordered))
@@ -76,7 +81,7 @@ def compare(segmenter, case):
     alone = prediction.slice_by_slice(segmenter, image.array)
     automatic = find_base(alone)
     alone[..., :start] = 0
-    wall = prediction.square(prediction.isotropic(labelled.wall, recipe), labelled.scan, recipe, centre).array >= 0.5
+    wall = prediction.square(prediction.isotropic(labelled.wall, preparation), labelled.scan, preparation, centre).array >= 0.5
     wall[..., :start] = False
     found = {METHODS[1]: alone} if segmenter.propagation is None else {METHODS[0]: own.array, METHODS[1]: alone}
     return Compared(case, image, image.with_array(wall.astype(np.uint8)),
@@ -113,7 +118,7 @@ def likeness(mask, z, apex):
 
 
 def write(folder, compared, structures):
-    """slices.csv, bases.csv, cases_without_propagation.csv and figures/along_axis.png of a run, and what they say in a few lines.
+    """Write slices.csv, bases.csv, figures/along_axis.png and figures/long_axis.png of a run, and return a summary in lines.
 
     Args:
         folder: the run's.
@@ -125,10 +130,6 @@ def write(folder, compared, structures):
     bases = [{"case": each.case.name, "phase": each.case.phase, "reference": each.start, "automatic": each.automatic,
               "slice_mm": each.image.spacing_mm[2]} for each in compared]  # fmt: skip
     write_csv(folder / BASES, bases)
-    write_csv(folder / ALONE, [
-        row for each in compared
-        for row in evaluation.score(each.found[METHODS[1]], each.reference, structures, held_out.about(each.case))
-    ])  # fmt: skip
     plots.curves(
         folder / "figures" / "along_axis.png", binned(rows), "position: base 0, apex 1", "Dice of a slice, mean and quartiles"
     )

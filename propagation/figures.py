@@ -27,10 +27,10 @@ def beats(path, case, recipe, variants, seed=0):
     Raises:
         InputError: as `masks.load`; a heart that cannot be moved.
     """
-    channels = prepared(case, recipe)
+    channels = prepared(case, recipe.preparation)
     image, label = channels["image"], channels["label"]
     wall = label == masks.WALL
-    spacing_mm = (recipe.spacing_mm,) * 3
+    spacing_mm = (recipe.preparation.spacing_mm,) * 3
     heart = heart_of(label, spacing_mm, case.label)
     motions = {}
     for index in variants:

@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from shared import datasets
 from shared.errors import InputError
+from shared.scans import orientation
 from shared.scans.volume import Volume
 
 RV, MYOCARDIUM, LV = 1, 2, 3  # cavity of the right ventricle, wall and cavity of the left
@@ -129,14 +130,29 @@ class LabelledScan:
         return self.classes.with_array((self.classes.array == WALL).astype(np.uint8))
 
 
-def load(case, rv_wall_mm):
-    """The `LabelledScan` of a case whose data set labels the biventricular wall ("BV"), or RV, Myo and LV.
+def load(case: datasets.Case, rv_wall_mm: float) -> LabelledScan:
+    """The `LabelledScan` of a case; see `of`.
 
     Raises:
-        InputError: as `datasets.load_pair`; no heart in the reference, or a part of it that nobody annotated.
+        InputError: see `datasets.load_image`, `datasets.load_reference` and `of`.
+    """
+    scan = datasets.load_image(case)
+    return of(case, scan, datasets.load_reference(case, scan), rv_wall_mm)
+
+
+def of(case: datasets.Case, scan: Volume, reference: Volume, rv_wall_mm: float) -> LabelledScan:
+    """The `LabelledScan` of a case whose data set labels the biventricular wall ("BV"), or RV, Myo and LV.
+
+    Args:
+        case: says what the labels mean.
+        scan, reference: of the case, as `datasets.load_image` and `datasets.load_reference` give them.
+        rv_wall_mm: thickness of the RV's wall where only its cavity is labelled.
+
+    Raises:
+        InputError: no heart in the reference, or a part of it that nobody annotated.
     """
     whole = "BV" in case.structures.values()
-    scan, labels = datasets.load_pair(case, ("BV",) if whole else ("RV", "Myo", "LV"))
+    scan, labels = datasets.pair_of(case, scan, reference, ("BV",) if whole else ("RV", "Myo", "LV"))
     if (labels.array == datasets.IGNORED).any():
         raise InputError(f"{case.label}: has voxels labelled ignore; expected a heart annotated in full, since a mask is carried "
                          "through all of it; leave the scan out")  # fmt: skip
@@ -148,6 +164,12 @@ def load(case, rv_wall_mm):
     classes = np.where(wall, WALL, np.where((labels.array == LV) & (not whole), CAVITY, 0)).astype(np.uint8)
     classes[..., :base] = 0
     return LabelledScan(scan, labels.with_array(classes), base)
+
+
+def wall_on(case: datasets.Case, scan: Volume, reference: Volume, rv_wall_mm: float) -> Volume:
+    """The wall of a case on the voxels of its scan; arguments and errors: see `of`."""
+    wall = of(case, scan, reference, rv_wall_mm).wall
+    return orientation.with_slices_last(scan, lambda ordered: wall.array)
 
 
 def first_slice(mask):

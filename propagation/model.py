@@ -10,13 +10,15 @@ Both go from coarse to fine: a sub-network sees the input at its size together w
 A sub-network is a row of groups (convolution, batch normalisation, leaky ReLU) and a 1x1 convolution with a sigmoid. Filter
 sizes, channels and numbers of groups stand in a figure of the paper that could not be had: ours, in `recipe.py`. Noise layers
 come first and work in training only; the paper's third one, a rotation, has to turn the labels too and so happens in the
-training step (`train.Stages.turn`).
+training step (`train.turn`).
 
 Every mask comes out as probabilities at full size, `(B, size, size, scales * masks)`: the finest scale first, and the coarser
 ones, which only the loss wants, with every pixel repeated.
 """
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 from propagation.stack import STEP
 from shared.errors import InputError
@@ -24,6 +26,17 @@ from shared.framework import keras, ops
 from shared.learning.layers import BatchNormalization, InstanceNormalization
 
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
+
+
+def build(network: str, size: int, groups: Sequence[int], channels: Sequence[int], **options: Any) -> keras.Model:
+    """The untrained network called `network`, "initialization" or "propagation"; see the two functions below.
+
+    Raises:
+        InputError: an unknown name, or what the network cannot have.
+    """
+    if network not in NETWORKS:
+        raise InputError(f"unknown network {network!r}: expected one of {', '.join(NETWORKS)}")
+    return NETWORKS[network](size, groups, channels, **options)
 
 
 def build_initialization(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise):
@@ -82,6 +95,9 @@ def build_propagation(size, groups, channels, *, kernel, slope, normalisation, g
     masks128 = subnet(merge(x, masks64, "fine_in"), STEP, groups[1], channels[1], "fine")  # (B, 128, 128, 4)
 
     return keras.Model(image, at_full_size(masks128, masks64), name="propagation")
+
+
+NETWORKS = {"initialization": build_initialization, "propagation": build_propagation}
 
 
 def noise(x, gaussian_noise, impulse_noise):

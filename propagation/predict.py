@@ -6,7 +6,7 @@ python -m propagation.predict --released {lvrv,lv,finetune} --weights DIR SCAN..
 Inside this package slice 0 is at the base and the slices go on to the apex, as ACDC's files do; the paper counts the other way.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ import numpy as np
 from scipy import ndimage
 
 from propagation import masks
-from propagation.recipe import Recipe
+from propagation.recipe import Preparation, Recipe
 from propagation.released import predict as released_predict
 from propagation.stack import STEP, find_base, network_input, propagate
-from shared import prediction_command, runs
+from shared import notebook, prediction_command, runs
 from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.lazy import lazily
@@ -29,9 +29,9 @@ from shared.scans.volume import Volume
 with lazily():
     from propagation import model as networks
     from shared.framework import keras
-    from shared.learning import checkpoints, training
+    from shared.learning import training
 
-INITIALIZATION = "initialization"  # folder of the first network inside a run
+INITIALIZATION, PROPAGATION = "initialization", "propagation"  # stages; a run of both keeps the first in a folder of its own
 STRUCTURES = {1: "BV"}  # what the mask is called on disk
 
 
@@ -42,58 +42,53 @@ class Segmenter:
     initialization: "keras.Model"
     propagation: "keras.Model | None"  # None: the initialization network alone, on every slice
     recipe: Recipe
-    structures: dict[int, str]
+    structures: Mapping[int, str]
 
 
-def initialization_network(recipe):
-    groups, channels = recipe.initialization_groups, recipe.initialization_channels
-    return networks.build_initialization(recipe.size, groups, channels, **options(recipe))
+def network(recipe: Recipe, stage: str | None = None) -> "keras.Model":
+    """The untrained network of a stage, by default the last one of the recipe's method."""
+    stage = stage or recipe.method
+    first = stage == INITIALIZATION
+    groups = recipe.initialization_groups if first else recipe.propagation_groups
+    channels = recipe.initialization_channels if first else recipe.propagation_channels
+    return networks.build(stage, recipe.preparation.size, groups, channels, kernel=recipe.kernel, slope=recipe.slope,
+                          normalisation=recipe.normalisation, gaussian_noise=recipe.gaussian_noise,
+                          impulse_noise=recipe.impulse_noise)  # fmt: skip
 
 
-def propagation_network(recipe):
-    groups, channels = recipe.propagation_groups, recipe.propagation_channels
-    return networks.build_propagation(recipe.size, groups, channels, **options(recipe))
-
-
-def options(recipe):
-    """What both networks share."""
-    names = ("kernel", "slope", "normalisation", "gaussian_noise", "impulse_noise")
-    return {name: vars(recipe)[name] for name in names}
-
-
-def prepare(scan, recipe, centre=None):
+def prepare(scan: Volume, preparation: Preparation, centre: Sequence[float] | None = None) -> Volume:
     """Scan (x, y, z) -> (size, size, n): isotropic voxels, linear; a square about `centre`; normalised (paper 2.1).
 
     Args:
         scan: slices last, the basal one first.
-        recipe: a `Recipe`.
+        preparation: of a recipe.
         centre: (x, y) of the heart as voxels of the scan, by default the middle of its slices.
 
     Raises:
         InputError: an image without contrast.
     """
-    return normalise(square(isotropic(scan, recipe), scan, recipe, centre), recipe.percentiles)
+    return normalise(square(isotropic(scan, preparation), scan, preparation, centre), preparation.percentiles)
 
 
-def isotropic(volume, recipe):
-    return preprocess.resample(volume, (recipe.spacing_mm,) * 3, 1)
+def isotropic(volume: Volume, preparation: Preparation) -> Volume:
+    return preprocess.resample(volume, (preparation.spacing_mm,) * 3, 1)
 
 
-def square(volume, scan, recipe, centre=None):
+def square(volume: Volume, scan: Volume, preparation: Preparation, centre: Sequence[float] | None = None) -> Volume:
     """The window of size x size voxels of an isotropic `volume` about the voxel (x, y) `centre` of `scan`."""
     if centre is None:
         centre = (np.array(scan.array.shape[:2]) - 1) / 2
     middle = voxel_on(scan, (*centre, 0), volume)[:2]
-    starts = np.round(middle - (recipe.size - 1) / 2).astype(int)
-    return preprocess.window(volume, (*starts.tolist(), 0), (recipe.size, recipe.size, volume.array.shape[2]))
+    starts = np.round(middle - (preparation.size - 1) / 2).astype(int)
+    return preprocess.window(volume, (*starts.tolist(), 0), (preparation.size, preparation.size, volume.array.shape[2]))
 
 
-def voxel_on(volume, index, other):
+def voxel_on(volume: Volume, index: Sequence[float], other: Volume) -> np.ndarray:
     """The voxel `index` of `volume` as fractional voxel of `other`, whose grid was made from it."""
     return (np.linalg.inv(other.affine) @ volume.affine @ [*index, 1])[:3]
 
 
-def normalise(volume, percentiles):
+def normalise(volume: Volume, percentiles: Sequence[float]) -> Volume:
     """Subtract the mean and divide by the standard deviation of the voxels strictly between two percentiles (ours)."""
     array = volume.array.astype(np.float32)
     low, high = np.percentile(array, percentiles)
@@ -103,7 +98,7 @@ def normalise(volume, percentiles):
     return volume.with_array((array - between.mean(dtype=np.float64).astype(np.float32)) / between.std())
 
 
-def probabilities(segmenter, image, base):
+def probabilities(segmenter: Segmenter, image: np.ndarray, base: int) -> np.ndarray:
     """Probabilities (x, y, n) of the wall in a prepared `image` (x, y, n), 0 above the `base`."""
     if segmenter.propagation is None:
         found = slice_by_slice(segmenter, image)
@@ -118,7 +113,7 @@ def probabilities(segmenter, image, base):
     )
 
 
-def slice_by_slice(segmenter, image):
+def slice_by_slice(segmenter: Segmenter, image: np.ndarray) -> np.ndarray:
     """What the initialization network finds in every slice by itself: (x, y, n) -> probabilities (x, y, n)."""
     slices = np.moveaxis(image, 2, 0)[..., None]
     batches = (slices[start : start + 16] for start in range(0, len(slices), 16))
@@ -126,16 +121,16 @@ def slice_by_slice(segmenter, image):
     return np.moveaxis(np.concatenate(found), 0, 2)
 
 
-def carried(network, slice_, mask, next_slices):
+def carried(network: "keras.Model", slice_: np.ndarray, mask: np.ndarray, next_slices: np.ndarray) -> np.ndarray:
     """The masks (x, y, 4) that the propagation network finds in the next four slices."""
     inputs = network_input(slice_, mask, next_slices)
     return inference.logits(network, inputs[None], 1)[0, ..., :STEP]
 
 
-def heart_centre(segmenter, scan):
+def heart_centre(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """The heart's (x, y) as voxels of `scan`: where the initialization network sees its wall, in the middle third of the slices
     of a square around the image's centre (ours: the paper does not say how it crops)."""
-    image = prepare(scan, segmenter.recipe)
+    image = prepare(scan, segmenter.recipe.preparation)
     n = image.array.shape[2]
     middle = image.array[:, :, n // 3 : n - n // 3 : max(1, n // 12)]
     wall = (slice_by_slice(segmenter, middle) >= 0.5).any(axis=2)
@@ -144,7 +139,7 @@ def heart_centre(segmenter, scan):
     return voxel_on(image, (*ndimage.center_of_mass(largest_components(wall.astype(np.uint8))), 0), scan)[:2]
 
 
-def slice_of_base(scan, base, image):
+def slice_of_base(scan: Volume, base: int, image: Volume) -> int:
     """The slice of the prepared `image` at or just above the centre of slice `base` of `scan`, at least 0.
 
     Raises:
@@ -156,7 +151,7 @@ def slice_of_base(scan, base, image):
     return max(slice_, 0)  # the centre of a scan's first slice lies above the image's where its slices are the thinner ones
 
 
-def segment(segmenter, scan, base=None):
+def segment(segmenter: Segmenter, scan: Volume, base: int | None = None) -> tuple[Volume, int]:
     """The wall's probabilities on the network's grid (`Volume`), and the slice that they begin at.
 
     Args:
@@ -165,20 +160,20 @@ def segment(segmenter, scan, base=None):
         base: slice of the scan; None finds it.
 
     Raises:
-        InputError: as `prepare` and `slice_of_base`.
+        InputError: see `prepare` and `slice_of_base`.
     """
-    image = prepare(scan, segmenter.recipe, heart_centre(segmenter, scan))
+    image = prepare(scan, segmenter.recipe.preparation, heart_centre(segmenter, scan))
     start = find_base(slice_by_slice(segmenter, image.array)) if base is None else slice_of_base(scan, base, image)
     found = probabilities(segmenter, image.array, start)
     return image.with_array(found), start
 
 
-def on_grid(found, scan):
+def on_grid(found: Volume, scan: Volume) -> np.ndarray:
     """Classes (x, y, z), 0 or 1, on the voxels of `scan`: probabilities interpolated there."""
     return (preprocess.onto_grid(found, scan, 1).array >= 0.5).astype(np.uint8)
 
 
-def predict(segmenter, scan, base=None, apex_first=False):
+def predict(segmenter: Segmenter, scan: Volume, base: int | None = None, apex_first: bool = False) -> Volume:
     """Label map (1 = biventricular wall) on the grid of `scan`; every frame of a cine by itself.
 
     Args:
@@ -188,10 +183,10 @@ def predict(segmenter, scan, base=None, apex_first=False):
         apex_first: whether the scan's slices go from apex to base.
 
     Raises:
-        InputError: as `segment`.
+        InputError: see `segment`.
     """
 
-    def predict_frame(frame):
+    def predict_frame(frame: Volume) -> np.ndarray:
         scan = orientation.flip(frame, 2) if apex_first else frame
         found, _ = segment(segmenter, scan, base)
         return on_grid(found, scan)[:, :, :: -1 if apex_first else 1]
@@ -199,7 +194,7 @@ def predict(segmenter, scan, base=None, apex_first=False):
     return prediction_command.predict_frames(scan, predict_frame, segmenter.structures)
 
 
-def load(weights):
+def load(weights: str | Path) -> Segmenter:
     """The `Segmenter` of a run folder, or of the best.weights.h5 in one.
 
     Raises:
@@ -207,15 +202,13 @@ def load(weights):
     """
     folder = runs.folder_holding(weights)
     recipe, structures = runs.load_recipe(folder, Recipe)
-    with training.precision(recipe.precision):
-        initialization = initialization_network(recipe)
-        propagation = propagation_network(recipe) if recipe.method == "propagation" else None
-    if propagation:
-        checkpoints.load_weights(propagation, runs.weights_of(folder))
-        checkpoints.load_weights(initialization, runs.weights_of(folder, INITIALIZATION))
-    else:
-        checkpoints.load_weights(initialization, runs.weights_of(folder))
-    return Segmenter(initialization, propagation, recipe, structures)
+
+    def trained(stage: str) -> "keras.Model":
+        path = runs.weights_of(folder, "" if stage == recipe.method else stage)
+        return training.trained(lambda: network(recipe, stage), recipe.precision, path)
+
+    propagation = trained(PROPAGATION) if recipe.method == PROPAGATION else None
+    return Segmenter(trained(INITIALIZATION), propagation, recipe, structures)
 
 
 @dataclass(frozen=True)
@@ -223,10 +216,10 @@ class Released:
     """The authors' released networks as a segmenter."""
 
     segment: Callable[[Volume, int | None], Volume]
-    structures: dict[int, str]
+    structures: Mapping[int, str]
 
 
-def main(arguments=None):
+def main(arguments: list[str] | None = None) -> None:
     weights_help = "run folder, its best.weights.h5, or with --released the folder with the authors' files"
     parser = prediction_command.parser("python -m propagation.predict", __doc__.splitlines()[0], weights_help)
     parser.add_argument("--released", choices=released_predict.VARIANTS, help="use the authors' networks instead of a run")
@@ -243,7 +236,7 @@ def main(arguments=None):
     parser.add_argument("--leaky-slope", type=float, default=0.0, help="released: of activations below 0 (default: 0)")
     options = parser.parse_args(arguments)
 
-    def load_either(weights):
+    def load_either(weights: Path) -> Segmenter | Released:
         if not options.released:
             return load(weights)
         own = released_predict.Released(eight_bit=not options.no_eight_bit, stretch=options.stretch,
@@ -252,20 +245,20 @@ def main(arguments=None):
         return Released(lambda scan, base: released_predict.segment(scan, nets, base=base, variant=options.released, options=own),
                         released_predict.STRUCTURES)  # fmt: skip
 
-    def predict_either(segmenter, scan, path):
+    def predict_either(segmenter: Segmenter | Released, scan: Volume, path: Path) -> Volume:
         base = options.base if options.bases is None else listed_base(options.bases, path)
-        if options.released:
+        if isinstance(segmenter, Released):
             return segmenter.segment(scan, base)
         return predict(segmenter, scan, base, options.apex_first)
 
     prediction_command.command(options, load_either, predict_either)
 
 
-def listed_base(bases, path):
+def listed_base(bases: Path, path: Path) -> int:
     """The base slice that the CSV file `bases` gives for a scan called PATIENT_ED or PATIENT_ES.
 
     Raises:
-        InputError: as `masks.read_bases`; no such row.
+        InputError: see `masks.read_bases`; no such row.
     """
     patient, phase = nnunet.patient_and_phase(volume.stem(path))
     found = masks.read_bases(bases).get((patient, phase))
@@ -273,6 +266,8 @@ def listed_base(bases, path):
         raise InputError(f"{bases}: no base of patient {patient!r}, phase {phase!r}; call scans PATIENT_ED or PATIENT_ES")
     return found
 
+
+notebook.callable_as(predict)
 
 if __name__ == "__main__":
     main()

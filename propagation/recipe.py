@@ -8,63 +8,76 @@ weights of this paper were released, and the figure with the networks' filter si
 from: "paper", "later code" (the authors' networks of the follow-ups), or "ours" where the paper is silent.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
 
-from shared.recipes import check, flag, number, one_of, require, several, whole
+from shared.recipes import check, flag, number, one_of, replace, require, several, whole
 
 NORMS = ("batch", "instance")
-GROUPS, CHANNELS = whole(1, 64), whole(1, 1024)
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    method: one_of("propagation", "initialization")
-    size: whole(4, 2048)
-    spacing_mm: number(0.05, 50)
-    percentiles: several(number(0, 100), 2)
-    rv_wall_mm: number(0, 50, above=True)
-    initialization_groups: several(GROUPS, 3)
-    initialization_channels: several(CHANNELS, 3)
-    propagation_groups: several(GROUPS, 2)
-    propagation_channels: several(CHANNELS, 2)
-    kernel: whole(1, 31)
-    slope: number(0, 1)
-    normalisation: one_of(*NORMS)
-    rotation_deg: number(0, 180)
-    gaussian_noise: number(0, 1)
-    impulse_noise: number(0, 1)
-    mask_lag: whole(0, 1000)
-    binary_input: flag()
-    variants: whole(1, 10_000)
-    instants: whole(1, 1000)
-    initialization_instants: whole(1, 1000)
-    initialization_margin: number(0, 0.5, below=True)
-    batch_size: whole(1, 10_000)
-    initialization_steps: whole(1, 10**9)
-    propagation_steps: whole(1, 10**9)
-    validate_every: whole(1, 10**9)
-    learning_rate: number(0, 10, above=True)
-    final_learning_rate: number(0, 10)
-    momentum: number(0, 1, below=True)
-    folds: whole(2, 10_000)
-    split_seed: whole(0, 2**32 - 1)
-    precision: one_of(*PRECISIONS)
+class Preparation:
+    """What the input of the networks depends on."""
 
-    def __post_init__(self):
+    size: Annotated[int, whole(4, 2048)]
+    spacing_mm: Annotated[float, number(0.05, 50)]
+    percentiles: Annotated[tuple[float, ...], several(number(0, 100), 2)]
+    rv_wall_mm: Annotated[float, number(0, 50, above=True)]
+
+    def __post_init__(self) -> None:
         check(self)
         require(self.size % 4 == 0, self, "size", "a multiple of 4")
         require(self.percentiles[0] < self.percentiles[1], self, "percentiles", "a lower number before a higher one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: Annotated[str, one_of("propagation", "initialization")]
+    preparation: Preparation
+    initialization_groups: Annotated[tuple[int, ...], several(whole(1, 64), 3)]
+    initialization_channels: Annotated[tuple[int, ...], several(whole(1, 1024), 3)]
+    propagation_groups: Annotated[tuple[int, ...], several(whole(1, 64), 2)]
+    propagation_channels: Annotated[tuple[int, ...], several(whole(1, 1024), 2)]
+    kernel: Annotated[int, whole(1, 31)]
+    slope: Annotated[float, number(0, 1)]
+    normalisation: Annotated[str, one_of(*NORMS)]
+    rotation_deg: Annotated[float, number(0, 180)]
+    gaussian_noise: Annotated[float, number(0, 1)]
+    impulse_noise: Annotated[float, number(0, 1)]
+    mask_lag: Annotated[int, whole(0, 1000)]
+    binary_input: Annotated[bool, flag()]
+    variants: Annotated[int, whole(1, 10_000)]
+    instants: Annotated[int, whole(1, 1000)]
+    initialization_instants: Annotated[int, whole(1, 1000)]
+    initialization_margin: Annotated[float, number(0, 0.5, below=True)]
+    batch_size: Annotated[int, whole(1, 10_000)]
+    initialization_steps: Annotated[int, whole(1, 10**9)]
+    propagation_steps: Annotated[int, whole(1, 10**9)]
+    validate_every: Annotated[int, whole(1, 10**9)]
+    learning_rate: Annotated[float, number(0, 10, above=True)]
+    final_learning_rate: Annotated[float, number(0, 10)]
+    momentum: Annotated[float, number(0, 1, below=True)]
+    folds: Annotated[int, whole(2, 10_000)]
+    split_seed: Annotated[int, whole(0, 2**32 - 1)]
+    precision: Annotated[str, one_of(*PRECISIONS)]
+
+    def __post_init__(self) -> None:
+        check(self)
         enough = self.initialization_instants <= self.instants
         require(enough, self, "initialization_instants", f"at most the {self.instants} instants")
 
 
 PROPAGATION = Recipe(
     method="propagation",  # paper 2.2; "initialization": that network alone on every slice, the paper's ablation
-    size=128,  # paper 2.3
-    spacing_mm=1.25,  # paper 2.1: isotropic
-    percentiles=(5.0, 95.0),  # ours: mean and std of the voxels strictly between; later code does so for each slice
-    rv_wall_mm=3.75,  # ours: where a data set has the RV cavity only, its wall is a ring of three pixels around it
+    preparation=Preparation(
+        size=128,  # paper 2.3
+        spacing_mm=1.25,  # paper 2.1: isotropic
+        percentiles=(5.0, 95.0),  # ours: mean and std of the voxels strictly between; later code does so for each slice
+        rv_wall_mm=3.75,  # ours: where a data set has the RV cavity only, its wall is a ring of three pixels around it
+    ),
     initialization_groups=(8, 5, 4),  # ours: receptive fields of 33, 21 and 17 pixels
     initialization_channels=(64, 48, 32),  # ours
     propagation_groups=(8, 5),  # ours
@@ -100,7 +113,7 @@ RECIPES = {
 DEFAULT = "propagation"
 
 
-def quick(recipe):
+def quick(recipe: Recipe) -> Recipe:
     """The same experiment with narrower networks, fewer motions and fewer steps: minutes on two CPU cores."""
     return replace(
         recipe,
@@ -122,7 +135,7 @@ def quick(recipe):
     )
 
 
-PRESETS = {"paper": lambda recipe: recipe, "quick": quick}
+PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
 # The paper names 3D Dice at ED, over all slices below the base, of two of its fifteen volunteers; nothing else in numbers.
 PUBLISHED = {

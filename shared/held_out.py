@@ -140,7 +140,9 @@ def concatenated(folders: Sequence[Path], file: str) -> Rows:
     ]
 
 
-def draw(folder: Path, cases: Sequence[Case], rows: Rows, structures: Mapping[int, str], reference_of: Callable[..., Volume]) -> None:
+def draw(
+    folder: Path, cases: Sequence[Case], rows: Rows, structures: Mapping[int, str], reference_of: Callable[..., Volume]
+) -> None:
     """figures/: best, median and worst case, the learning curve, and agreement of EF where there are ED and ES."""
     figures, dice = folder / "figures", tables.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])

@@ -159,9 +159,7 @@ def opened(
         **identity,
     }
     with runs.locked(experiment.folder):
-        record = Record(
-            experiment.folder, decisive, lambda: {"command": experiment.command, **provenance.origin()}
-        )
+        record = Record(experiment.folder, decisive, lambda: {"command": experiment.command, **provenance.origin()})
         yield Run(experiment, tuple(cases), split, digests, record)
 
 
@@ -233,8 +231,9 @@ class Run:
         if stage.start_from is not None:
             checkpoints.load_weights(model, runs.weights_of(self.folder, stage.start_from))
         extent = " x ".join(map(str, model.input.shape[1:-1]))
-        print(f"{stage.name}: {model.name}, {model.count_params():,} parameters, {precision}, input {extent}; "
-              f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}", flush=True)  # fmt: skip
+        network = f"{model.name}, {model.count_params():,} parameters, {precision}, input {extent}"
+        batches = f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}"
+        print(f"{stage.name}: {network}; {batches}", flush=True)
         result = training.fit(
             model,
             stage.batches,

@@ -16,7 +16,7 @@ from propagation import masks
 from propagation import predict as prediction
 from propagation.beating import anatomy, infarcts, motion
 from propagation.masks import CAVITY, WALL
-from propagation.recipe import Recipe
+from propagation.recipe import Preparation
 from propagation.stack import STEP, network_input
 from shared.datasets import Case
 from shared.errors import InputError
@@ -150,21 +150,21 @@ def heart_of(label: np.ndarray, spacing_mm: tuple[float, float, float], path: Pa
         raise InputError(f"{path}: no heart that could be moved ({error})") from error
 
 
-def prepared(case: Case, recipe: Recipe) -> dict[str, np.ndarray]:
+def prepared(case: Case, preparation: Preparation) -> dict[str, np.ndarray]:
     """Channels image and label (size, size, n) of a labelled case, about its heart, for `shared.learning.prepared.store`.
 
     Raises:
         InputError: see `masks.load` and `predict.prepare`; no wall below the base.
     """
-    labelled = masks.load(case, recipe.rv_wall_mm)
+    labelled = masks.load(case, preparation.rv_wall_mm)
     x, y, _ = np.nonzero(labelled.wall.array)
     if not x.size:
         raise InputError(f"{case.label}: no wall below the base; leave the scan out")
     centre = x.mean(), y.mean()
-    image = prediction.prepare(labelled.scan, recipe, centre)
+    image = prediction.prepare(labelled.scan, preparation, centre)
     label = np.zeros(image.array.shape, np.uint8)
     for value in (CAVITY, WALL):
         part = labelled.classes.with_array((labelled.classes.array == value).astype(np.float32))
-        label[prediction.square(prediction.isotropic(part, recipe), labelled.scan, recipe, centre).array >= 0.5] = value
+        label[prediction.square(prediction.isotropic(part, preparation), labelled.scan, preparation, centre).array >= 0.5] = value
     label[..., : prediction.slice_of_base(labelled.scan, labelled.base, image)] = 0
     return {"image": image.array, "label": label}

@@ -1,73 +1,12 @@
-"""Segmentation losses as Keras losses: integer labels `(B, x, y[, z])` against logits `(B, x, y[, z], classes)`, in float32.
+"""What the losses of all papers share: which pixels count."""
 
-Pixels whose label is `IGNORED` count nowhere: they take part neither in a mean nor in a sum.
-"""
+from typing import Any
 
 from shared.datasets import IGNORED
-from shared.framework import keras, ops
+from shared.framework import ops
 
 
-class CrossEntropy(keras.losses.Loss):
-    """Mean over the pixels of the batch of -w[t] log softmax(logits)[t], t the true class.
-
-    Args:
-        class_weights: w, one a class; None weighs all alike. The mean is plain: it is not divided by the sum of weights.
-    """
-
-    def __init__(self, class_weights=None, name="cross_entropy"):
-        super().__init__(name=name)
-        self.class_weights = class_weights
-
-    def call(self, y_true, y_pred):
-        labels, kept = annotated(y_true)
-        loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
-        if self.class_weights is not None:
-            loss = loss * ops.take(ops.convert_to_tensor(self.class_weights, loss.dtype), labels)
-        kept = ops.cast(kept, loss.dtype)
-        return loss * kept / ops.maximum(ops.mean(kept), keras.config.epsilon())  # Keras takes the mean over all pixels
-
-
-class SoftDice(keras.losses.Loss):
-    """1 - mean over images and classes of 2 sum(t y) / (sum t + sum y + 1e-10), sums over one image's pixels.
-
-    A class that an image lacks has d = 0 and no gradient there.
-
-    Args:
-        foreground_only: leave class 0 out of the mean.
-    """
-
-    def __init__(self, foreground_only, name="soft_dice"):
-        super().__init__(name=name)
-        self.foreground_only = foreground_only
-
-    def call(self, y_true, y_pred):
-        intersection, total = overlap(y_true, y_pred)  # (B, classes)
-        dice = 2 * intersection / (total + 1e-10)
-        return 1 - ops.mean(dice[:, 1:] if self.foreground_only else dice, axis=1)
-
-
-class PooledOverlap(keras.losses.Loss):
-    """1 - sum(t y) / sum(t + y), one ratio over all foreground classes and pixels of the batch: no factor 2, so at least 0.5."""
-
-    def __init__(self, name="pooled_overlap"):
-        super().__init__(name=name, reduction="none")
-
-    def call(self, y_true, y_pred):
-        intersection, total = overlap(y_true, y_pred)
-        return 1 - ops.sum(intersection[:, 1:]) / ops.maximum(ops.sum(total[:, 1:]), keras.config.epsilon())
-
-
-def overlap(labels, logits):
-    """Per image and class, sum(t y) and sum(t) + sum(y), with y the softmax and t the one-hot labels; both (B, classes)."""
-    labels, kept = annotated(labels)
-    y = ops.softmax(logits, axis=-1)
-    kept = ops.cast(kept, y.dtype)[..., None]
-    y, t = y * kept, ops.one_hot(labels, logits.shape[-1], dtype=y.dtype) * kept
-    pixels = tuple(range(1, len(logits.shape) - 1))
-    return ops.sum(t * y, axis=pixels), ops.sum(t, axis=pixels) + ops.sum(y, axis=pixels)
-
-
-def annotated(labels):
+def annotated(labels: Any) -> tuple[Any, Any]:
     """Integer labels with 0 in the place of `IGNORED`, and which pixels are not ignored."""
     labels = ops.cast(labels, "int32")
     kept = labels != IGNORED

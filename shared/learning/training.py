@@ -10,6 +10,7 @@ import dataclasses
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,18 @@ def precision(name):
         yield name
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def trained(build: Callable[[], keras.Model], precision_name: str, weights: Path) -> keras.Model:
+    """The network that `build` gives, in the precision of a recipe, with the weights of a file.
+
+    Raises:
+        InputError: a file that does not fit the network.
+    """
+    with precision(precision_name):
+        model = build()
+    checkpoints.load_weights(model, weights)
+    return model
 
 
 def has_bfloat16():
