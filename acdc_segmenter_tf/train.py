@@ -66,9 +66,11 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
 
 METHOD = Method(
     package="acdc_segmenter_tf",
+    recipes=RECIPES,
+    default=DEFAULT,
+    presets=PRESETS,
     split=lambda recipe, cases, fold: splits.by_number(cases, recipe.validation_modulus, fold),
     folds=lambda recipe: recipe.validation_modulus,
-    structures=lambda recipe, cases: datasets.values_to_write(cases[0].structures, recipe.preparation.structures),
     check=network,
     stages=stages,
     scorer=scorer,
@@ -131,8 +133,8 @@ def selection_dice(labels: np.ndarray, predicted: np.ndarray, classes: int) -> n
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = training_parser(METHOD.package, __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
-    run_experiments(parser, arguments, METHOD, train, RECIPES, DEFAULT, PRESETS)
+    parser = training_parser(METHOD, __doc__.splitlines()[0])
+    run_experiments(METHOD, train, parser, arguments)
 
 
 if __name__ == "__main__":

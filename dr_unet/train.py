@@ -148,9 +148,11 @@ def check(recipe: Recipe) -> None:
 
 METHOD = Method(
     package="dr_unet",
+    recipes=RECIPES,
+    default=DEFAULT,
+    presets=PRESETS,
     split=lambda recipe, cases, fold: splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed),
     folds=lambda recipe: recipe.folds,
-    structures=lambda recipe, cases: datasets.values_to_write(cases[0].structures, recipe.preparation.structures),
     check=check,
     stages=stages,
     scorer=scorer,
@@ -209,9 +211,9 @@ def foreground_dice(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = training_parser(METHOD.package, __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
+    parser = training_parser(METHOD, __doc__.splitlines()[0])
     parser.add_argument("--localiser", type=Path, metavar="RUN", help="use the localiser of this run instead of training one")
-    run_experiments(parser, arguments, METHOD, train, RECIPES, DEFAULT, PRESETS, own=("localiser",))
+    run_experiments(METHOD, train, parser, arguments, own=("localiser",))
 
 
 if __name__ == "__main__":

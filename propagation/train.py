@@ -105,6 +105,9 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
 
 METHOD = Method(
     package="propagation",
+    recipes=RECIPES,
+    default=DEFAULT,
+    presets=PRESETS,
     split=lambda recipe, cases, fold: splits.k_fold(cases, recipe.folds, fold, recipe.split_seed),
     folds=lambda recipe: recipe.folds,
     structures=lambda recipe, cases: STRUCTURES,
@@ -132,8 +135,8 @@ def validate(model: "keras.Model", shown: Batches, loss: "keras.losses.Loss") ->
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = training_parser(METHOD.package, __doc__.splitlines()[0], RECIPES, DEFAULT, PRESETS)
-    run_experiments(parser, arguments, METHOD, train, RECIPES, DEFAULT, PRESETS)
+    parser = training_parser(METHOD, __doc__.splitlines()[0])
+    run_experiments(METHOD, train, parser, arguments)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 A paper's `train.py` describes what is its own as a `Method`:
 
-    METHOD = Method(package="toy", split=split, folds=folds, stages=stages, scorer=scorer)
+    METHOD = Method(package="dr_unet", recipes=RECIPES, default=DEFAULT, presets=PRESETS, split=..., stages=stages, scorer=scorer, ...)
 
     def train(recipe, cases, experiment):
         return lifecycle.train(METHOD, recipe, cases, experiment)
@@ -73,27 +73,37 @@ class Stage:
     patience: int | None = None
 
 
+def wanted_structures(recipe: Any, cases: Sequence[Case]) -> dict[int, str]:
+    """Label value on disk -> name of the structures that the recipe's preparation names."""
+    return datasets.values_to_write(cases[0].structures, recipe.preparation.structures)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method:
     """What a paper adds to the life of a run.
 
     Attributes:
         package: of the paper.
+        recipes, default, presets: the `RECIPES`, `DEFAULT` and `PRESETS` of its `recipe.py`. The default is an experiment, or
+            data set -> experiment, of which the first is for any other data set.
         split: `split(recipe, cases, fold)`: the recipe's rule.
         folds: how many folds a recipe has.
         stages: `stages(recipe, run)` yields the `Stage`s in their order. Each is asked for when the one before has been trained.
         scorer: `scorer(recipe, run)`: how the finished run is scored.
-        structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
         check: `check(recipe)` raises InputError where its networks cannot be built.
+        structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
     """
 
     package: str
+    recipes: Mapping[str, Any]
+    default: str | Mapping[str, str]
+    presets: Mapping[str, Callable[[Any], Any]]
     split: Callable[[Any, Sequence[Case], int], Split]
     folds: Callable[[Any], int]
     stages: Callable[[Any, "Run"], Iterator[Stage]]
     scorer: Callable[[Any, "Run"], Scorer]
-    structures: Callable[[Any, Sequence[Case]], Mapping[int, str]]
     check: Callable[[Any], object]
+    structures: Callable[[Any, Sequence[Case]], Mapping[int, str]] = wanted_structures
 
 
 def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experiment, **identity: Any) -> Path:

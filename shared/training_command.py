@@ -4,35 +4,30 @@ import argparse
 import contextlib
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
 from shared.lifecycle import Method
 from shared.runs import Experiment
 
-Default = str | Mapping[str, str]
 
-
-def training_parser(
-    package: str, description: str, experiments: Iterable[str], default: Default, presets: Iterable[str]
-) -> cli.Parser:
+def training_parser(method: Method, description: str) -> cli.Parser:
     """The arguments of a training command, to which a paper may add its own.
 
     Args:
-        package: whose `train` it is.
+        method: of the paper.
         description: one line.
-        experiments, presets: the names to choose from.
-        default: an experiment, or data set -> experiment; --experiment is then None where it is not given (see `experiment_of`).
     """
-    parser = cli.Parser(prog=f"python -m {package}.train", description=description)
+    default = method.default
+    parser = cli.Parser(prog=f"python -m {method.package}.train", description=description)
     cli.add_data(parser)
-    given = default if isinstance(default, str) else None
-    shown = given or ", ".join(f"{experiment} for {dataset}" for dataset, experiment in dict(default).items())
-    parser.add_argument("--experiment", default=given, choices=experiments, help=f"which row of the paper (default: {shown})")
-    parser.add_argument("--preset", default="paper", choices=presets, help="paper: the full recipe; quick: minutes on two cores")
+    shown = default if isinstance(default, str) else ", ".join(f"{name} for {dataset}" for dataset, name in default.items())
+    parser.add_argument("--experiment", choices=method.recipes, help=f"which row of the paper (default: {shown})")
+    parser.add_argument(
+        "--preset", default="paper", choices=method.presets, help="paper: the full recipe; quick: minutes on two cores"
+    )
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
     parser.add_argument("--seed", type=cli.seed, default=0, help="of everything random (default: 0)")
     parser.add_argument(
@@ -44,31 +39,21 @@ def training_parser(
 
 
 def run_experiments(
-    parser: cli.Parser,
-    arguments: list[str] | None,
-    method: Method,
-    train: Callable[..., Path],
-    paper_recipes: Mapping[str, Any],
-    default: Default,
-    presets: Mapping[str, Callable[[Any], Any]],
-    own: Iterable[str] = (),
+    method: Method, train: Callable[..., Path], parser: cli.Parser, arguments: list[str] | None, own: Iterable[str] = ()
 ) -> None:
     """Train the experiment that `arguments` ask for, on one fold or on all of them, which are then pooled.
 
     Args:
-        parser: of `training_parser`.
-        arguments: texts, None for those of the command line.
         method: of the paper.
         train: its `train(recipe, cases, experiment, ...) -> run folder`.
-        paper_recipes: its `RECIPES`.
-        default: as in `training_parser`.
-        presets: its `PRESETS`.
+        parser: of `training_parser`.
+        arguments: texts, None for those of the command line.
         own: names of the paper's own arguments, which `train` takes too.
     """
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        name = experiment_of(options, default)
-        recipe = recipes.override(presets[options.preset](paper_recipes[name]), options.set)
+        name = options.experiment or default_of(method, options.dataset)
+        recipe = recipes.override(method.presets[options.preset](method.recipes[name]), options.set)
         folds = folds_of(options, method.folds(recipe))
         root = cli.data_root(options.dataset, options.data_root, options.workdir)
         cases = datasets.labelled(datasets.find(options.dataset, root))
@@ -84,11 +69,11 @@ def run_experiments(
             held_out.pool(folders, folders[0].parent)
 
 
-def experiment_of(options: argparse.Namespace, default: Default) -> str:
-    """--experiment, or else the default of `training_parser`: of a dictionary the one of --dataset, or its first."""
-    if not isinstance(default, str):
-        default = default.get(options.dataset, next(iter(default.values())))
-    return options.experiment or default
+def default_of(method: Method, dataset: str) -> str:
+    """The experiment that is run where none is named."""
+    if isinstance(method.default, str):
+        return method.default
+    return method.default.get(dataset, next(iter(method.default.values())))
 
 
 def folds_of(options: argparse.Namespace, count: int) -> list[int]:
