@@ -2,7 +2,7 @@
 
 A paper's `train.py` describes what is its own as a `Method`:
 
-    METHOD = Method(package="dr_unet", recipes=RECIPES, default=DEFAULT, presets=PRESETS, split=..., stages=stages, scorer=scorer, ...)
+    METHOD = Method(package="dr_unet", recipes=RECIPES, ..., split=split, stages=stages, scorer=scorer)
 
     def train(recipe, cases, experiment):
         return lifecycle.train(METHOD, recipe, cases, experiment)

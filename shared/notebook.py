@@ -1,6 +1,6 @@
 """What a paper's package offers at its top level, for notebooks: `import dr_unet; dr_unet.load(RUN)`.
 
-Nothing is imported until it is asked for, so that importing the package stays instant.
+Nothing is imported until it is asked for, and no framework until a network is built, so that importing the package stays instant.
 """
 
 import importlib
@@ -15,15 +15,27 @@ def exported(package: str, **homes: str) -> Callable[[str], Any]:
 
     Args:
         package: its `__name__`.
-        **homes: name -> module.
+        **homes: name -> module. Functions of the module `model` import it, and with it the framework, when they are called.
     """
 
     def getattr_(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        module = f"{package}.{homes[name]}"
+        return later(module, name) if homes[name] == "model" else getattr(importlib.import_module(module), name)
 
     return getattr_
+
+
+def later(module: str, name: str) -> Callable[..., Any]:
+    """A function that imports the module at its first call, and then is the module's function called `name`."""
+
+    def function(*arguments: Any, **options: Any) -> Any:
+        return getattr(importlib.import_module(module), name)(*arguments, **options)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"See `{module}.{name}`."
+    return function
 
 
 def callable_as(function: Callable[..., Any]) -> None:
