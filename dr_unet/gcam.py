@@ -99,8 +99,8 @@ def probability(logits):
 class Region:
     """A box of the working grid, and whether a map pointed at it."""
 
-    starts: tuple[int, int, int]  # first voxel; negative where the box is wider than the grid
-    shape: tuple[int, int, int]
+    starts: tuple[int, ...]  # first voxel; negative where the box is wider than the grid
+    shape: tuple[int, ...]
     found: bool  # False: the map was empty, the box is at the grid's centre
 
 

@@ -6,6 +6,7 @@ python -m dr_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE..
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -40,13 +41,13 @@ class Segmenter:
 def network(recipe: Recipe, stage: str = SEGMENTER) -> "keras.Model":
     """The untrained network that segments, or the localiser of the multi-stage method: one output, any foreground."""
     given = recipe.preparation
-    common = {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
-    dr_unet = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
+    common: dict[str, Any] = {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
+    dr_unet: dict[str, Any] = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}
     if stage == LOCALISER:
         return networks.build("dr_unet", given.localiser_shape, 1, recipe.localiser_width, **common, **dr_unet)
     if recipe.method == "end_to_end":
-        shape, widths = given.input_shape, (recipe.localiser_width, recipe.width)
-        return networks.build_end_to_end(shape, given.outputs, *widths, join=recipe.join, **common, **dr_unet)
+        return networks.build_end_to_end(given.input_shape, given.outputs, recipe.localiser_width, recipe.width,
+                                         join=recipe.join, **common, **dr_unet)  # fmt: skip
     shape = given.crop_shape if recipe.method == "multi_stage" else given.input_shape
     own = {"dr_unet": dr_unet, "vnet": {"kernel": recipe.vnet_kernel}}.get(recipe.network, {})
     return networks.build(recipe.network, shape, given.outputs, recipe.width, **common, **own)

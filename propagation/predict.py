@@ -56,7 +56,7 @@ def network(recipe: Recipe, stage: str | None = None) -> "keras.Model":
                           impulse_noise=recipe.impulse_noise)  # fmt: skip
 
 
-def prepare(scan: Volume, preparation: Preparation, centre: Sequence[float] | None = None) -> Volume:
+def prepare(scan: Volume, preparation: Preparation, centre: np.ndarray | None = None) -> Volume:
     """Scan (x, y, z) -> (size, size, n): isotropic voxels, linear; a square about `centre`; normalised (paper 2.1).
 
     Args:
@@ -74,11 +74,11 @@ def isotropic(volume: Volume, preparation: Preparation) -> Volume:
     return preprocess.resample(volume, (preparation.spacing_mm,) * 3, 1)
 
 
-def square(volume: Volume, scan: Volume, preparation: Preparation, centre: Sequence[float] | None = None) -> Volume:
+def square(volume: Volume, scan: Volume, preparation: Preparation, centre: np.ndarray | None = None) -> Volume:
     """The window of size x size voxels of an isotropic `volume` about the voxel (x, y) `centre` of `scan`."""
     if centre is None:
         centre = (np.array(scan.array.shape[:2]) - 1) / 2
-    middle = voxel_on(scan, (*centre, 0), volume)[:2]
+    middle = voxel_on(scan, [*centre, 0], volume)[:2]
     starts = np.round(middle - (preparation.size - 1) / 2).astype(int)
     return preprocess.window(volume, (*starts.tolist(), 0), (preparation.size, preparation.size, volume.array.shape[2]))
 

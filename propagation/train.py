@@ -19,6 +19,7 @@ from shared.held_out import Scorer
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
+from shared.learning.examples import Examples
 from shared.lifecycle import Method, Run, Stage
 from shared.runs import Experiment
 from shared.scans.volume import Volume
@@ -31,7 +32,7 @@ with lazily():
     from shared.learning import augment, training
 
 BEATING = ("", "ED")  # phases of a scan that motion starts from
-Kind = Callable[..., database.Database]
+Sides = tuple[Examples, Examples]  # what a network learns from, and what the learning curve shows
 
 
 def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment) -> Path:
@@ -48,10 +49,10 @@ def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
         yield stage(recipe, run, PROPAGATION, 2, recipe.propagation_steps, examples(recipe, run, database.Steps, **options))
 
 
-def examples(recipe: Recipe, run: Run, kind: Kind, **options: float) -> tuple[database.Database, database.Database]:
+def examples(recipe: Recipe, run: Run, kind: Callable[..., Examples], **options: float) -> Sides:
     """What a network learns from, and one instant of each held-out scan, which only the learning curve uses."""
 
-    def of_side(side: str, variants: int, **options: float) -> database.Database:
+    def of_side(side: str, variants: int, **options: float) -> Examples:
         cases = run.side(side)
         paths = run.prepared(side, recipe.preparation, lambda case: database.prepared(case, recipe.preparation))
         return kind(paths, [case.phase in BEATING for case in cases], run.seed, spacing_mm=recipe.preparation.spacing_mm,
@@ -60,9 +61,7 @@ def examples(recipe: Recipe, run: Run, kind: Kind, **options: float) -> tuple[da
     return of_side("train", recipe.variants, **options), of_side("test", 1, **options | {"used": 1})
 
 
-def stage(
-    recipe: Recipe, run: Run, name: str, scales: int, steps: int, sides: tuple[database.Database, database.Database]
-) -> Stage:
+def stage(recipe: Recipe, run: Run, name: str, scales: int, steps: int, sides: Sides) -> Stage:
     """What both networks share: a number of steps, after which the last weights are kept (paper 2.5)."""
     learned, unseen = sides
     loss = losses.MultiScale(scales)

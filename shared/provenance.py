@@ -36,8 +36,8 @@ def code(package: str) -> str:
 
     All sources are in it: one that was forgotten here would mean stale data.
     """
-    folders = [Path(importlib.util.find_spec(name).origin).parent for name in ("shared", package)]
-    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    origins = [spec.origin for name in ("shared", package) if (spec := importlib.util.find_spec(name)) and spec.origin]
+    sources = [path for origin in origins for path in sorted(Path(origin).parent.rglob("*.py"))]
     return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
 
 

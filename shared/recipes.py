@@ -72,8 +72,9 @@ def several(item: Range, *lengths: int) -> Range:
     """A tuple of as many items as one of `lengths` says, or, without lengths, of one item or more."""
 
     def holds(value: object) -> bool:
-        fits = isinstance(value, tuple) and (len(value) in lengths if lengths else len(value) > 0)
-        return fits and all(item.holds(each) for each in value)
+        if not isinstance(value, tuple) or not (len(value) in lengths if lengths else value):
+            return False
+        return all(item.holds(each) for each in value)
 
     count = " or ".join(map(str, lengths)) or "one or more"
     return Range(f"{count} values separated by commas, each {item.words}", holds)
@@ -84,7 +85,9 @@ def structures() -> Range:
     names = several(name())
 
     def holds(value: object) -> bool:
-        return names.holds(value) and len(value) == len({each.casefold() for each in value}) < 255
+        if not isinstance(value, tuple) or not names.holds(value):
+            return False
+        return len(value) == len({each.casefold() for each in value}) < 255
 
     return Range("one or more different names of structures, separated by commas", holds)
 
