@@ -10,8 +10,9 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,18 +20,32 @@ from shared.errors import InputError
 from shared.files import write_csv
 from shared.framework import keras, ops
 from shared.learning import checkpoints
-from shared.learning.batches import stream
+from shared.learning.batches import Batches, stream
+from shared.learning.nested import Nested
 from shared.progress import Progress, clear_line, duration
 from shared.runs import HISTORY
 
 CHECKPOINT_S = 300.0  # between two checkpoints; at each validation they would add up to terabytes
 
 
-def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, monitor, folder, augment=None, patience=None):
+def fit(
+    model: keras.Model,
+    batches: Batches,
+    *,
+    steps: int,
+    loss: keras.losses.Loss,
+    optimizer: keras.optimizers.Optimizer,
+    validate: Callable[[keras.Model], dict[str, float]],
+    validate_every: int,
+    monitor: str | None,
+    folder: Path,
+    augment: Callable[..., tuple[Any, Any]] | None = None,
+    patience: int | None = None,
+) -> dict[str, Any]:
     """Train `model` until global step `steps` and leave the best weights in `folder`; go on from its checkpoint if it has one.
 
     Args:
-        model: `keras.Model` that ends in logits.
+        model: ends in logits.
         batches: `batches.Batches`.
         steps: batches in all.
         loss, optimizer: of Keras; a learning-rate schedule belongs to the optimiser.
@@ -51,84 +66,117 @@ def fit(model, batches, *, steps, loss, optimizer, validate, validate_every, mon
     """
     if patience is not None and patience < 1:
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
-    folder = Path(folder)
     optimizer.name = "optimizer"  # weights files hold its name, and Keras numbers those of one process
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
     optimizer.build(model.trainable_variables)
     model.reset_metrics()
-    # the loss is added up from validation to validation, since Keras forgets it after each batch
-    fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "loss_sum": 0.0, "loss_steps": 0,
-             "seconds": 0.0, "history": []}  # fmt: skip
-    state = checkpoints.restore(folder, model, optimizer) or fresh
-    if state["step"]:
-        print(f"going on from step {state['step']} of {steps}", flush=True)
-    if state["history"]:
-        write_csv(folder / HISTORY, state["history"])  # the checkpoint's counts, whatever became of the file
-    progress = Progress("step", steps, done=state["step"])
-    write_scalars = tensorboard(folder / "tensorboard")
-    start, earlier_s = time.monotonic(), state["seconds"]
-    saved, saved_step, best = start, state["step"], None
+    loop = Loop(model, optimizer, steps, len(batches), validate, monitor, Path(folder))
+    with contextlib.closing(stream(batches, loop.state["step"], steps)) as coming, noted_interrupts() as interrupted:
+        for step in range(loop.state["step"] + 1, steps + 1):
+            if patience is not None and loop.state["validations_since"] >= patience:
+                loop.say_stopped()
+                break
+            inputs, targets, *parameters = next(coming)
+            if parameters and augment:
+                inputs, targets = augment(inputs, targets, *parameters)
+            loop.learn(step, inputs, targets)
+            if step % validate_every == 0 or step == steps:
+                loop.look(step)
+            loop.state["step"] = step
+            if interrupted.is_set() or loop.checkpoint_is_due():
+                loop.save()
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+        if loop.state["step"] > loop.saved_step:
+            loop.save()
+    return {"steps": loop.state["step"]} | {key: loop.state[key] for key in ("best_step", "best_score", "seconds")}
 
-    def seconds():
-        return earlier_s + time.monotonic() - start
 
-    def validated(step):
-        """Add a row to the history, and whether its weights are the best so far."""
-        mean_loss = state["loss_sum"] / state["loss_steps"]
-        rate = float(ops.convert_to_numpy(optimizer.learning_rate))
-        row = {"step": step, "epoch": step // len(batches), "learning_rate": rate, "loss": mean_loss, **validate(model)}
+class Loop:
+    """What a training loop keeps: its state, which checkpoints hold, and the best weights since the last checkpoint."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        steps: int,
+        steps_per_epoch: int,
+        validate: Callable[[keras.Model], dict[str, float]],
+        monitor: str | None,
+        folder: Path,
+    ) -> None:
+        """Take up the training whose checkpoint is in `folder`, or begin a new one."""
+        self.model, self.optimizer, self.validate, self.monitor, self.folder = model, optimizer, validate, monitor, folder
+        self.steps, self.steps_per_epoch = steps, steps_per_epoch
+        # the loss is added up from validation to validation, since Keras forgets it after each batch
+        fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "loss_sum": 0.0, "loss_steps": 0,
+                 "seconds": 0.0, "history": []}  # fmt: skip
+        self.state: dict[str, Any] = checkpoints.restore(folder, model, optimizer) or fresh
+        if self.state["step"]:
+            print(f"going on from step {self.state['step']} of {steps}", flush=True)
+        if self.state["history"]:
+            write_csv(folder / HISTORY, self.state["history"])  # the checkpoint's counts, whatever became of the file
+        self.progress = Progress("step", steps, done=self.state["step"])
+        self.write_scalars = tensorboard(folder / "tensorboard")
+        self.start = self.saved = time.monotonic()
+        self.earlier_s, self.saved_step, self.best = self.state["seconds"], self.state["step"], None
+
+    def seconds(self) -> float:
+        """Of all sessions."""
+        return self.earlier_s + time.monotonic() - self.start
+
+    def learn(self, step: int, inputs: Nested, targets: Nested) -> None:
+        """One training step.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        loss = float(self.model.train_on_batch(inputs, targets))
+        self.progress.step(f"loss {loss:.4f}")
+        if not np.isfinite(loss):
+            raise InputError(f"training diverged: the loss is {loss} at step {step}; try a smaller learning rate")
+        self.state["loss_sum"] += loss
+        self.state["loss_steps"] += 1
+
+    def look(self, step: int) -> None:
+        """Validate: add a row to the history, and keep a copy of the weights if they are the best so far."""
+        state, rate = self.state, float(ops.convert_to_numpy(self.optimizer.learning_rate))
+        row = {"step": step, "epoch": step // self.steps_per_epoch, "learning_rate": rate,
+               "loss": state["loss_sum"] / state["loss_steps"], **self.validate(self.model)}  # fmt: skip
         state["loss_sum"], state["loss_steps"] = 0.0, 0
         state["validations_since"] += 1
         state["history"].append(row)
-        score = step if monitor is None else row[monitor]
-        better = state["best_score"] is None or score > state["best_score"]
-        if better:
+        score = step if self.monitor is None else row[self.monitor]
+        if state["best_score"] is None or score > state["best_score"]:
             state["best_step"], state["best_score"], state["validations_since"] = step, score, 0
-        write_scalars(row)
+            self.best = checkpoints.copy_of(self.model, self.optimizer)
+        self.write_scalars(row)
         numbers = "  ".join(f"{key} {value:.4f}" for key, value in row.items() if key not in ("step", "epoch", "learning_rate"))
-        suffix = f"best {state['best_score']:.4f} at {state['best_step']}  " if monitor else ""
+        suffix = f"best {state['best_score']:.4f} at {state['best_step']}  " if self.monitor else ""
         clear_line()
-        print(f"step {step}/{steps}  {numbers}  {suffix}{duration(seconds())} so far", flush=True)
-        return better
+        print(f"step {step}/{self.steps}  {numbers}  {suffix}{duration(self.seconds())} so far", flush=True)
 
-    def save():
-        state["seconds"] = seconds()
-        if best is not None:
-            checkpoints.save_best(folder, model, optimizer, best)
-        if state["history"]:
-            write_csv(folder / HISTORY, state["history"])
-        checkpoints.save(folder, model, optimizer, state)  # last: after it nothing is written again
+    def checkpoint_is_due(self) -> bool:
+        return time.monotonic() - self.saved >= CHECKPOINT_S
 
-    with contextlib.closing(stream(batches, state["step"], steps)) as coming, noted_interrupts() as interrupted:
-        for step in range(state["step"] + 1, steps + 1):
-            if patience is not None and state["validations_since"] >= patience:
-                clear_line()
-                print(f"stopped at step {state['step']}: no new best in {state['validations_since']} validations", flush=True)
-                break
-            inputs, targets, *parameters = next(coming)
-            if parameters:
-                inputs, targets = augment(inputs, targets, *parameters)
-            batch_loss = float(model.train_on_batch(inputs, targets))
-            progress.step(f"loss {batch_loss:.4f}")
-            if not np.isfinite(batch_loss):
-                raise InputError(f"training diverged: the loss is {batch_loss} at step {step}; try a smaller learning rate")
-            state["loss_sum"] += batch_loss
-            state["loss_steps"] += 1
-            if (step % validate_every == 0 or step == steps) and validated(step):
-                best = checkpoints.copy_of(model, optimizer)
-            state["step"] = step
-            if interrupted.is_set() or time.monotonic() - saved >= CHECKPOINT_S:
-                save()
-                saved, saved_step, best = time.monotonic(), step, None
-            if interrupted.is_set():
-                raise KeyboardInterrupt
-        if state["step"] > saved_step:
-            save()
-    return {"steps": state["step"]} | {key: state[key] for key in ("best_step", "best_score", "seconds")}
+    def save(self) -> None:
+        """Write the best weights, the history and the checkpoint, which comes last: after it nothing is written again."""
+        self.state["seconds"] = self.seconds()
+        if self.best is not None:
+            checkpoints.save_best(self.folder, self.model, self.optimizer, self.best)
+        if self.state["history"]:
+            write_csv(self.folder / HISTORY, self.state["history"])
+        checkpoints.save(self.folder, self.model, self.optimizer, self.state)
+        self.saved, self.saved_step, self.best = time.monotonic(), self.state["step"], None
+
+    def say_stopped(self) -> None:
+        clear_line()
+        since = f"no new best in {self.state['validations_since']} validations"
+        print(f"stopped at step {self.state['step']}: {since}", flush=True)
 
 
 @contextlib.contextmanager
-def noted_interrupts():
+def noted_interrupts() -> Iterator[threading.Event]:
     """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code.
 
     A second one is raised: who presses twice does not want to wait for the end of a long validation.
@@ -140,7 +188,7 @@ def noted_interrupts():
         yield noted
         return
 
-    def note(*_):
+    def note(*_: object) -> None:
         noted.set()
         signal.signal(signal.SIGINT, before)
 
@@ -162,17 +210,17 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     warmup_rate: float
     warmup_steps: int
 
-    def __call__(self, step):
+    def __call__(self, step: Any) -> Any:
         step = ops.cast(step, "float32")
         done = ops.minimum(step / self.steps, 1)
         rate = self.final_rate + (self.rate - self.final_rate) * (1 + ops.cos(np.pi * done)) / 2
         return ops.where(step < self.warmup_steps, self.warmup_rate, rate)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
 
-def seed_everything(seed):
+def seed_everything(seed: int) -> None:
     """Seed Python, numpy and the backend, and make TensorFlow's operations deterministic."""
     keras.utils.set_random_seed(seed)
     if keras.backend.backend() == "tensorflow":
@@ -182,7 +230,7 @@ def seed_everything(seed):
 
 
 @contextlib.contextmanager
-def precision(name):
+def precision(name: str) -> Iterator[str]:
     """Build layers that compute in `name`: "float32", "bfloat16" (variables stay float32), or "auto", which takes bfloat16
     where the machine computes in it. Yields the name taken."""
     if name not in ("float32", "bfloat16", "auto"):
@@ -209,7 +257,7 @@ def trained(build: Callable[[], keras.Model], precision_name: str, weights: Path
     return model
 
 
-def has_bfloat16():
+def has_bfloat16() -> bool:
     """Whether the accelerator, or else the processor, multiplies bfloat16 matrices in hardware."""
     if keras.backend.backend() == "jax":
         import jax
@@ -228,7 +276,7 @@ def has_bfloat16():
     return False
 
 
-def tensorboard(folder):
+def tensorboard(folder: Path) -> Callable[[dict[str, float]], None]:
     """A function that writes a history row's numbers for TensorBoard; does nothing under other backends than TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         return lambda row: None
@@ -236,7 +284,7 @@ def tensorboard(folder):
 
     writer = tf.summary.create_file_writer(str(folder))
 
-    def write(row):
+    def write(row: dict[str, float]) -> None:
         with writer.as_default(step=row["step"]):
             for name, value in row.items():
                 tf.summary.scalar(name, value)
