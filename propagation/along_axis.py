@@ -12,12 +12,12 @@ import numpy as np
 from propagation import masks
 from propagation import predict as prediction
 from propagation.stack import find_base
-from shared import datasets, evaluation, held_out
+from shared import datasets, held_out
 from shared.files import write_csv
 from shared.lazy import lazily
 from shared.scans import orientation
 from shared.scans.volume import Volume
-from shared.scoring import metrics, statistics
+from shared.scoring import metrics, scores, statistics
 
 with lazily():
     from shared.scoring import plots
@@ -127,7 +127,7 @@ def write(folder, compared, structures):
     write_csv(folder / BASES, bases)
     write_csv(folder / ALONE, [
         row for each in compared
-        for row in evaluation.score(each.found[METHODS[1]], each.reference, structures, held_out.about(each.case))
+        for row in scores.score(each.found[METHODS[1]], each.reference, structures, held_out.about(each.case))
     ])  # fmt: skip
     plots.curves(
         folder / "figures" / "along_axis.png", binned(rows), "position: base 0, apex 1", "Dice of a slice, mean and quartiles"

@@ -2,14 +2,14 @@
 
 import time
 
-from shared import evaluation, runs
+from shared import runs
 from shared.datasets import load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
 from shared.lazy import lazily
 from shared.progress import Progress, duration
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
-from shared.scoring import metrics, statistics, tables
+from shared.scoring import metrics, scores, statistics, tables
 
 with lazily():
     from shared.scoring import plots
@@ -43,9 +43,9 @@ def evaluate(folder, cases, predict, record, headline, reference=load_reference,
         scan = load_image(case)
         predicted, on_papers_grid = predict(scan, case)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        rows += evaluation.score(predicted, reference(case, scan), structures, about(case), case.ignore)
+        rows += scores.score(predicted, reference(case, scan), structures, about(case), case.ignore)
         if on_papers_grid:
-            rows_resampled += evaluation.score(*on_papers_grid, structures, about(case), case.ignore)
+            rows_resampled += scores.score(*on_papers_grid, structures, about(case), case.ignore)
     write_scores(folder, rows, rows_resampled)
     draw(folder, cases, rows, structures, reference)
     draw_own()
@@ -73,7 +73,7 @@ def write_summary(folder, headline, rows, rows_resampled):
     """Write summary.md: the headline, the table of `rows`, where there are such rows that on the paper's grid, and the rule."""
     table = tables.summarise(rows)
     second = ["On the paper's grid:", "", *tables.summarise(rows_resampled), ""] if rows_resampled else []
-    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *table, "", *second, evaluation.RULE, ""]))
+    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *table, "", *second, scores.RULE, ""]))
     print("\n".join(["", *table, "", *second]))
 
 
