@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.recipes import check, flag, number, one_of, replace, require, several, structures, whole
+from shared.scoring.published import NATIVE, Column, Row, Table, printed
 
 NETWORKS_2D, NETWORKS_3D = ("fcn8", "unet2d", "unet2d_modified"), ("unet3d", "unet3d_modified")
 LOSSES = ("cross_entropy", "weighted_cross_entropy", "dice_foreground", "dice_all_classes", "dice_paper_formula")
@@ -133,74 +134,77 @@ def quick(recipe: Recipe) -> Recipe:
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
-# The paper's tables (its section 4), over the 20 validation patients: fold 0. "folds" are those that the paper's numbers pool,
-# "scores" the ways of scoring: (suffix of the table's name, file of the run, words for the caption). A column is (structure,
-# phase, measure), a row (label, experiment, structure, cells); a structure that the column leaves open is the row's, "mean" is
-# every case's mean over its structures. Phase "" pools ED and ES. A cell is (mean, std), a correlation, or (bias, lower limit,
-# upper limit) of agreement. A row whose experiment is None is only quoted from the paper.
+# The paper's tables (its section 4), over the 20 validation patients: fold 0.
 PUBLISHED = {
-    1: {
-        "title": "Losses, 2D U-Net (mod.), ED and ES pooled (40 volumes)",
-        "dataset": "acdc",
-        "folds": (0,),
-        "scores": (("", "cases.csv", "at native resolution"),),
-        "columns": [(structure, "", measure) for structure in ("LV", "RV", "Myo") for measure in ("dice", "assd_mm")],
-        "rows": [
-            ("Cross entropy", "unet2d_modified_xent", None,
-             [(0.950, 0.029), (0.43, 0.41), (0.891, 0.084), (1.06, 1.04), (0.888, 0.031), (0.52, 0.22)]),
-            ("Weighted cross entropy", "unet2d_modified_wxent", None,
-             [(0.950, 0.036), (0.52, 0.75), (0.893, 0.083), (1.04, 1.06), (0.899, 0.032), (0.51, 0.35)]),
-            ("Dice", "unet2d_modified_dice", None,
-             [(0.944, 0.051), (0.56, 0.77), (0.843, 0.137), (2.13, 2.03), (0.891, 0.029), (0.55, 0.24)]),
-        ],
-    },
-    2: {
-        "title": "Architectures (20 volumes per phase)",
-        "dataset": "acdc",
-        "folds": (0,),
-        "scores": (("", "cases.csv", "at native resolution"),),
-        "columns": [(None, phase, measure) for phase in ("ED", "ES") for measure in ("dice", "assd_mm", "hausdorff_mm")],
-        "rows": [
-            ("FCN-8", "fcn8_wxent", "LV",
-             [(0.960, 0.018), (0.41, 0.49), (5.77, 3.05), (0.926, 0.061), (0.64, 0.80), (7.31, 3.39)]),
-            ("2D U-Net", "unet2d_wxent", "LV",
-             [(0.965, 0.014), (0.36, 0.38), (5.63, 2.79), (0.937, 0.051), (0.54, 0.64), (6.85, 3.52)]),
-            ("2D U-Net (mod.)", "unet2d_modified_wxent", "LV",
-             [(0.966, 0.017), (0.37, 0.48), (5.71, 4.22), (0.935, 0.042), (0.67, 0.92), (8.23, 8.29)]),
-            ("3D U-Net (mod.)", "unet3d_modified_wxent", "LV",
-             [(0.939, 0.022), (0.63, 0.50), (8.69, 4.25), (0.905, 0.039), (0.70, 0.38), (9.13, 4.10)]),
-            ("FCN-8", "fcn8_wxent", "RV",
-             [(0.932, 0.025), (0.57, 0.45), (12.24, 5.51), (0.835, 0.100), (1.63, 1.07), (13.89, 4.24)]),
-            ("2D U-Net", "unet2d_wxent", "RV",
-             [(0.936, 0.028), (0.65, 0.48), (12.43, 6.13), (0.838, 0.085), (1.72, 1.22), (14.52, 5.28)]),
-            ("2D U-Net (mod.)", "unet2d_modified_wxent", "RV",
-             [(0.934, 0.039), (0.66, 0.74), (12.17, 6.02), (0.852, 0.095), (1.42, 1.19), (13.46, 6.24)]),
-            ("3D U-Net (mod.)", "unet3d_modified_wxent", "RV",
-             [(0.888, 0.069), (1.17, 1.21), (14.91, 5.02), (0.781, 0.101), (2.26, 1.40), (16.24, 5.39)]),
-            ("FCN-8", "fcn8_wxent", "Myo",
-             [(0.869, 0.029), (0.55, 0.23), (9.16, 6.74), (0.890, 0.027), (0.62, 0.24), (9.69, 5.28)]),
-            ("2D U-Net", "unet2d_wxent", "Myo",
-             [(0.885, 0.027), (0.52, 0.29), (9.01, 7.66), (0.904, 0.029), (0.55, 0.28), (10.06, 5.79)]),
-            ("2D U-Net (mod.)", "unet2d_modified_wxent", "Myo",
-             [(0.892, 0.027), (0.45, 0.22), (8.65, 6.02), (0.906, 0.034), (0.56, 0.44), (9.66, 6.21)]),
-            ("3D U-Net (mod.)", "unet3d_modified_wxent", "Myo",
-             [(0.802, 0.053), (0.91, 0.34), (11.87, 6.25), (0.839, 0.066), (0.90, 0.42), (10.95, 3.47)]),
-        ],
-    },
-    3: {
-        "title": "Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml)",
-        "dataset": "acdc",
-        "folds": (0,),
-        "scores": (("", "cases.csv", "at native resolution"),),
-        "columns": [(None, "", "ef_correlation"), (None, "ED", "volume_correlation"), (None, "ES", "volume_correlation"),
-                    (None, "", "ef_agreement"), (None, "ED", "volume_agreement"), (None, "ES", "volume_agreement")],
-        "rows": [
-            ("LV", "unet2d_modified_wxent", "LV",
-             [0.972, 0.998, 0.994, (-0.45, -9.68, 8.78), (1.28, -7.27, 9.83), (2.55, -14.86, 19.96)]),
-            ("RV", "unet2d_modified_wxent", "RV",
-             [0.868, 0.961, 0.965, (6.25, -13.08, 25.58), (-0.45, -28.89, 27.99), (-8.08, -33.87, 17.71)]),
-            ("Myo", "unet2d_modified_wxent", "Myo",
-             [None, 0.995, 0.988, None, (-5.24, -15.27, 4.79), (-0.71, -17.89, 16.47)]),
-        ],
-    },
+    1: Table(
+        title="Losses, 2D U-Net (mod.), ED and ES pooled (40 volumes)",
+        dataset="acdc",
+        folds=(0,),
+        scorings=(NATIVE,),
+        columns=tuple(
+            Column(measure, structure=structure) for structure in ("LV", "RV", "Myo") for measure in ("dice", "assd_mm")
+        ),
+        rows=(
+            Row("Cross entropy", "unet2d_modified_xent", printed(
+                (0.950, 0.029), (0.43, 0.41), (0.891, 0.084), (1.06, 1.04), (0.888, 0.031), (0.52, 0.22))),
+            Row("Weighted cross entropy", "unet2d_modified_wxent", printed(
+                (0.950, 0.036), (0.52, 0.75), (0.893, 0.083), (1.04, 1.06), (0.899, 0.032), (0.51, 0.35))),
+            Row("Dice", "unet2d_modified_dice", printed(
+                (0.944, 0.051), (0.56, 0.77), (0.843, 0.137), (2.13, 2.03), (0.891, 0.029), (0.55, 0.24))),
+        ),
+    ),
+    2: Table(
+        title="Architectures (20 volumes per phase)",
+        dataset="acdc",
+        folds=(0,),
+        scorings=(NATIVE,),
+        columns=tuple(
+            Column(measure, phase=phase) for phase in ("ED", "ES") for measure in ("dice", "assd_mm", "hausdorff_mm")
+        ),
+        rows=(
+            Row("FCN-8", "fcn8_wxent", structure="LV", cells=printed(
+                (0.960, 0.018), (0.41, 0.49), (5.77, 3.05), (0.926, 0.061), (0.64, 0.80), (7.31, 3.39))),
+            Row("2D U-Net", "unet2d_wxent", structure="LV", cells=printed(
+                (0.965, 0.014), (0.36, 0.38), (5.63, 2.79), (0.937, 0.051), (0.54, 0.64), (6.85, 3.52))),
+            Row("2D U-Net (mod.)", "unet2d_modified_wxent", structure="LV", cells=printed(
+                (0.966, 0.017), (0.37, 0.48), (5.71, 4.22), (0.935, 0.042), (0.67, 0.92), (8.23, 8.29))),
+            Row("3D U-Net (mod.)", "unet3d_modified_wxent", structure="LV", cells=printed(
+                (0.939, 0.022), (0.63, 0.50), (8.69, 4.25), (0.905, 0.039), (0.70, 0.38), (9.13, 4.10))),
+            Row("FCN-8", "fcn8_wxent", structure="RV", cells=printed(
+                (0.932, 0.025), (0.57, 0.45), (12.24, 5.51), (0.835, 0.100), (1.63, 1.07), (13.89, 4.24))),
+            Row("2D U-Net", "unet2d_wxent", structure="RV", cells=printed(
+                (0.936, 0.028), (0.65, 0.48), (12.43, 6.13), (0.838, 0.085), (1.72, 1.22), (14.52, 5.28))),
+            Row("2D U-Net (mod.)", "unet2d_modified_wxent", structure="RV", cells=printed(
+                (0.934, 0.039), (0.66, 0.74), (12.17, 6.02), (0.852, 0.095), (1.42, 1.19), (13.46, 6.24))),
+            Row("3D U-Net (mod.)", "unet3d_modified_wxent", structure="RV", cells=printed(
+                (0.888, 0.069), (1.17, 1.21), (14.91, 5.02), (0.781, 0.101), (2.26, 1.40), (16.24, 5.39))),
+            Row("FCN-8", "fcn8_wxent", structure="Myo", cells=printed(
+                (0.869, 0.029), (0.55, 0.23), (9.16, 6.74), (0.890, 0.027), (0.62, 0.24), (9.69, 5.28))),
+            Row("2D U-Net", "unet2d_wxent", structure="Myo", cells=printed(
+                (0.885, 0.027), (0.52, 0.29), (9.01, 7.66), (0.904, 0.029), (0.55, 0.28), (10.06, 5.79))),
+            Row("2D U-Net (mod.)", "unet2d_modified_wxent", structure="Myo", cells=printed(
+                (0.892, 0.027), (0.45, 0.22), (8.65, 6.02), (0.906, 0.034), (0.56, 0.44), (9.66, 6.21))),
+            Row("3D U-Net (mod.)", "unet3d_modified_wxent", structure="Myo", cells=printed(
+                (0.802, 0.053), (0.91, 0.34), (11.87, 6.25), (0.839, 0.066), (0.90, 0.42), (10.95, 3.47))),
+        ),
+    ),
+    3: Table(
+        title="Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml)",
+        dataset="acdc",
+        folds=(0,),
+        scorings=(NATIVE,),
+        columns=tuple(
+            Column(measure, statistic, phase=phase)
+            for statistic in ("correlation", "agreement")
+            for measure, phase in (("ef", ""), ("volume", "ED"), ("volume", "ES"))
+        ),
+        rows=(
+            Row("LV", "unet2d_modified_wxent", structure="LV", cells=printed(
+                0.972, 0.998, 0.994, (-0.45, -9.68, 8.78), (1.28, -7.27, 9.83), (2.55, -14.86, 19.96))),
+            Row("RV", "unet2d_modified_wxent", structure="RV", cells=printed(
+                0.868, 0.961, 0.965, (6.25, -13.08, 25.58), (-0.45, -28.89, 27.99), (-8.08, -33.87, 17.71))),
+            Row("Myo", "unet2d_modified_wxent", structure="Myo", cells=printed(
+                None, 0.995, 0.988, None, (-5.24, -15.27, 4.79), (-0.71, -17.89, 16.47))),
+        ),
+    ),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.recipes import check, flag, name, number, one_of, replace, require, several, structures, whole
+from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
 
 NETWORKS, NORMS, JOINS = ("dr_unet", "unet3d", "vnet"), ("batch", "instance"), ("multiply", "concat", "add")
 BINARY_LOSSES, MULTICLASS_LOSSES = (("bce_dice", "bce_dice_as_printed"), ("multiclass_dice", "multiclass_dice_as_printed"))
@@ -213,79 +214,79 @@ def quick(recipe: Recipe) -> Recipe:
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
 
-def cells(dice, hausdorff, asd):
-    """The paper's three numbers, its Hausdorff distance beside each definition of ours: which one the authors used is open."""
-    return [dice, hausdorff, hausdorff, hausdorff, asd]
+COLUMNS = ("dice", "hausdorff_mm", "hausdorff_voxels", "hausdorff_slice_mm", "asd_mm")
+RESAMPLED = Scoring("cases_resampled.csv", "on the paper's grid, 10 x 1.25 x 1.25 mm (the quick preset's own is coarser)")
+Numbers = tuple[float, float]  # mean and std
 
 
-# The paper's tables: 20 held-out patients, all folds pooled. A column is (structure, phase, measure), a row (label, experiment,
-# structure, cells of mean and std); a structure that the column leaves open is the row's, "mean" is the mean over LV, RV and Myo
-# of each case. A row without experiment is only quoted: its method needs another detector.
-MEASURES = ("dice", "hausdorff_mm", "hausdorff_voxels", "hausdorff_slice_mm", "asd_mm")
-NATIVE = ("cases.csv", "at native resolution")
-RESAMPLED = ("cases_resampled.csv", "on the paper's grid, 10 x 1.25 x 1.25 mm (the quick preset's own is coarser)")
+def row(label: str, experiment: str, dice: Numbers, hausdorff: Numbers, asd: Numbers, structure: str = "") -> Row:
+    """A row of the paper. Which Hausdorff distance the authors used is open, so that theirs stands next to each of ours."""
+    return Row(label, experiment, printed(dice, hausdorff, hausdorff, hausdorff, asd), structure)
+
+
+# The paper's tables: 20 held-out patients, all folds pooled. The methods of the rows without experiment need another detector.
 PUBLISHED = {
-    2: {
-        "title": "LASC, left atrium (8 and 16: filters of the first block)",
-        "dataset": "lasc",
-        "folds": (0, 1, 2, 3, 4),
-        "scores": (("", *NATIVE),),
-        "columns": [("LA", "", measure) for measure in MEASURES],
-        "rows": [
-            ("3D U-Net, 8", "unet3d_f8", None, cells((0.843, 0.187), (25.569, 21.107), (1.853, 1.536))),
-            ("3D V-Net, 8", "vnet_f8", None, cells((0.842, 0.209), (26.397, 25.387), (1.628, 1.136))),
-            ("3D DR-UNet, 8", "dr_unet_f8", None, cells((0.874, 0.098), (24.612, 11.829), (1.728, 1.200))),
-            ("multi-stage, 8", "multi_stage_f8", None, cells((0.904, 0.029), (21.685, 7.793), (1.539, 0.615))),
-            ("end-to-end, 8", "end_to_end_f8", None, cells((0.889, 0.062), (21.734, 11.216), (1.621, 0.889))),
-            ("Yang et al., 16", None, None, cells((0.893, 0.067), (24.45, 12.455), (1.455, 1.211))),
-            ("multi-stage, 16", "multi_stage_f16", None, cells((0.912, 0.031), (20.308, 8.305), (1.386, 0.486))),
-        ],
-    },
-    3: {
-        "title": "ACDC, mean over LV, RV and Myo, ED and ES pooled (32 filters)",
-        "dataset": "acdc",
-        "folds": (0, 1, 2, 3, 4),
-        "scores": (("", *RESAMPLED), ("_native", *NATIVE)),
-        "columns": [("mean", "", measure) for measure in MEASURES],
-        "rows": [
-            ("3D U-Net", "unet3d_f32", None, cells((0.825, 0.123), (7.282, 7.013), (1.680, 4.505))),
-            ("3D V-Net", "vnet_f32", None, cells((0.842, 0.080), (5.894, 2.664), (0.586, 0.406))),
-            ("3D DR-UNet", "dr_unet_f32", None, cells((0.848, 0.056), (5.729, 2.573), (0.591, 0.461))),
-            ("Mask-RCNN", None, None, cells((0.853, 0.088), (5.127, 2.312), (0.505, 0.821))),
-            ("multi-stage", "multi_stage_f32", None, cells((0.850, 0.068), (5.815, 2.715), (0.575, 0.465))),
-            ("end-to-end", "end_to_end_f32", None, cells((0.837, 0.078), (5.991, 2.598), (0.608, 0.370))),
-            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", None, cells((0.884, 0.053), (4.916, 2.247), (0.415, 0.244))),
-            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", None, cells((0.875, 0.084), (5.583, 3.447), (0.543, 0.651))),
-        ],
-    },
-    4: {
-        "title": "ACDC per structure, ED and ES pooled (32 filters)",
-        "dataset": "acdc",
-        "folds": (0, 1, 2, 3, 4),
-        "scores": (("", *RESAMPLED), ("_native", *NATIVE)),
-        "columns": [(None, "", measure) for measure in MEASURES],
-        "rows": [
-            ("3D U-Net", "unet3d_f32", "LV", cells((0.889, 0.128), (3.943, 2.69), (0.568, 0.86))),
-            ("3D U-Net", "unet3d_f32", "RV", cells((0.781, 0.203), (11.751, 19.97), (3.780, 16.82))),
-            ("3D U-Net", "unet3d_f32", "Myo", cells((0.805, 0.113), (6.153, 3.55), (0.693, 1.08))),
-            ("3D V-Net", "vnet_f32", "LV", cells((0.908, 0.066), (3.683, 1.522), (0.424, 0.25))),
-            ("3D V-Net", "vnet_f32", "RV", cells((0.809, 0.121), (8.231, 4.25), (0.777, 0.70))),
-            ("3D V-Net", "vnet_f32", "Myo", cells((0.809, 0.079), (5.769, 2.43), (0.556, 0.31))),
-            ("3D DR-UNet", "dr_unet_f32", "LV", cells((0.904, 0.081), (3.588, 1.54), (0.439, 0.32))),
-            ("3D DR-UNet", "dr_unet_f32", "RV", cells((0.825, 0.109), (8.097, 3.78), (0.78, 0.69))),
-            ("3D DR-UNet", "dr_unet_f32", "Myo", cells((0.814, 0.098), (5.501, 2.64), (0.550, 0.42))),
-            ("multi-stage", "multi_stage_f32", "LV", cells((0.910, 0.090), (3.634, 2.39), (0.422, 0.47))),
-            ("multi-stage", "multi_stage_f32", "RV", cells((0.820, 0.107), (8.046, 5.79), (0.789, 1.21))),
-            ("multi-stage", "multi_stage_f32", "Myo", cells((0.821, 0.131), (5.766, 3.19), (0.513, 0.62))),
-            ("end-to-end", "end_to_end_f32", "LV", cells((0.901, 0.080), (3.799, 2.47), (0.474, 0.46))),
-            ("end-to-end", "end_to_end_f32", "RV", cells((0.811, 0.120), (8.166, 6.11), (0.776, 1.23))),
-            ("end-to-end", "end_to_end_f32", "Myo", cells((0.800, 0.201), (6.007, 4.19), (0.575, 0.71))),
-            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "LV", cells((0.928, 0.057), (3.054, 1.24), (0.313, 0.17))),
-            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "RV", cells((0.871, 0.075), (6.975, 3.44), (0.515, 0.41))),
-            ("multi-stage, Keep Z", "multi_stage_keep_z_f32", "Myo", cells((0.853, 0.06), (4.718, 2.32), (0.418, 0.19))),
-            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "LV", cells((0.920, 0.070), (3.623, 2.39), (0.397, 0.41))),
-            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "RV", cells((0.86, 0.097), (7.889, 5.59), (0.727, 1.11))),
-            ("end-to-end, Keep Z", "end_to_end_keep_z_f32", "Myo", cells((0.846, 0.108), (5.237, 3.09), (0.504, 0.60))),
-        ],
-    },
+    2: Table(
+        title="LASC, left atrium (8 and 16: filters of the first block)",
+        dataset="lasc",
+        folds=(0, 1, 2, 3, 4),
+        scorings=(NATIVE,),
+        columns=tuple(Column(measure, structure="LA") for measure in COLUMNS),
+        rows=(
+            row("3D U-Net, 8", "unet3d_f8", (0.843, 0.187), (25.569, 21.107), (1.853, 1.536)),
+            row("3D V-Net, 8", "vnet_f8", (0.842, 0.209), (26.397, 25.387), (1.628, 1.136)),
+            row("3D DR-UNet, 8", "dr_unet_f8", (0.874, 0.098), (24.612, 11.829), (1.728, 1.200)),
+            row("multi-stage, 8", "multi_stage_f8", (0.904, 0.029), (21.685, 7.793), (1.539, 0.615)),
+            row("end-to-end, 8", "end_to_end_f8", (0.889, 0.062), (21.734, 11.216), (1.621, 0.889)),
+            row("Yang et al., 16", "", (0.893, 0.067), (24.45, 12.455), (1.455, 1.211)),
+            row("multi-stage, 16", "multi_stage_f16", (0.912, 0.031), (20.308, 8.305), (1.386, 0.486)),
+        ),
+    ),
+    3: Table(
+        title="ACDC, mean over LV, RV and Myo, ED and ES pooled (32 filters)",
+        dataset="acdc",
+        folds=(0, 1, 2, 3, 4),
+        scorings=(RESAMPLED, replace(NATIVE, suffix="_native")),
+        columns=tuple(Column(measure, structure="mean") for measure in COLUMNS),
+        rows=(
+            row("3D U-Net", "unet3d_f32", (0.825, 0.123), (7.282, 7.013), (1.680, 4.505)),
+            row("3D V-Net", "vnet_f32", (0.842, 0.080), (5.894, 2.664), (0.586, 0.406)),
+            row("3D DR-UNet", "dr_unet_f32", (0.848, 0.056), (5.729, 2.573), (0.591, 0.461)),
+            row("Mask-RCNN", "", (0.853, 0.088), (5.127, 2.312), (0.505, 0.821)),
+            row("multi-stage", "multi_stage_f32", (0.850, 0.068), (5.815, 2.715), (0.575, 0.465)),
+            row("end-to-end", "end_to_end_f32", (0.837, 0.078), (5.991, 2.598), (0.608, 0.370)),
+            row("multi-stage, Keep Z", "multi_stage_keep_z_f32", (0.884, 0.053), (4.916, 2.247), (0.415, 0.244)),
+            row("end-to-end, Keep Z", "end_to_end_keep_z_f32", (0.875, 0.084), (5.583, 3.447), (0.543, 0.651)),
+        ),
+    ),
+    4: Table(
+        title="ACDC per structure, ED and ES pooled (32 filters)",
+        dataset="acdc",
+        folds=(0, 1, 2, 3, 4),
+        scorings=(RESAMPLED, replace(NATIVE, suffix="_native")),
+        columns=tuple(Column(measure) for measure in COLUMNS),
+        rows=(
+            row("3D U-Net", "unet3d_f32", (0.889, 0.128), (3.943, 2.69), (0.568, 0.86), "LV"),
+            row("3D U-Net", "unet3d_f32", (0.781, 0.203), (11.751, 19.97), (3.780, 16.82), "RV"),
+            row("3D U-Net", "unet3d_f32", (0.805, 0.113), (6.153, 3.55), (0.693, 1.08), "Myo"),
+            row("3D V-Net", "vnet_f32", (0.908, 0.066), (3.683, 1.522), (0.424, 0.25), "LV"),
+            row("3D V-Net", "vnet_f32", (0.809, 0.121), (8.231, 4.25), (0.777, 0.70), "RV"),
+            row("3D V-Net", "vnet_f32", (0.809, 0.079), (5.769, 2.43), (0.556, 0.31), "Myo"),
+            row("3D DR-UNet", "dr_unet_f32", (0.904, 0.081), (3.588, 1.54), (0.439, 0.32), "LV"),
+            row("3D DR-UNet", "dr_unet_f32", (0.825, 0.109), (8.097, 3.78), (0.78, 0.69), "RV"),
+            row("3D DR-UNet", "dr_unet_f32", (0.814, 0.098), (5.501, 2.64), (0.550, 0.42), "Myo"),
+            row("multi-stage", "multi_stage_f32", (0.910, 0.090), (3.634, 2.39), (0.422, 0.47), "LV"),
+            row("multi-stage", "multi_stage_f32", (0.820, 0.107), (8.046, 5.79), (0.789, 1.21), "RV"),
+            row("multi-stage", "multi_stage_f32", (0.821, 0.131), (5.766, 3.19), (0.513, 0.62), "Myo"),
+            row("end-to-end", "end_to_end_f32", (0.901, 0.080), (3.799, 2.47), (0.474, 0.46), "LV"),
+            row("end-to-end", "end_to_end_f32", (0.811, 0.120), (8.166, 6.11), (0.776, 1.23), "RV"),
+            row("end-to-end", "end_to_end_f32", (0.800, 0.201), (6.007, 4.19), (0.575, 0.71), "Myo"),
+            row("multi-stage, Keep Z", "multi_stage_keep_z_f32", (0.928, 0.057), (3.054, 1.24), (0.313, 0.17), "LV"),
+            row("multi-stage, Keep Z", "multi_stage_keep_z_f32", (0.871, 0.075), (6.975, 3.44), (0.515, 0.41), "RV"),
+            row("multi-stage, Keep Z", "multi_stage_keep_z_f32", (0.853, 0.06), (4.718, 2.32), (0.418, 0.19), "Myo"),
+            row("end-to-end, Keep Z", "end_to_end_keep_z_f32", (0.920, 0.070), (3.623, 2.39), (0.397, 0.41), "LV"),
+            row("end-to-end, Keep Z", "end_to_end_keep_z_f32", (0.86, 0.097), (7.889, 5.59), (0.727, 1.11), "RV"),
+            row("end-to-end, Keep Z", "end_to_end_keep_z_f32", (0.846, 0.108), (5.237, 3.09), (0.504, 0.60), "Myo"),
+        ),
+    ),
 }

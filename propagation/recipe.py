@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.recipes import check, flag, number, one_of, replace, require, several, whole
+from shared.scoring.published import Column, Row, Scoring, Table, printed
 
 NORMS = ("batch", "instance")
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -139,16 +140,15 @@ PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe
 
 # The paper names 3D Dice at ED, over all slices below the base, of two of its fifteen volunteers; nothing else in numbers.
 PUBLISHED = {
-    1: {
-        "title": "STACOM volunteers at ED, biventricular wall, 3D Dice below the base (the paper gives v1 and v2 only)",
-        "dataset": "stacom",
-        "folds": (0, 1, 2, 3, 4),
-        "scores": (("", "cases_resampled.csv", "on the paper's grid, 1.25 mm isotropic, below the base"),),
-        "columns": [("BV", "", "dice")],
-        "rows": [
-            ("with propagation, v1", "propagation", None, [0.7851]),
-            ("with propagation, v2", "propagation", None, [0.7817]),
-        ],
-        "patients": {"with propagation, v1": "v1", "with propagation, v2": "v2"},
-    },
+    1: Table(
+        title="STACOM volunteers at ED, biventricular wall, 3D Dice below the base (the paper gives v1 and v2 only)",
+        dataset="stacom",
+        folds=(0, 1, 2, 3, 4),
+        scorings=(Scoring("cases_resampled.csv", "on the paper's grid, 1.25 mm isotropic, below the base"),),
+        columns=(Column("dice", structure="BV"),),
+        rows=(
+            Row("with propagation, v1", "propagation", printed(0.7851), patient="v1"),
+            Row("with propagation, v2", "propagation", printed(0.7817), patient="v2"),
+        ),
+    ),
 }

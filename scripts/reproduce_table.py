@@ -4,63 +4,78 @@ python scripts/reproduce_table.py baumgartner2017 {1,2,3} --data-root DIR [--pre
 python scripts/reproduce_table.py baumgartner2017 2 --report-only [--workdir runs]
 """
 
+import argparse
+import functools
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import acdc_segmenter_tf.recipe
 import acdc_segmenter_tf.train
 import dr_unet.recipe
 import dr_unet.train
+import propagation.masks
 import propagation.recipe
 import propagation.train
-from shared import cli, datasets, evaluation, runs
+from shared import cli, datasets, held_out, runs
 from shared.errors import InputError
 from shared.lazy import lazily
+from shared.runs import Experiment
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
+from shared.scans.volume import Volume
 from shared.scoring import tables
+from shared.scoring.published import STATISTICS, Row, Scoring, Table
+from shared.scoring.scores import RULE, Scores
 
 with lazily():
     from shared.scoring import plots
 
+Reference = Callable[[datasets.Case, Volume, Volume], Volume]
+Run = tuple[str, int]  # experiment and fold
+
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a paper's tables and commands are."""
+    """A paper whose tables can be reproduced.
+
+    Attributes:
+        package: that reproduces it.
+        published: number -> table of the paper.
+        train: the package's training command, which takes its arguments.
+        reference: what its runs are scored against (see `held_out.Scorer`).
+    """
 
     package: str
-    recipe: ModuleType
-    train: ModuleType
-    reference: Callable[[datasets.Case, volume.Volume], volume.Volume] = datasets.load_reference
+    published: Mapping[int, Table]
+    train: Callable[[Sequence[str]], None]
+    reference: Reference = held_out.as_on_disk
 
 
-CELLS = (
-    "Cells: mean (population std), correlation, or bias [95 % limits of agreement, 1.96 sample std]; difference: ours - paper; "
-    "n: defined cases of ours."
-)
+# The only list of the papers: whoever adds one adds it here.
 PAPERS = {
-    "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe, acdc_segmenter_tf.train),
-    "vesal2020": Paper("dr_unet", dr_unet.recipe, dr_unet.train),
+    "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe.PUBLISHED, acdc_segmenter_tf.train.main),
+    "vesal2020": Paper("dr_unet", dr_unet.recipe.PUBLISHED, dr_unet.train.main),
     "zheng2018": Paper(
         "propagation",
-        propagation.recipe,
-        propagation.train,
-        lambda case, scan: propagation.train.on_disk(case, scan, propagation.recipe.PROPAGATION),
+        propagation.recipe.PUBLISHED,
+        propagation.train.main,
+        functools.partial(propagation.masks.wall_on, rv_wall_mm=propagation.recipe.PROPAGATION.preparation.rv_wall_mm),
     ),
 }
+EXPLAINED = ("mean", "correlation", "agreement")  # the statistics that every caption explains, besides those of its table
 
 
-def reproduce(paper, number, options):
+def reproduce(name: str, number: int, options: argparse.Namespace) -> None:
     """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring."""
-    table = paper.recipe.PUBLISHED[number]
-    dataset = options.dataset or table["dataset"]
-    folds = table["folds"] if options.fold == "all" else (options.fold,)
-    experiments = list(dict.fromkeys(experiment for _, experiment, _, _ in table["rows"] if experiment))
+    paper = PAPERS[name]
+    table = paper.published[number]
+    dataset = options.dataset or table.dataset
+    folds = table.folds if options.fold == "all" else (options.fold,)
+    experiments = list(dict.fromkeys(row.experiment for row in table.rows if row.experiment))
     wanted = [(experiment, fold) for experiment in experiments for fold in folds]
-    folders = {run: runs.folder_of(options.workdir, paper.package, run[0], options.preset, dataset, run[1]) for run in wanted}
+    folders = {run: folder_of(paper, run, dataset, options) for run in wanted}
     if not options.report_only:
         root = cli.data_root(dataset, options.data_root, options.workdir)
         missing = [run for run in wanted if not runs.is_done(folders[run])]
@@ -69,39 +84,59 @@ def reproduce(paper, number, options):
         for run in missing:
             command = [*command_of(*run, table, dataset, options), "--data-root", str(root), "--workdir", str(options.workdir)]
             print(f"\npython -m {paper.package}.train {shlex.join(command)}", flush=True)
-            paper.train.main(command)
+            paper.train(command)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
-    name = f"{options.paper}_table{number}" + ("" if options.preset == "paper" else f"_{options.preset}")
-    chosen = "" if folds == table["folds"] else f", fold {options.fold}"
-    title = f"{options.paper} table {number}: {table['title']}; ours: {options.preset} preset on {dataset}{chosen}"
+    file = f"{name}_table{number}" + ("" if options.preset == "paper" else f"_{options.preset}")
+    chosen = "" if folds == table.folds else f", fold {options.fold}"
+    title = f"{name} table {number}: {table.title}; ours: {options.preset} preset on {dataset}{chosen}"
     commands = [command_of(e, folds[0] if len(folds) == 1 else "all", table, dataset, options) for e in experiments]
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
-    for suffix, file, words in table["scores"]:
-        caption = " ".join([f"Scored {words}.", evaluation.RULE, CELLS, *unfinished(experiments, folds, done)])
-        cells = tables.compare(table, pooled(done, file, tables.columns_of(table)))
-        text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), cells)
-        write(options.workdir / "tables", name + suffix, title, caption, cells, text)
+    for scoring in table.scorings:
+        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *unfinished(experiments, folds, done)])
+        found = tables.compare(table, scores_of(table, scoring, done))
+        text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), found)
+        write(options.workdir / "tables", file + scoring.suffix, title, caption, found, text)
     if done and not options.report_only:
-        picture(options.workdir / "tables" / f"{name}.png", done, datasets.find(dataset, root), paper.reference)
+        picture(options.workdir / "tables" / f"{file}.png", done, datasets.find(dataset, root), paper.reference)
 
 
-def command_of(experiment, fold, table, dataset, options):
+def folder_of(paper: Paper, run: Run, dataset: str, options: argparse.Namespace) -> Path:
+    """Where a run lies."""
+    name, fold = run
+    return Experiment(
+        package=paper.package, name=name, preset=options.preset, dataset=dataset, fold=fold, workdir=options.workdir
+    ).folder
+
+
+def command_of(experiment: str, fold: int | str, table: Table, dataset: str, options: argparse.Namespace) -> list[str]:
+    """Arguments of the training command that makes these runs."""
     preset = [] if options.preset == "paper" else ["--preset", options.preset]
-    folds = ["--fold", str(fold)] if fold or len(table["folds"]) > 1 else []
+    folds = ["--fold", str(fold)] if fold or len(table.folds) > 1 else []
     return ["--dataset", dataset, "--experiment", experiment, *preset, *folds]
 
 
-def pooled(done, file, columns):
-    """Experiment -> the rows of `file` of all its finished folds, each row with its fold."""
-    rows_of = {}
-    for (experiment, fold), folder in done.items():
-        rows_of.setdefault(experiment, []).extend({"fold": fold, **row} for row in tables.read_cases(folder / file, columns))
-    return rows_of
+def scores_of(table: Table, scoring: Scoring, done: Mapping[Run, Path]) -> dict[Row, list[Scores]]:
+    """Row of the table -> the scores of all finished folds of its experiment, each with its fold."""
+    columns = tables.columns_of(table)
+
+    @functools.cache
+    def pooled(experiment: str, file: str) -> list[Scores]:
+        finished = [(fold, folder) for (name, fold), folder in done.items() if name == experiment]
+        return [{"fold": fold, **each} for fold, folder in finished for each in tables.read_cases(folder / file, columns)]
+
+    return {row: pooled(row.experiment, row.file or scoring.file) for row in table.rows}
 
 
-def unfinished(experiments, folds, done):
-    """At most one sentence: of the experiments with some but not all folds finished, the folds that count."""
+def legend(table: Table) -> str:
+    """What the cells are."""
+    used = dict.fromkeys([*EXPLAINED, *(column.statistic for column in table.columns)])
+    *words, last = (STATISTICS[statistic].words for statistic in used)
+    return f"Cells: {', '.join(words)}, or {last}; difference: ours - paper; n: defined cases of ours."
+
+
+def unfinished(experiments: Iterable[str], folds: Sequence[int], done: Mapping[Run, Path]) -> list[str]:
+    """At most one sentence: which folds count, of the experiments that have finished some but not all."""
     counted = {experiment: [fold for fold in folds if (experiment, fold) in done] for experiment in experiments}
     parts = [
         f"{experiment}: fold{'s' * (len(some) > 1)} {', '.join(map(str, some))} of {len(folds)}"
@@ -111,16 +146,19 @@ def unfinished(experiments, folds, done):
     return [f"Not all folds are finished; counted are {'; '.join(parts)}."] if parts else []
 
 
-def write(folder, name, title, caption, cells, text):
+def write(folder: Path, name: str, title: str, caption: str, found: Sequence[tables.Comparison], text: str) -> None:
     """Write the table in its three forms, print it, and name the files."""
-    tables.write_tables(folder, name, title, caption, cells, text)
+    tables.write_tables(folder, name, title, caption, found, text)
     print("\n" + text)
     for suffix in ("md", "csv", "tex"):
         print(f"wrote {folder / f'{name}.{suffix}'}")
 
 
-def picture(path, done, cases, reference_of):
-    """The label maps of one patient under the reference: all runs of the first finished fold, the first run's median patient."""
+def picture(path: Path, done: Mapping[Run, Path], cases: Iterable[datasets.Case], reference_of: Reference) -> None:
+    """Draw the label maps of one patient below the reference, for all runs of the first finished fold.
+
+    The patient is the one with the median Dice in the first run.
+    """
     first_fold = min(fold for _, fold in done)
     folders = {experiment: folder for (experiment, fold), folder in done.items() if fold == first_fold}
     by_name = {case.name: case for case in cases}
@@ -130,7 +168,7 @@ def picture(path, done, cases, reference_of):
     for case in (case for case in cases if case.patient == patient):
         scan = datasets.load_image(case)
         maps = [volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz") for folder in folders.values()]
-        image, reference, *maps = all_slices_last(scan, reference_of(case, scan), *maps)
+        image, reference, *maps = all_slices_last(scan, reference_of(case, scan, datasets.load_reference(case, scan)), *maps)
         rows += [(f"{case.name}\n{name}", image, labels, reference)
                  for name, labels in zip(("reference", *folders), (reference, *maps), strict=True)]  # fmt: skip
     structures = runs.read_record(next(iter(folders.values())), "structures")["structures"]
@@ -138,7 +176,7 @@ def picture(path, done, cases, reference_of):
     print(f"wrote {path}")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("table", type=int)
@@ -152,12 +190,10 @@ def main(arguments=None):
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        paper = PAPERS[options.paper]
-        if options.table not in paper.recipe.PUBLISHED:
-            raise InputError(
-                f"{options.paper} has no table {options.table} here; expected {', '.join(map(str, paper.recipe.PUBLISHED))}"
-            )
-        reproduce(paper, options.table, options)
+        published = PAPERS[options.paper].published
+        if options.table not in published:
+            raise InputError(f"{options.paper} has no table {options.table} here; expected {', '.join(map(str, published))}")
+        reproduce(options.paper, options.table, options)
 
 
 if __name__ == "__main__":

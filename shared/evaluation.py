@@ -1,17 +1,15 @@
-"""Predicted against reference label maps on one grid -> one row per case and structure (`cases.csv`).
+"""Score any label maps: predictions against references on the same grid -> one row per case and structure (`cases.csv`).
 
     python -m shared.evaluation PREDICTIONS REFERENCES --structures acdc [-o cases.csv]
 
-scores any two label maps, or two folders of them whose file names match (see `score_folders`). The measures are those of
-`shared.scoring.metrics`; `RULE` says them in few words for captions.
+takes two label maps, or two folders of them whose file names match (see `score_folders`).
 """
 
 import re
 import warnings
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 from shared import cli, datasets
 from shared.datasets import acdc, lasc, nnunet
@@ -20,17 +18,11 @@ from shared.errors import InputError
 from shared.files import visible, write_csv
 from shared.progress import Progress
 from shared.scans import volume
-from shared.scans.orientation import all_slices_last, matched
-from shared.scoring import metrics, tables
+from shared.scoring import tables
+from shared.scoring.scores import RULE, Scores, score
 
 STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
 EXPECTED = f"{', '.join(STRUCTURES)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
-RULE = (
-    "Per volume, in mm: surface = mask voxels with a 6-neighbour outside the mask, exact Euclidean distances; HD = maximum of "
-    "both directions (in voxels: every voxel side counts 1; slice-wise: mean of the slices' own HD, over slices with both "
-    "masks), ASSD = mean of the two directed means, ASD = mean over the surface voxels of both masks. Both masks empty: Dice 1, "
-    "distances 0; one empty: Dice 0, distances undefined and left out of n, as is a slice-wise HD where no slice has both."
-)
 
 
 @dataclass(frozen=True)
@@ -38,9 +30,9 @@ class Values:
     """What the values of label maps mean.
 
     Attributes:
-        structures: label value -> name of the structures that are scored; several values may have one name.
-        ignore: value of reference voxels that are left out; None: all count.
-        closed: whether any other value, except 0, is refused; else it counts as background and a warning says so.
+        structures: label value -> name of the structures that are scored; several values may have the same name.
+        ignore: value of reference voxels that are left out; None: all voxels count.
+        closed: whether any other value than these and 0 is refused; if not, it counts as background, with a warning.
     """
 
     structures: dict[int, str]
@@ -48,72 +40,31 @@ class Values:
     closed: bool
 
     @property
-    def known(self):
-        """Label value -> name, of all that have a meaning."""
+    def known(self) -> dict[int, str]:
+        """Label value -> name, for all values that have a meaning."""
         return {0: "background", **self.structures} | ({} if self.ignore is None else {self.ignore: "ignore"})
 
 
-def score(predicted, reference, structures, about, ignore=None):
-    """Rows of one case, one per structure.
+def score_folders(predictions: Path, references: Path, values: Values) -> list[Scores]:
+    """Rows of every label map in `references`, each against the prediction of the same name (without suffix).
+
+    Where references are called `NAME_gt`, as in ACDC, or `NAME/laendo`, as in LASC, the other files there are taken for scans.
+    The prediction is then called `NAME`, or like the reference. A prediction `NAME_0000`, named after a scan in nnU-Net's layout,
+    also belongs to the reference `NAME`.
 
     Args:
-        predicted, reference: label maps (`Volume`) of the same voxels, in any order of axes.
-        structures: label value -> structure name; several values may have one name.
-        about: columns that say which case this is, put first.
-        ignore: value of reference voxels that are taken out of all masks, the predicted ones too; None: all count.
-
-    Raises:
-        InputError: the voxels differ (see `orientation.matched`).
-    """
-    case = about["case"]
-    if predicted.array.ndim != 3 or reference.array.ndim != 3:
-        shapes = f"{predicted.array.shape} against {reference.array.shape}"
-        raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
-    predicted = matched(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
-    reference, predicted = all_slices_last(reference, predicted)
-    spacing_mm = reference.spacing_mm
-    counts = True if ignore is None else reference.array != ignore
-    rows = []
-    for structure in dict.fromkeys(structures.values()):
-        values = [value for value, name in structures.items() if name == structure]
-        a, b = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
-        distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
-        hausdorff_mm = metrics.hausdorff_of(*distances_mm)
-        cubes = len(set(spacing_mm)) == 1  # where voxels are cubes, mm and voxels differ by a factor only
-        rows.append({
-            **about,
-            "structure": structure,
-            "dice": float(metrics.dice(a, b)),
-            "jaccard": float(metrics.jaccard(a, b)),
-            "sensitivity": float(metrics.sensitivity(a, b)),
-            "hausdorff_mm": hausdorff_mm,
-            "assd_mm": metrics.assd_of(*distances_mm),
-            "asd_mm": metrics.asd_of(*distances_mm),
-            "hausdorff_voxels": hausdorff_mm / spacing_mm[0] if cubes else metrics.hausdorff_mm(a, b, (1, 1, 1)),
-            "hausdorff_slice_mm": metrics.hausdorff_slices_mm(a, b, spacing_mm),
-            "volume_ml": metrics.volume_ml(a, spacing_mm),
-            "reference_ml": metrics.volume_ml(b, spacing_mm),
-        })  # fmt: skip
-    return rows
-
-
-def score_folders(predictions, references, values):
-    """Rows of every label map of `references`, each against the one of the same name (without suffix) in `predictions`.
-
-    Where references are called `NAME_gt`, as ACDC's, or `NAME/laendo`, as LASC's, the other files there are scans. The prediction
-    is then called `NAME`, or as the reference is. A prediction `NAME_0000`, named after a scan in nnU-Net's layout, also answers
-    to the reference `NAME`.
-
-    Args:
-        predictions, references: two folders, or two files whatever their names are.
-        values: `Values` of both.
+        predictions, references: two folders, or two files with any names.
+        values: what the label values of both mean.
 
     Raises:
         InputError: no references, one without prediction, several files of one name, values that are not known, or no reference
             with any of the structures.
     """
-    pairs = pairs_of(Path(predictions), Path(references))
-    rows, in_references, others, other_files = [], set(), set(), 0
+    pairs = pairs_of(predictions, references)
+    rows: list[Scores] = []
+    in_references: set[int] = set()
+    others: set[int] = set()
+    other_files = 0
     for name in Progress("scoring", len(pairs)).over(pairs):
         predicted, reference = (volume.read_labels(path) for path in pairs[name])
         found = [values_in(labels) for labels in (predicted, reference)]
@@ -135,13 +86,13 @@ def score_folders(predictions, references, values):
     return rows
 
 
-def check_found(references, found, values):
+def check_found(references: Path, found: Collection[int], values: Values) -> None:
     """Refuse references without any of the structures; warn where they lack some.
 
     Raises:
         InputError: none of the structures' values is among the label values `found`.
     """
-    if not found & set(values.structures):
+    if values.structures.keys().isdisjoint(found):
         wanted = ", ".join(f"{value} {name}" for value, name in values.structures.items())
         raise InputError(f"{references}: no reference has any of the structures asked for ({wanted}); found the label values "
                          f"{listed(found)}; say what they mean with --structures VALUE=NAME,...")  # fmt: skip
@@ -152,23 +103,24 @@ def check_found(references, found, values):
                       stacklevel=3)  # fmt: skip
 
 
-def listed(values):
-    """A few of the label values, in a line."""
+def listed(values: Collection[int]) -> str:
+    """The first label values, in one line."""
     shown = ", ".join(map(str, sorted(values)[:8]))
     return f"{shown}, ... ({len(values)} of them)" if len(values) > 8 else shown
 
 
-def pairs_of(predictions, references):
+def pairs_of(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]]:
     """Case name -> (file of the prediction, file of the reference). A warning counts predictions without a reference.
 
     Raises:
-        InputError: as `score_folders`.
+        InputError: see `score_folders`.
     """
     if predictions.is_file() and references.is_file():
         return {name_of(references, references.parent): (predictions, references)}
     found, wanted = by_name(predictions), by_name(references)
-    pairs = {name: (found.get(name) or found.get(f"{name}_0000"), path) for name, path in wanted.items()}
-    missing = [name for name, (prediction, _) in pairs.items() if prediction is None]
+    predicted = {name: found.get(name) or found.get(f"{name}_0000") for name in wanted}
+    pairs = {name: (path, wanted[name]) for name, path in predicted.items() if path}
+    missing = [name for name in wanted if name not in pairs]
     if missing:
         raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}; "
                          f"expected it to be called {missing[0]}.nii.gz")  # fmt: skip
@@ -181,11 +133,11 @@ def pairs_of(predictions, references):
     return pairs
 
 
-def by_name(folder):
+def by_name(folder: Path) -> dict[str, Path]:
     """Name of the case -> its label map below `folder`.
 
     Raises:
-        InputError: no such folder, no label maps there, or two of one case.
+        InputError: no such folder, no label maps there, or two with the same name.
     """
     if not folder.is_dir():
         what = "a file, and the other is none; expected two folders or two files" if folder.exists() else "no such folder"
@@ -193,7 +145,7 @@ def by_name(folder):
     paths = [path for path in visible(folder, "**/*") if path.name.lower().endswith(volume.SUFFIXES)]
     if not paths:
         raise InputError(f"{folder}: no label maps ({', '.join(volume.SUFFIXES)})")
-    names = {}
+    names: dict[str, Path] = {}
     for path in [path for path in paths if datasets.is_reference(path)] or paths:
         name = name_of(path, folder)
         if name in names:
@@ -202,15 +154,15 @@ def by_name(folder):
     return names
 
 
-def name_of(path, folder):
-    """The case of a label map `path` in `folder`: its file name without suffix and `_gt`, or in LASC's layout its folder's."""
+def name_of(path: Path, folder: Path) -> str:
+    """The case of a label map below `folder`: its file's name without suffix and `_gt`; in LASC's layout, its folder's name."""
     name = volume.stem(path)
     if name == lasc.LABEL and path.parent != folder:
         return path.parent.name
     return name.removesuffix("_gt")
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="python -m shared.evaluation", description=__doc__.splitlines()[0])
     parser.add_argument("predictions", type=Path, help="folder of predicted label maps, or one of them")
     parser.add_argument("references", type=Path, help="folder of reference label maps, or one of them")
@@ -226,11 +178,11 @@ def main(arguments=None):
         print("\n".join([*tables.summarise(rows), "", RULE, "", f"wrote {options.output}"]))
 
 
-def values_of(text):
-    """The `Values` that --structures means: `acdc`, or `1=LV,2=RV`, with `9=ignore` for a value that does not count.
+def values_of(text: str) -> Values:
+    """The values that --structures names: `acdc`, or `1=LV,2=RV`, with `9=ignore` for a value that does not count.
 
     Raises:
-        InputError: neither a known set nor such a list; a value that is no label, or is there twice; no structure.
+        InputError: neither a known set nor such a list; a value that cannot be a label, or is named twice; no structure.
     """
     if text in STRUCTURES:
         return Values(STRUCTURES[text], None, closed=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from shared import evaluation, runs
+from shared import runs
 from shared.datasets import Case, load_image, load_reference
 from shared.files import read_csv, write_csv, write_text
 from shared.lazy import lazily
@@ -15,7 +15,8 @@ from shared.runs import Experiment, Record
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
 from shared.scans.volume import Volume
-from shared.scoring import metrics, statistics, tables
+from shared.scoring import metrics, scores, statistics, tables
+from shared.scoring.scores import Scores
 
 with lazily():
     from shared.scoring import plots
@@ -24,7 +25,7 @@ CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of the tables in a summary; a table of any other file is called as the file is
 COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # what a summary is made from
 
-Rows = list[dict[str, Any]]
+Rows = list[Scores]
 Further = Mapping[str, tuple[Volume, Volume]]
 
 
@@ -75,7 +76,7 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
         pairs = {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
         for file, pair in pairs.items():
-            rows.setdefault(file, []).extend(evaluation.score(*pair, structures, about(case), case.ignore))
+            rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))
     write_scores(folder, rows)
     draw(folder, cases, rows[CASES], structures, scorer.reference)
     lines = scorer.finish()
@@ -108,7 +109,7 @@ def write_summary(folder: Path, headline: Sequence[str], rows: Mapping[str, Rows
     for file, scored in rows.items():
         heading = [] if file == CASES else [HEADINGS.get(file, f"{file}:"), ""]
         lines += [*heading, *tables.summarise(scored), ""]
-    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *lines, evaluation.RULE, ""]))
+    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *lines, scores.RULE, ""]))
     print("\n".join(["", *lines]))
 
 

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 
 from shared.errors import InputError
 from shared.scans import volume
-from shared.scans.volume import RAS_FROM_LPS, Volume
+from shared.scans.volume import RAS_FROM_LPS, Volume, from_array
 from tests.geometry import rotation
 
 
@@ -31,6 +31,18 @@ def oblique(shape=(5, 4, 3), dtype=np.int16, frame_s=0.0):
     """Axes that follow the slices' normal, so that DICOM can hold them."""
     axes = RAS_FROM_LPS @ rotation(25, -40, 70)
     return placed(counting(shape, dtype), (1.25, 1.5, 8.0), axes, (-31.5, 20.25, 60.75), frame_s)
+
+
+def line(*values):
+    """A row of label voxels (n, 1, 1)."""
+    return np.array(values, np.uint8).reshape(-1, 1, 1)
+
+
+def write_labels(path, array, spacing_mm=(1.0, 1.0, 10.0)):
+    """Write a label map, and the folders above it; returns `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume.write(from_array(array, spacing_mm), path)
+    return path
 
 
 def assert_same(found, expected):

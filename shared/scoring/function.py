@@ -1,16 +1,22 @@
 """What clinicians read off label maps: volumes (ml), ejection fraction (%) and myocardial mass (g)."""
 
 import warnings
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
 
 import numpy as np
 
+from shared.scans.volume import Volume
 from shared.scoring import metrics
 
+Row = dict[str, Any]  # of volumes.csv or function.csv; some columns hold text, the others numbers
+
 LARGEST_ML = 1000.0  # of a cavity; the most dilated hearts hold half of it
-LEAST = 0.1  # a cavity below this share of its other volumes was missed, not emptied (ours: an EF of 90 % is beyond any heart)
+LEAST = 0.1  # a cavity below this share of its other volumes was missed by the network (ours: no heart has an EF of 90 %)
 
 
-def volumes_ml(scan, labels, structures):
+def volumes_ml(scan: str | PathLike, labels: Volume, structures: Mapping[int, str]) -> list[Row]:
     """One row per frame: the volume of every structure in ml."""
     return [
         {"scan": str(scan), "frame": t + 1}
@@ -22,20 +28,20 @@ def volumes_ml(scan, labels, structures):
     ]
 
 
-def columns(structures):
+def columns(structures: Mapping[int, str]) -> tuple[list[str], list[str]]:
     """The columns of a row of `volumes_ml`, and those of a row of `function`."""
-    volumes = {"scan": "", "frame": 1} | {f"{name}_ml": 1.0 for name in structures.values()}
+    volumes: Row = {"scan": "", "frame": 1} | {f"{name}_ml": 1.0 for name in structures.values()}
     return list(volumes), list(measured(volumes, volumes, structures))
 
 
-def of_cine(rows, structures):
-    """The row of `function` of a cine: ED is the frame with the largest LV, ES the one with the smallest.
+def of_cine(rows: Sequence[Row], structures: Mapping[int, str]) -> Row | None:
+    """The row of `function` for a cine: ED is the frame with the largest LV, ES the one with the smallest.
 
-    Frames with no LV, or with less than `LEAST` of the median, are no end-systole: they are left out, and a warning names them.
+    Frames without LV, or with less than `LEAST` of the median, cannot be end-systole. They are left out, with a warning.
 
     Args:
-        rows: of `volumes_ml`, for the frames that were segmented.
-        structures: label value -> name; "LV" is among the names.
+        rows: those of `volumes_ml`, for the frames that were segmented.
+        structures: label value -> name; "LV" is one of the names.
 
     Returns:
         The row; None, with a warning, where fewer than two frames are left.
@@ -54,10 +60,10 @@ def of_cine(rows, structures):
     return function(by_lv[-1], by_lv[0], structures)
 
 
-def function(ed, es, structures):
-    """End-diastolic and end-systolic volume (ml) and ejection fraction (%) of both ventricles, myocardial mass (g) at ED.
+def function(ed: Row, es: Row, structures: Mapping[int, str]) -> Row:
+    """End-diastolic and end-systolic volume (ml) and ejection fraction (%) of both ventricles, and myocardial mass (g) at ED.
 
-    A warning says where an ejection fraction is missing or cannot be right.
+    A warning tells where an ejection fraction is missing or cannot be right.
 
     Args:
         ed, es: rows of `volumes_ml`.
@@ -70,8 +76,8 @@ def function(ed, es, structures):
     return measured(ed, es, structures)
 
 
-def measured(ed, es, structures):
-    """The numbers of `function`, without a word about them."""
+def measured(ed: Row, es: Row, structures: Mapping[int, str]) -> Row:
+    """The numbers of `function`, without its warnings."""
     row = {"ed_scan": ed["scan"], "ed_frame": ed["frame"], "es_scan": es["scan"], "es_frame": es["frame"]}
     for cavity in metrics.CAVITIES:
         if cavity in structures.values():
@@ -83,8 +89,8 @@ def measured(ed, es, structures):
     return row
 
 
-def doubt_of(cavity, ed, es):
-    """Why the ejection fraction of a cavity is missing or doubtful, in one line; empty where nothing speaks against it."""
+def doubt_of(cavity: str, ed: Row, es: Row) -> str:
+    """Why the ejection fraction of a cavity is missing or doubtful, in one line; empty where it is credible."""
     edv, esv = ed[f"{cavity}_ml"], es[f"{cavity}_ml"]
     both = f"{cavity}: {edv:.1f} ml at ED ({place(ed)}), {esv:.1f} ml at ES ({place(es)})"
     if place(ed) == place(es):
@@ -102,6 +108,6 @@ def doubt_of(cavity, ed, es):
     return ""
 
 
-def place(row):
-    """The scan and the frame that a row of `volumes_ml` is of."""
+def place(row: Row) -> str:
+    """The scan and the frame that a row of `volumes_ml` belongs to."""
     return f"{row['scan']}, frame {row['frame']}"

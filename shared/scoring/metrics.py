@@ -1,9 +1,11 @@
 """Overlap, surface distance and volume of two masks.
 
-Masks are boolean arrays (x, y, z), distances millimetres. A surface voxel has at least one of its 6 neighbours outside the mask
-(outside the array counts as outside); distances are exact Euclidean between voxel centres. Two empty masks agree perfectly
-(Dice 1, distances 0); where exactly one is empty Dice is 0 and distances are undefined (NaN).
+Masks are boolean arrays (x, y, z), distances are in millimetres. A surface voxel has at least one of its 6 neighbours outside the
+mask (the outside of the array counts); distances are exact, Euclidean, between voxel centres. Two empty masks agree perfectly
+(Dice 1, distances 0). Where exactly one is empty, Dice is 0 and distances are undefined (NaN).
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
@@ -12,41 +14,41 @@ MYOCARDIUM_G_PER_ML = 1.05
 CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
 
 
-def dice(a, b):
+def dice(a: np.ndarray, b: np.ndarray) -> float:
     """2 |A and B| / (|A| + |B|)."""
     a, b = _masks(a, b)
     total = np.count_nonzero(a) + np.count_nonzero(b)
     return 2 * np.count_nonzero(a & b) / total if total else 1.0
 
 
-def jaccard(a, b):
+def jaccard(a: np.ndarray, b: np.ndarray) -> float:
     """|A and B| / |A or B|."""
     a, b = _masks(a, b)
     union = np.count_nonzero(a | b)
     return np.count_nonzero(a & b) / union if union else 1.0
 
 
-def sensitivity(a, b):
-    """Share of the reference `b` that `a` finds; NaN where the reference is empty."""
+def sensitivity(a: np.ndarray, b: np.ndarray) -> float:
+    """Share of the reference `b` that `a` covers; NaN where the reference is empty."""
     a, b = _masks(a, b)
     reference = np.count_nonzero(b)
     return np.count_nonzero(a & b) / reference if reference else float("nan")
 
 
-def hausdorff_mm(a, b, spacing_mm):
+def hausdorff_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """Largest distance from a surface voxel of one mask to the surface of the other."""
     return hausdorff_of(*surface_distances_mm(a, b, spacing_mm))
 
 
-def assd_mm(a, b, spacing_mm):
+def assd_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """Average symmetric surface distance: the mean of the two directed mean distances."""
     return assd_of(*surface_distances_mm(a, b, spacing_mm))
 
 
-def hausdorff_slices_mm(a, b, spacing_mm):
-    """Mean of the Hausdorff distances within the slices (last axis) that both masks reach, each slice a 2D mask of its own.
+def hausdorff_slices_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> float:
+    """Mean of the slices' own Hausdorff distances. Slices (last axis) count where both masks are present, as 2D masks.
 
-    NaN where no slice holds both masks, 0 where both are empty everywhere. Slices that one mask alone reaches do not count.
+    NaN where no slice holds both masks; 0 where both are empty everywhere.
 
     Raises:
         ValueError: masks of different shape, or not as many spacings as axes.
@@ -59,8 +61,8 @@ def hausdorff_slices_mm(a, b, spacing_mm):
     return float("nan") if a.any() or b.any() else 0.0
 
 
-def surface_distances_mm(a, b, spacing_mm):
-    """Distance of every surface voxel of `a` to the surface of `b`, and the other way round: two flat arrays.
+def surface_distances_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Distance of every surface voxel of `a` to the surface of `b`, and of every one of `b` to that of `a`: two flat arrays.
 
     Raises:
         ValueError: masks of different shape, or not as many spacings as axes.
@@ -78,43 +80,43 @@ def surface_distances_mm(a, b, spacing_mm):
     return to_b, to_a
 
 
-def hausdorff_of(to_b, to_a):
+def hausdorff_of(to_b: np.ndarray, to_a: np.ndarray) -> float:
     """Hausdorff distance from the two arrays of `surface_distances_mm`."""
     return float(np.max(np.concatenate([to_b, to_a]), initial=0))
 
 
-def assd_of(to_b, to_a):
+def assd_of(to_b: np.ndarray, to_a: np.ndarray) -> float:
     """Average symmetric surface distance from the two arrays of `surface_distances_mm`."""
     if len(to_b) == 0 and len(to_a) == 0:
         return 0.0
     return float(np.mean([np.mean(d) for d in (to_b, to_a) if len(d)]))
 
 
-def asd_of(to_b, to_a):
-    """Average surface distance: the sum of both arrays of `surface_distances_mm` over the number of surface voxels of both masks.
+def asd_of(to_b: np.ndarray, to_a: np.ndarray) -> float:
+    """Average surface distance: the mean over both arrays of `surface_distances_mm` together.
 
-    Every surface voxel weighs alike, where ASSD weighs the two directions alike.
+    Every surface voxel has the same weight, whereas in ASSD the two directions have the same weight.
     """
     distances_mm = np.concatenate([to_b, to_a])
     return float(np.mean(distances_mm)) if len(distances_mm) else 0.0
 
 
-def volume_ml(mask, spacing_mm):
+def volume_ml(mask: np.ndarray, spacing_mm: Sequence[float]) -> float:
     """Voxels times voxel size, in millilitres."""
     return float(np.count_nonzero(mask) * np.prod(spacing_mm) / 1000)
 
 
-def ejection_fraction(ed_ml, es_ml):
-    """(EDV - ESV) / EDV in percent; NaN where one of them is 0: a ventricle never empties, so that nothing was found there."""
+def ejection_fraction(ed_ml: float, es_ml: float) -> float:
+    """(EDV - ESV) / EDV in percent. NaN where one of them is 0, since a ventricle never empties: nothing was found there."""
     return 100 * (ed_ml - es_ml) / ed_ml if ed_ml and es_ml else float("nan")
 
 
-def mass_g(myocardium_ml):
-    """Mass of that much myocardium, at 1.05 g/ml."""
+def mass_g(myocardium_ml: float) -> float:
+    """Mass of a volume of myocardium, at 1.05 g/ml."""
     return MYOCARDIUM_G_PER_ML * myocardium_ml
 
 
-def _masks(a, b, spacing_mm=None):
+def _masks(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, bool), np.asarray(b, bool)
     if a.shape != b.shape:
         raise ValueError(f"masks of different shape: {a.shape} and {b.shape}")
@@ -123,5 +125,5 @@ def _masks(a, b, spacing_mm=None):
     return a, b
 
 
-def _surface(mask):
+def _surface(mask: np.ndarray) -> np.ndarray:
     return mask & ~ndimage.binary_erosion(mask)

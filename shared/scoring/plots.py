@@ -3,10 +3,16 @@
 scikit-image is imported where a surface needs it, so that all other pictures can be drawn without it.
 """
 
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LightSource, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection
@@ -14,19 +20,24 @@ from scipy import ndimage
 
 from shared.files import written_whole
 from shared.lazy import library
+from shared.scans.volume import Volume
 
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 BOX = "#ffd92f"
 VIEW_DEG = {"elev": 20, "azim": -60}
 LIGHT = LightSource(azdeg=205, altdeg=35)
 
+Box = tuple[Sequence[int], Sequence[int]]  # first voxel and shape
 
-def overlay(path, rows, structures, columns=4):
+
+def overlay(
+    path: Path, rows: Sequence[tuple[str, Volume, Volume, Volume]], structures: Mapping[int, str], columns: int = 4
+) -> None:
     """One row of slices per label map, its outlines drawn over the scan.
 
     Args:
         path: of the PNG.
-        rows: (title, image Volume, labels Volume, guide Volume) each; the guide's labels decide what is shown.
+        rows: (title, image, labels, guide) for each row; the slices shown are those where the guide has labels.
         structures: label value -> name.
     """
     figure = canvas(2.6 * columns, 2.6 * len(rows) + 0.4)
@@ -41,20 +52,25 @@ def overlay(path, rows, structures, columns=4):
     save(figure, path)
 
 
-def localisation(path, rows, structures, columns=4):
-    """Two lines of slices per scan: the heat map with the box found in it, below them the outlines with the same box.
+def localisation(
+    path: Path,
+    rows: Sequence[tuple[str, Volume, np.ndarray, Box, Volume, Volume]],
+    structures: Mapping[int, str],
+    columns: int = 4,
+) -> None:
+    """Two lines of slices per scan: the heat map with the box found in it, and below them the outlines with the same box.
 
     Args:
         path: of the PNG.
-        rows: (title, image Volume, heat, (starts, shape), predicted Volume, reference Volume) each; heat is (x, y, z) in [0, 1],
-            the box is in voxels, both on the image's grid. The reference's labels decide which slices are shown.
+        rows: (title, image, heat, box, predicted, reference) for each scan; heat is (x, y, z) in [0, 1], the box is in voxels,
+            both on the image's grid. The slices shown are those where the reference has labels.
         structures: label value -> name.
     """
     width = 1.9
     heights = [width * image.array.shape[1] / image.array.shape[0] * aspect(image.spacing_mm) for _, image, *_ in rows]
-    figure = canvas(width * columns + 0.2, 2 * sum(heights) + 0.4)
-    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    axes = figure.subplots(2 * len(rows), columns, squeeze=False, height_ratios=np.repeat(heights, 2))
+    tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
+    figure = canvas(width * columns + 0.2, 2 * sum(heights) + 0.4, tight)
+    axes = figure.subplots(2 * len(rows), columns, squeeze=False, height_ratios=np.repeat(heights, 2).tolist())
     for above, below, (title, image, heat, box, predicted, reference) in zip(axes[::2], axes[1::2], rows, strict=True):
         for hot, found, z in zip(above, below, spread_slices(reference.array, columns), strict=True):
             for axis in (hot, found):
@@ -70,13 +86,13 @@ def localisation(path, rows, structures, columns=4):
     save(figure, path)
 
 
-def surfaces(path, rows, structures):
-    """Label maps as shaded surfaces; where there are other structures the myocardium is half transparent.
+def surfaces(path: Path, rows: Sequence[Sequence[tuple[str, Volume]]], structures: Mapping[int, str]) -> None:
+    """Label maps as shaded surfaces; where there are other structures, the myocardium is half transparent.
 
     Args:
         path: of the PNG.
-        rows: panels (title, labels Volume) each, as many in every row, such as a reference and predictions on its grid. The
-            panels of a row share their limits.
+        rows: panels (title, labels), equally many in every row, such as a reference and predictions on its grid. The panels of a
+            row share their limits.
         structures: label value -> name.
 
     Raises:
@@ -106,11 +122,13 @@ def surfaces(path, rows, structures):
     save(figure, path, dpi=220)
 
 
-def learning_curve(path, history, panels):
+def learning_curve(path: Path, history: Sequence[Mapping[str, Any]], panels: Sequence[tuple[Sequence[str], str]]) -> None:
     """Columns of history.csv against the step.
 
     Args:
-        panels: (columns, "linear" or "log") each.
+        path: of the PNG.
+        history: rows of history.csv.
+        panels: (columns, "linear" or "log") for each panel.
     """
     figure = canvas(4 * len(panels), 3)
     for axis, (names, scale) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
@@ -122,11 +140,13 @@ def learning_curve(path, history, panels):
     save(figure, path)
 
 
-def curves(path, series, xlabel, ylabel):
+def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float, float, float]]], xlabel: str, ylabel: str) -> None:
     """Lines with a band around each.
 
     Args:
-        series: name -> list of (x, y, lower, upper).
+        path: of the PNG.
+        series: name -> points (x, y, lower, upper).
+        xlabel, ylabel: of the axes.
     """
     figure = canvas(5, 3.5)
     axis = figure.subplots()
@@ -139,16 +159,21 @@ def curves(path, series, xlabel, ylabel):
     save(figure, path)
 
 
-def bland_altman(path, panels, difference="predicted - reference"):
-    """Difference a - b against mean with bias and limits of agreement.
+def bland_altman(
+    path: Path,
+    panels: Sequence[tuple[str, str, Sequence[float], Sequence[float], tuple[float, float, float]]],
+    difference: str = "predicted - reference",
+) -> None:
+    """Difference a - b against the mean of both, with bias and limits of agreement.
 
     Args:
-        panels: (title, unit, a, b, (bias, low, high)) each.
+        path: of the PNG.
+        panels: (title, unit, a, b, (bias, low, high)) for each panel.
         difference: what a - b is, for the axis.
     """
     figure = canvas(4 * len(panels), 3.2)
-    for axis, (title, unit, a, b, limits) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        a, b = np.array(a), np.array(b)
+    for axis, (title, unit, *sides, limits) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        a, b = np.array(sides)
         axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
         for value, style in zip(limits, ("-", "--", "--"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
@@ -157,11 +182,14 @@ def bland_altman(path, panels, difference="predicted - reference"):
     save(figure, path)
 
 
-def surface(mask, spacing_mm, detail=100):
-    """Closed surface of a mask, smoothed by its finest step: (triangles, 3 corners, 3), outwards anticlockwise, mm from voxel 0.
+def surface(mask: np.ndarray, spacing_mm: Sequence[float], detail: int = 100) -> np.ndarray:
+    """Closed surface of a mask, smoothed by its finest step.
 
-    Steps are whole voxels, of which `detail` at most fit into the mask's longest side. A mask too small to survive the smoothing
-    has no triangles.
+    Steps are whole voxels; at most `detail` of them fit into the mask's longest side. A mask that is too small to survive the
+    smoothing has no triangles.
+
+    Returns:
+        Triangles (n, 3 corners, 3) in mm from voxel 0, anticlockwise when seen from outside.
 
     Raises:
         InputError: scikit-image is missing.
@@ -169,35 +197,35 @@ def surface(mask, spacing_mm, detail=100):
     marching_cubes = library("skimage.measure", "mesh").marching_cubes
     if not mask.any():
         return np.zeros((0, 3, 3))
-    spacing_mm = np.array(spacing_mm)
+    spacing = np.array(spacing_mm)
     (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    steps = np.ceil(np.max(mask[box].shape * spacing_mm) / detail / spacing_mm).astype(int)
+    steps = np.ceil(np.max(mask[box].shape * spacing) / detail / spacing).astype(int)
     margin = steps + 1  # so that the last sample, too, lies outside
     inside = np.pad(mask[box].astype(np.float32), np.stack([margin, margin], axis=1))
-    inside = ndimage.gaussian_filter(inside, np.min(steps * spacing_mm) / spacing_mm, mode="constant")
+    inside = ndimage.gaussian_filter(inside, np.min(steps * spacing) / spacing, mode="constant")
     inside = inside[tuple(slice(None, None, step) for step in steps)]
     if inside.max() <= 0.5:
         return np.zeros((0, 3, 3))
     outwards = {"gradient_direction": "ascent", "allow_degenerate": False}
-    corners, faces, *_ = marching_cubes(inside, 0.5, spacing=steps * spacing_mm, **outwards)
-    return (corners + ([part.start for part in box] - margin) * spacing_mm)[faces]
+    corners, faces, *_ = marching_cubes(inside, 0.5, spacing=steps * spacing, **outwards)
+    return (corners + ([part.start for part in box] - margin) * spacing)[faces]
 
 
-def facing(triangles, elev, azim):
-    """Those of the triangles (n, 3 corners, 3), outwards anticlockwise, whose outside is seen from this direction."""
+def facing(triangles: np.ndarray, elev: float, azim: float) -> np.ndarray:
+    """Those triangles of a `surface` whose outside is seen from this direction (degrees)."""
     normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
     return triangles[normals @ LightSource(azdeg=90 - azim, altdeg=elev).direction > 0]
 
 
-def spread_slices(labels, count):
-    """`count` slices from the first to the last that holds a label, evenly spread."""
+def spread_slices(labels: np.ndarray, count: int) -> np.ndarray:
+    """Indices of `count` slices, evenly spread from the first to the last that holds a label."""
     occupied = np.flatnonzero(labels.any(axis=(0, 1)))
     first, last = (occupied[0], occupied[-1]) if len(occupied) else (0, labels.shape[2] - 1)
     return np.round(np.linspace(first, last, count)).astype(int)
 
 
-def around(labels, spacing_mm, margin_mm=25.0):
-    """In-plane slices of the box around all labels with a margin; everything where there are none."""
+def around(labels: np.ndarray, spacing_mm: Sequence[float], margin_mm: float = 25.0) -> tuple[slice, slice]:
+    """The in-plane box around all labels, with a margin; the whole plane where there are no labels."""
     if not labels.any():
         return slice(None), slice(None)
     box = []
@@ -205,47 +233,61 @@ def around(labels, spacing_mm, margin_mm=25.0):
         occupied = np.flatnonzero(labels.any(axis=tuple(a for a in range(3) if a != axis)))
         margin = int(margin_mm / spacing_mm[axis])
         box.append(slice(max(occupied[0] - margin, 0), occupied[-1] + margin + 1))
-    return tuple(box)
+    return box[0], box[1]
 
 
-def aspect(spacing_mm):
+def aspect(spacing_mm: Sequence[float]) -> float:
+    """Height of a pixel over its width."""
     return spacing_mm[1] / spacing_mm[0]
 
 
-def grey(axis, image, spacing_mm):
+def grey(axis: Axes, image: np.ndarray, spacing_mm: Sequence[float]) -> None:
+    """Draw a slice (x, y) in grey."""
     low, high = np.percentile(image, [1, 99.5])
     axis.imshow(image.T, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect(spacing_mm), interpolation="bilinear")
     axis.set_xticks([])
     axis.set_yticks([])
 
 
-def outlines(axis, labels, structures, colours=COLOURS, linewidths=1.2, **style):
+def outlines(
+    axis: Axes,
+    labels: np.ndarray,
+    structures: Iterable[int],
+    colours: Sequence[str] = COLOURS,
+    linewidths: float = 1.2,
+    **style: Any,
+) -> None:
+    """Draw the outlines of the label values `structures` in a slice (x, y); `style` is Matplotlib's."""
     for value, colour in zip(structures, colours, strict=False):
         if (labels == value).any():
             axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=linewidths, **style)
 
 
-def rectangle(axis, box, shape, z):
-    """The part of `box` (starts, shape) that lies in slice `z` of an image of `shape`."""
+def rectangle(axis: Axes, box: Box, shape: Sequence[int], z: int) -> None:
+    """Draw the part of `box` that lies in slice `z` of an image of `shape`."""
     low, high = np.clip([box[0], np.add(*box)], 0, shape)
     if low[2] <= z < high[2]:
         axis.add_patch(Rectangle(low[:2] - 0.5, *(high - low)[:2], fill=False, edgecolor=BOX, linewidth=1.5))
 
 
-def handles(structures):
+def handles(structures: Mapping[int, str]) -> list[Line2D]:
+    """Entries of a legend."""
     return [Line2D([], [], color=colour, label=name) for name, colour in zip(structures.values(), COLOURS, strict=False)]
 
 
-def legend(figure, lines):
+def legend(figure: Figure, lines: Sequence[Line2D]) -> None:
+    """One legend below all panels."""
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False, fontsize=9)
 
 
-def canvas(width, height):
-    figure = Figure(figsize=(width, height), layout="constrained")
+def canvas(width: float, height: float, layout: ConstrainedLayoutEngine | None = None) -> Figure:
+    """An empty figure, in inches, that needs no window system."""
+    figure = Figure(figsize=(width, height), layout=layout or ConstrainedLayoutEngine())
     FigureCanvasAgg(figure)
     return figure
 
 
-def save(figure, path, dpi=110):
+def save(figure: Figure, path: Path, dpi: int = 110) -> None:
+    """Write a figure as PNG, with the same bytes each time."""
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=dpi, metadata={"Software": None})

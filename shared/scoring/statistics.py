@@ -1,5 +1,6 @@
-"""Statistics of per-case rows: undefined values (NaN) are left out and n says how many were not."""
+"""Statistics of numbers per case. Undefined ones (NaN) are left out; n counts the others."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +10,12 @@ from shared.lazy import lazily
 with lazily():
     from scipy import stats
 
+NAN = float("nan")
+
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, population std (ddof 0, as the papers' tables), median, 95 % bootstrap interval of the mean, n defined values."""
+    """Mean, population std (ddof 0, as in the papers' tables), median, 95 % bootstrap interval of the mean, number of values."""
 
     mean: float
     std: float
@@ -22,40 +25,50 @@ class Summary:
     n: int
 
 
-def summary(values, seed=0):
+def summary(values: Iterable[float], seed: int = 0) -> Summary:
+    """The `Summary` of the defined values; NaN where there is none."""
     values = defined(values)
     if len(values) == 0:
-        return Summary(*[float("nan")] * 5, 0)
+        return Summary(NAN, NAN, NAN, NAN, NAN, 0)
     means = np.random.default_rng(seed).choice(values, (2000, len(values))).mean(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
-    return Summary(*map(float, (values.mean(), values.std(), np.median(values), low, high)), len(values))
+    return Summary(float(values.mean()), float(values.std()), float(np.median(values)), float(low), float(high), len(values))
 
 
-def correlation(a, b):
+def correlation(a: Iterable[float], b: Iterable[float]) -> tuple[float, int]:
     """Pearson's r and n; r is NaN with fewer than two pairs or a constant side."""
     a, b = pairs(a, b)
     if len(a) < 2 or np.ptp(a) == 0 or np.ptp(b) == 0:
-        return float("nan"), len(a)
+        return NAN, len(a)
     return float(np.corrcoef(a, b)[0, 1]), len(a)
 
 
-def agreement(a, b):
-    """Bland-Altman: bias = mean of a - b, and limits bias -+ 1.96 sample std; with n."""
+def r_squared(a: Iterable[float], b: Iterable[float]) -> tuple[float, int]:
+    """The square of `correlation`, and n."""
+    r, n = correlation(a, b)
+    return r * r, n
+
+
+def agreement(a: Iterable[float], b: Iterable[float], sigmas: float = 1.96) -> tuple[tuple[float, float, float], int]:
+    """Bland-Altman: (bias, lower limit, upper limit) and n.
+
+    The bias is the mean of a - b, the limits lie `sigmas` sample standard deviations below and above it.
+    """
     a, b = pairs(a, b)
     if len(a) < 2:
-        return (float("nan"),) * 3, len(a)
+        return (NAN, NAN, NAN), len(a)
     difference = a - b
-    spread = 1.96 * difference.std(ddof=1)
+    spread = sigmas * difference.std(ddof=1)
     return (float(difference.mean()), float(difference.mean() - spread), float(difference.mean() + spread)), len(a)
 
 
-def wilcoxon(a, b):
+def wilcoxon(a: Iterable[float], b: Iterable[float]) -> float:
     """Two-sided p of the paired Wilcoxon signed-rank test; 1 where all pairs are equal."""
     a, b = pairs(a, b)
     return float(stats.wilcoxon(a, b).pvalue) if np.any(a != b) else 1.0
 
 
-def holm(p_values):
+def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction of several p values, in their order."""
     p = np.asarray(p_values, float)
     order = np.argsort(p)
@@ -65,12 +78,14 @@ def holm(p_values):
     return corrected.tolist()
 
 
-def defined(values):
-    values = np.asarray(list(values), float)
-    return values[~np.isnan(values)]
+def defined(values: Iterable[float]) -> np.ndarray:
+    """The values that are not NaN."""
+    found = np.asarray(list(values), float)
+    return found[~np.isnan(found)]
 
 
-def pairs(a, b):
-    a, b = np.asarray(list(a), float), np.asarray(list(b), float)
-    both = ~(np.isnan(a) | np.isnan(b))
-    return a[both], b[both]
+def pairs(a: Iterable[float], b: Iterable[float]) -> tuple[np.ndarray, np.ndarray]:
+    """The pairs of which neither is NaN: first and second numbers."""
+    first, second = np.asarray(list(a), float), np.asarray(list(b), float)
+    both = ~(np.isnan(first) | np.isnan(second))
+    return first[both], second[both]

@@ -1,132 +1,133 @@
-"""Tables of runs beside the papers' own: Markdown, CSV and LaTeX, recomputed from `cases.csv` every time."""
+"""Tables of runs: the summary of one run, and a paper's table with our numbers in it as Markdown, CSV and LaTeX.
 
+They are computed from `cases.csv` every time. `shared.scoring.published` says what a paper's table is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from shared.files import read_csv, write_csv, write_text
 from shared.scoring import metrics, statistics
+from shared.scoring.published import MEASURES, PHASES, STATISTICS, Cell, Column, Row, Table
+from shared.scoring.scores import Scores
 
-MEASURES = {
-    "dice": "Dice",
-    "assd_mm": "ASSD (mm)",
-    "asd_mm": "ASD (mm)",
-    "hausdorff_mm": "HD (mm)",
-    "hausdorff_voxels": "HD (voxels)",
-    "hausdorff_slice_mm": "HD slice-wise (mm)",
-    "ef_correlation": "corr EF",
-    "volume_correlation": "corr volume",
-    "ef_agreement": "EF bias [LoA] (%)",
-    "volume_agreement": "volume bias [LoA] (ml)",
-}
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
 VOLUMES = ("volume_ml", "reference_ml")
-STATISTICS = {"correlation": statistics.correlation, "agreement": statistics.agreement}
 NOT_RUN, QUOTED = "not run", "only quoted"
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One number of a paper's table, and ours."""
+class Comparison:
+    """One number of a paper, and ours: a line of our table.
 
-    row: str
-    column: str
-    measure: str
-    paper: tuple | float
-    ours: tuple | float | None  # None: no run
+    Attributes:
+        row, column: those of the paper's table.
+        paper: the paper's number.
+        ours: the same of our runs; None: there is no run.
+        n: cases or patients that ours is computed from.
+    """
+
+    row: Row
+    column: Column
+    paper: Cell
+    ours: Cell | None
     n: int
-    without_run: str = NOT_RUN  # what stands in its place then
 
     @property
-    def difference(self):
-        return None if self.ours is None else first(self.ours) - first(self.paper)
+    def texts(self) -> tuple[str, str, str, str, str, str]:
+        """Row, column, paper, ours, difference and n, as they are printed. No decimal of the paper is lost."""
+        digits = max(self.column.digits, self.paper.decimals)
+        names = self.row.title, self.column.title, self.paper.text(digits)
+        if self.ours is None:
+            return *names, NOT_RUN if self.row.experiment else QUOTED, "", ""
+        return *names, self.ours.text(digits), f"{self.ours.value - self.paper.value:+.{digits}f}", str(self.n)
 
 
-def read_cases(path, columns):
-    """The rows of a cases.csv that has, beside what says which case and structure a row is of, the `columns` of numbers.
+def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:
+    """The rows of a cases.csv. It must have the `columns` of numbers, and those that name the case and the structure.
 
     Raises:
-        InputError: as `files.read_csv`.
+        InputError: see `files.read_csv`.
     """
     return read_csv(path, ("case", "patient", "phase", "structure", *columns))
 
 
-def columns_of(table):
+def columns_of(table: Table) -> list[str]:
     """The columns of numbers in cases.csv that a published table is made from."""
-    measures = [measure for _, _, measure in table["columns"]]
-    derived = [measure for measure in measures if measure.partition("_")[2] in STATISTICS]
-    return [*dict.fromkeys(measure for measure in measures if measure not in derived), *(VOLUMES if derived else ())]
+    scores = [column.measure for column in table.columns if not MEASURES[column.measure].clinical]
+    return [*dict.fromkeys(scores), *(VOLUMES if len(scores) < len(table.columns) else ())]
 
 
-def compare(table, rows_of):
-    """The cells of a published table (see a paper's `PUBLISHED`), row by row.
+def compare(table: Table, scores_of: Mapping[Row, list[Scores]]) -> list[Comparison]:
+    """Every number of a published table with ours, row by row.
 
     Args:
-        table: its "columns" (structure, phase, measure) and "rows" (label, experiment, structure, values). Phase "" pools all; a
-            structure that the column leaves open is the row's, and "mean" is every case's mean over its structures. A row whose
-            experiment is None is only quoted from the paper. "patients", where it is there, maps labels of rows to the only
-            patient that they are of.
-        rows_of: experiment -> the rows of its cases.csv, those of several folds told apart by a column "fold"; an experiment
-            that is missing was not run.
+        table: the paper's.
+        scores_of: row -> the rows of cases.csv that ours is computed from, with a column "fold" where several folds are pooled;
+            a row that is missing was not run.
     """
-    cells = []
-    for label, experiment, row_structure, published in table["rows"]:
-        rows = rows_of.get(experiment)
-        if rows and label in table.get("patients", {}):
-            rows = [row for row in rows if row["patient"] == table["patients"][label]]
-        for (column_structure, phase, measure), paper in zip(table["columns"], published, strict=True):
-            if paper is None:
-                continue
-            structure = column_structure or row_structure
-            ours, n = measured(rows, structure, phase, measure) if rows else (None, 0)
-            row = label if label == row_structure or not row_structure else f"{label}, {row_structure}"
-            column = " ".join(filter(None, (column_structure, phase, MEASURES[measure])))
-            cells.append(Cell(row, column, measure, paper, ours, n, NOT_RUN if experiment else QUOTED))
-    return cells
+    found = []
+    for row in table.rows:
+        scores = [each for each in scores_of.get(row, ()) if row.patient in ("", each["patient"])]
+        for column, paper in zip(table.columns, row.cells, strict=True):
+            if paper:
+                ours, n = measured(scores, column, row.structure) if scores else (None, 0)
+                found.append(Comparison(row, column, paper, ours, n))
+    return found
 
 
-def measured(rows, structure, phase, measure):
-    """Our value of a measure, as (mean, std), correlation or (bias, low, high); and its n."""
-    rows = [row for row in rows if structure in ("mean", row["structure"])]
-    quantity, _, statistic = measure.partition("_")
-    if statistic not in STATISTICS:
-        summary = statistics.summary(by_case([row for row in rows if phase in ("", row["phase"])], measure).values())
-        return (summary.mean, summary.std), summary.n
-    ours, reference = ejection_fractions(rows) if quantity == "ef" else volumes(rows, phase)
-    return STATISTICS[statistic](ours, reference)
+def measured(scores: Sequence[Scores], column: Column, structure: str = "") -> tuple[Cell, int]:
+    """Our cell of a column, and its n. The structure is the column's, or else `structure`."""
+    structure = column.structure or structure
+    scores = [row for row in scores if structure in ("mean", row["structure"])]
+    if not MEASURES[column.measure].clinical:
+        scores = [row for row in scores if column.phase in ("", row["phase"])]
+        summary = statistics.summary(by_case(scores, column.measure).values())
+        return (Cell(summary.median) if column.statistic == "median" else Cell(summary.mean, summary.std)), summary.n
+    ours, reference = ejection_fractions(scores) if column.measure == "ef" else volumes(scores, column.phase)
+    if column.measure == "mass":
+        ours, reference = ([metrics.mass_g(ml) for ml in side] for side in (ours, reference))
+    sigmas = STATISTICS[column.statistic].sigmas
+    if sigmas:
+        (bias, low, high), n = statistics.agreement(ours, reference, sigmas)
+        return Cell(bias, limits=(low, high)), n
+    value, n = (statistics.r_squared if column.statistic == "r_squared" else statistics.correlation)(ours, reference)
+    return Cell(value), n
 
 
-def by_case(rows, measure):
+def by_case(rows: Iterable[Scores], measure: str) -> dict[tuple[object, str], float]:
     """(fold, case) -> mean of a measure over the rows of that case, undefined where one of them is."""
-    values = {}
+    values: dict[tuple[object, str], list[float]] = {}
     for row in rows:
         values.setdefault((row.get("fold"), row["case"]), []).append(row[measure])
     return {case: float(np.mean(found)) for case, found in values.items()}
 
 
-def volumes(rows, phase):
+def volumes(rows: Iterable[Scores], phase: str) -> tuple[list[float], list[float]]:
     """Predicted and reference volumes (ml) of the rows of one structure and phase."""
     rows = [row for row in rows if row["phase"] == phase]
     return [row["volume_ml"] for row in rows], [row["reference_ml"] for row in rows]
 
 
-def ejection_fractions(rows):
-    """Predicted and reference EF (%) of every patient (of every fold) with an ED and an ES row, of the rows of one structure; NaN
-    where nothing was found at ED or at ES."""
-    pairs = phases_of(rows)
-    return tuple([metrics.ejection_fraction(ed[volume], es[volume]) for ed, es in pairs] for volume in VOLUMES)
+def ejection_fractions(rows: Sequence[Scores]) -> tuple[list[float], list[float]]:
+    """Predicted and reference EF (%) of every patient (of every fold) that has both phases, from the rows of one structure.
+
+    It is NaN where nothing was found at ED or at ES.
+    """
+    ours, reference = ([metrics.ejection_fraction(ed[ml], es[ml]) for ed, es in phases_of(rows)] for ml in VOLUMES)
+    return ours, reference
 
 
-def phases_of(rows):
-    """The pairs (row at ED, row at ES) of every patient of every fold that has both, of the rows of one structure."""
-    by_phase = {
-        phase: {(row.get("fold"), row["patient"]): row for row in rows if row["phase"] == phase} for phase in ("ED", "ES")
-    }
-    patients = [patient for patient in by_phase["ED"] if patient in by_phase["ES"]]
-    return [(by_phase["ED"][patient], by_phase["ES"][patient]) for patient in sorted(patients)]
+def phases_of(rows: Sequence[Scores]) -> list[tuple[Scores, Scores]]:
+    """(row at ED, row at ES) of every patient of every fold that has both, from the rows of one structure."""
+    ed, es = ({(row.get("fold"), row["patient"]): row for row in rows if row["phase"] == phase} for phase in PHASES)
+    return [(ed[patient], es[patient]) for patient in sorted(ed.keys() & es.keys())]
 
 
-def doubtful_function(rows):
+def doubtful_function(rows: Sequence[Scores]) -> list[str]:
     """Lines about ejection fractions that cannot be right: larger at ES than at ED, or nothing found in one of them."""
     lines = []
     for cavity in metrics.CAVITIES:
@@ -141,12 +142,12 @@ def doubtful_function(rows):
     return lines
 
 
-def dice_by_case(rows):
+def dice_by_case(rows: Iterable[Scores]) -> dict[str, float]:
     """Case -> mean Dice over its structures."""
     return {case: dice for (_, case), dice in by_case(rows, "dice").items()}
 
 
-def summarise(rows):
+def summarise(rows: Sequence[Scores]) -> list[str]:
     """Lines of a Markdown table: every structure and phase of one run."""
     phases = [""] + sorted({row["phase"] for row in rows} - {""})
     structures = list(dict.fromkeys(row["structure"] for row in rows))
@@ -170,53 +171,28 @@ def summarise(rows):
     return lines
 
 
-def markdown(title, caption, cells):
+def markdown(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
+    """The table as a page in Markdown."""
     lines = [f"# {title}", "", "| row | measure | paper | ours | difference | n |", "|---|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(texts(cell))} |" for cell in cells]
+    lines += [f"| {' | '.join(each.texts)} |" for each in comparisons]
     return "\n".join([*lines, "", caption, ""])
 
 
-def latex(title, caption, cells):
+def latex(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
+    """The table as a LaTeX float."""
     escaped = str.maketrans(
         {character: rf"\{character}" for character in "%&_#${}"}
         | {"<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
     )
     lines = [r"\begin{table}", rf"\caption{{{title.translate(escaped)}. {caption.translate(escaped)}}}",
              r"\begin{tabular}{llrrrr}", r"row & measure & paper & ours & difference & $n$ \\ \hline"]  # fmt: skip
-    lines += [" & ".join(text.translate(escaped) for text in texts(cell)) + r" \\" for cell in cells]
+    lines += [" & ".join(text.translate(escaped) for text in each.texts) + r" \\" for each in comparisons]
     return "\n".join([*lines, r"\end{tabular}", r"\end{table}", ""])
 
 
-def write_tables(folder, name, title, caption, cells, text):
+def write_tables(folder: Path, name: str, title: str, caption: str, comparisons: Sequence[Comparison], text: str) -> None:
     """Write NAME.md (`text`), NAME.csv and NAME.tex into `folder`."""
     write_text(folder / f"{name}.md", text)
-    write_text(folder / f"{name}.tex", latex(title, caption, cells))
+    write_text(folder / f"{name}.tex", latex(title, caption, comparisons))
     header = ("row", "measure", "paper", "ours", "difference", "n")
-    write_csv(folder / f"{name}.csv", [dict(zip(header, texts(cell), strict=True)) for cell in cells])
-
-
-def texts(cell):
-    """The cell as text: row, column, paper, ours, difference, n."""
-    usual = 3 if cell.measure == "dice" or cell.measure.endswith("correlation") else 2
-    digits = max(usual, decimals(cell.paper))
-    if cell.ours is None:
-        return cell.row, cell.column, value_text(cell.paper, digits), cell.without_run, "", ""
-    return (cell.row, cell.column, value_text(cell.paper, digits), value_text(cell.ours, digits),
-            f"{cell.difference:+.{digits}f}", str(cell.n))  # fmt: skip
-
-
-def value_text(value, digits):
-    if not isinstance(value, tuple):
-        return f"{value:.{digits}f}"
-    if len(value) == 2:
-        return f"{value[0]:.{digits}f} ({value[1]:.{digits}f})"
-    return f"{value[0]:.{digits}f} [{value[1]:.{digits}f}; {value[2]:.{digits}f}]"
-
-
-def decimals(value):
-    """How many decimals a paper's number has, so that none is lost."""
-    return max(len(str(part).partition(".")[2]) for part in (value if isinstance(value, tuple) else (value,)))
-
-
-def first(value):
-    return value[0] if isinstance(value, tuple) else value
+    write_csv(folder / f"{name}.csv", [dict(zip(header, each.texts, strict=True)) for each in comparisons])

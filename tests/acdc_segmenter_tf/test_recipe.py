@@ -10,15 +10,15 @@ from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import NETWORKS, build
 from acdc_segmenter_tf.recipe import LOSSES, NETWORKS_2D, NETWORKS_3D, PRESETS, PUBLISHED, RECIPES, Recipe
 from shared.errors import InputError
+from shared.scoring.published import Scoring
 from tests.wrong_values import accepted, refused_types
 
 
 def cells(number):
     table = PUBLISHED[number]
-    for label, experiment, structure, values in table["rows"]:
-        assert len(values) == len(table["columns"])
-        for (column_structure, phase, measure), value in zip(table["columns"], values, strict=True):
-            yield (label, experiment, column_structure or structure, phase, measure), value
+    for row in table.rows:
+        for column, cell in zip(table.columns, row.cells, strict=True):
+            yield (row.label, row.experiment, column.structure or row.structure, column.phase, column.measure), cell
 
 
 def test_every_table_is_complete_and_of_known_experiments():
@@ -28,8 +28,8 @@ def test_every_table_is_complete_and_of_known_experiments():
 
 def test_every_table_is_scored_natively_on_the_one_validation_set():
     for table in PUBLISHED.values():
-        assert (table["dataset"], table["folds"]) == ("acdc", (0,))
-        assert table["scores"] == (("", "cases.csv", "at native resolution"),)
+        assert (table.dataset, table.folds) == ("acdc", (0,))
+        assert table.scorings == (Scoring("cases.csv", "at native resolution"),)
 
 
 def test_table_2_is_the_weighted_row_of_table_1():
@@ -37,22 +37,21 @@ def test_table_2_is_the_weighted_row_of_table_1():
     table_1, table_2 = dict(cells(1)), dict(cells(2))
     for structure in ("LV", "RV", "Myo"):
         for measure, rounding in (("dice", 0.001), ("assd_mm", 0.01)):
-            phases = [table_2["2D U-Net (mod.)", "unet2d_modified_wxent", structure, phase, measure][0] for phase in ("ED", "ES")]
-            pooled = table_1["Weighted cross entropy", "unet2d_modified_wxent", structure, "", measure][0]
-            assert statistics.mean(phases) == pytest.approx(pooled, abs=rounding)
+            phases = [table_2["2D U-Net (mod.)", "unet2d_modified_wxent", structure, phase, measure] for phase in ("ED", "ES")]
+            pooled = table_1["Weighted cross entropy", "unet2d_modified_wxent", structure, "", measure]
+            assert statistics.mean(cell.value for cell in phases) == pytest.approx(pooled.value, abs=rounding)
 
 
 def test_limits_of_agreement_lie_evenly_about_the_bias():
-    for _, value in cells(3):
-        if isinstance(value, tuple):
-            bias, low, high = value
-            assert (low + high) / 2 == pytest.approx(bias, abs=0.011)
+    for _, cell in cells(3):
+        if cell and cell.limits:
+            assert sum(cell.limits) / 2 == pytest.approx(cell.value, abs=0.011)
 
 
 def test_a_perfect_network_is_not_outdone():
     for number in (1, 2):
-        for (*_, measure), (mean, std) in cells(number):
-            assert 0 < mean < (1 if measure == "dice" else 20) and std > 0
+        for (*_, measure), cell in cells(number):
+            assert 0 < cell.value < (1 if measure == "dice" else 20) and cell.std > 0
 
 
 @pytest.mark.parametrize("experiment", RECIPES)

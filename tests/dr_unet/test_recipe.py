@@ -219,37 +219,38 @@ NAMES = {"3D U-Net": "unet3d", "3D V-Net": "vnet", "3D DR-UNet": "dr_unet", "mul
 @pytest.mark.parametrize("number", PUBLISHED)
 def test_tables_are_the_papers(number):
     values = [(float(a), float(b)) for a, b in re.findall(r"([\d.]+) \(([\d.]+)\)", PAPER[number])]
-    rows = PUBLISHED[number]["rows"]
+    rows = PUBLISHED[number].rows
     assert len(values) == 3 * len(rows)
-    for (*_, cells), dice, hausdorff, asd in zip(rows, values[::3], values[1::3], values[2::3], strict=True):
+    for row, dice, hausdorff, asd in zip(rows, values[::3], values[1::3], values[2::3], strict=True):
+        cells = [(cell.value, cell.std) for cell in row.cells]
         assert cells == [dice, hausdorff, hausdorff, hausdorff, asd]  # in mm, in voxels or slice-wise: the paper does not say
-    measures = [measure for _, _, measure in PUBLISHED[number]["columns"]]
+    measures = [column.measure for column in PUBLISHED[number].columns]
     assert measures == ["dice", "hausdorff_mm", "hausdorff_voxels", "hausdorff_slice_mm", "asd_mm"]
 
 
 @pytest.mark.parametrize("number", PUBLISHED)
 def test_rows_are_of_the_experiment_that_they_name(number):
-    for label, experiment, structure, _ in PUBLISHED[number]["rows"]:
-        name, comma, width = label.rpartition(", ") if number == 2 else (label, "", "32")
-        expected = NAMES[name] and f"{NAMES[name]}_f{width}"
-        assert experiment == expected and (experiment is None or experiment in RECIPES)
-        assert (structure is None) == (number != 4)
+    for row in PUBLISHED[number].rows:
+        name, comma, width = row.label.rpartition(", ") if number == 2 else (row.label, "", "32")
+        assert row.experiment == (f"{NAMES[name]}_f{width}" if NAMES[name] else "")
+        assert not row.experiment or row.experiment in RECIPES
+        assert (row.structure == "") == (number != 4)
     if number == 4:
-        assert [row[2] for row in PUBLISHED[4]["rows"]] == ["LV", "RV", "Myo"] * 7
+        assert [row.structure for row in PUBLISHED[4].rows] == ["LV", "RV", "Myo"] * 7
 
 
 def test_table_4_averages_to_table_3():
-    table_3 = {label: cells for label, experiment, _, cells in PUBLISHED[3]["rows"] if experiment}
-    for label, expected in table_3.items():
-        parts = [cells for name, _, _, cells in PUBLISHED[4]["rows"] if name == label]
-        for column, (mean, _) in enumerate(expected):  # the paper's own ASD of the DR-UNet is off by 0.0013
+    for row in (row for row in PUBLISHED[3].rows if row.experiment):
+        parts = [part.cells for part in PUBLISHED[4].rows if part.label == row.label]
+        for column, cell in enumerate(row.cells):  # the paper's own ASD of the DR-UNet is off by 0.0013
             rounding = 0.0006 if column == 0 else 0.0014
-            assert statistics.mean(cells[column][0] for cells in parts) == pytest.approx(mean, abs=rounding), (label, column)
+            found = statistics.mean(cells[column].value for cells in parts)
+            assert found == pytest.approx(cell.value, abs=rounding), (row.label, column)
 
 
 def test_all_folds_are_scored_where_the_paper_scores():
-    assert [PUBLISHED[n]["dataset"] for n in PUBLISHED] == ["lasc", "acdc", "acdc"]
-    assert all(table["folds"] == (0, 1, 2, 3, 4) for table in PUBLISHED.values())
-    files = {n: [(suffix, file) for suffix, file, _ in PUBLISHED[n]["scores"]] for n in PUBLISHED}
+    assert [table.dataset for table in PUBLISHED.values()] == ["lasc", "acdc", "acdc"]
+    assert all(table.folds == (0, 1, 2, 3, 4) for table in PUBLISHED.values())
+    files = {n: [(scoring.suffix, scoring.file) for scoring in table.scorings] for n, table in PUBLISHED.items()}
     both = [("", "cases_resampled.csv"), ("_native", "cases.csv")]
     assert files == {2: [("", "cases.csv")], 3: both, 4: both}

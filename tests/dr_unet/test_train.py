@@ -525,7 +525,7 @@ def tables(monkeypatch, tmp_path):
 @pytest.mark.parametrize("number", PUBLISHED)
 def test_tables_without_runs_say_so(tables, number):
     rows, text = tables(number)
-    assert len(rows) == 5 * len(PUBLISHED[number]["rows"])
+    assert len(rows) == 5 * len(PUBLISHED[number].rows)
     assert {row["ours"] for row in rows.values()} <= {"not run", "only quoted"}
     assert "python -m dr_unet.train" in text and "--fold all" in text
 

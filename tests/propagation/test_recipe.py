@@ -69,11 +69,10 @@ def test_quick_changes_no_number_of_the_method(experiment):
 
 def test_published_numbers():
     (table,) = PUBLISHED.values()
-    assert {label: values for label, _, _, values in table["rows"]} == {
+    assert {row.label: [cell.value for cell in row.cells] for row in table.rows} == {
         "with propagation, v1": [0.7851], "with propagation, v2": [0.7817],
     }  # fmt: skip
-    assert table["patients"] == {label: label[-2:] for label, *_ in table["rows"]}
-    assert {experiment for _, experiment, _, _ in table["rows"]} <= RECIPES.keys()
+    assert all(row.patient == row.label[-2:] and row.experiment in RECIPES for row in table.rows)
 
 
 # Ranges ---------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +11,7 @@ from acdc_segmenter_tf import train
 from acdc_segmenter_tf.recipe import PUBLISHED
 from shared import runs
 from shared.files import read_csv, write_csv, write_text
+from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
 
 ROOT = Path(__file__).parents[2]
 
@@ -55,7 +55,7 @@ def test_report_only_needs_neither_data_nor_runs(script, number, tmp_path, capsy
     script.main(["baumgartner2017", str(number), "--report-only", "--workdir", str(tmp_path)])
     printed = capsys.readouterr().out
     rows = read_csv(tmp_path / "tables" / f"baumgartner2017_table{number}.csv")
-    expected = sum(value is not None for *_, values in PUBLISHED[number]["rows"] for value in values)
+    expected = sum(cell is not None for row in PUBLISHED[number].rows for cell in row.cells)
     assert len(rows) == expected and {row["ours"] for row in rows} == {"not run"}
     assert "not run" in printed and "6-neighbour" in printed and "python -m acdc_segmenter_tf.train" in printed
     assert (tmp_path / "tables" / f"baumgartner2017_table{number}.tex").read_text().count(r"\\") == expected + 1
@@ -95,33 +95,33 @@ def test_clinical_measures_come_from_the_rows(script, workdir):
 # Folds, ways of scoring and quoted rows -------------------------------------------------------------------------------------
 
 
-MADE_UP = {
-    "title": "Made up",
-    "dataset": "acdc",
-    "folds": (0, 1, 2),
-    "scores": (("", "cases_resampled.csv", "on a coarse grid"), ("_native", "cases.csv", "at native resolution")),
-    "columns": [("LV", "", "dice"), ("mean", "", "dice")],
-    "rows": [
-        ("Net A", "net_a", None, [(0.9, 0.1), (0.8, 0.1)]),
-        ("Net B", "net_b", None, [(0.9, 0.1), (0.8, 0.1)]),
-        ("Theirs", None, None, [(0.9, 0.1), (0.8, 0.1)]),
-    ],
-}
+MADE_UP = Table(
+    title="Made up",
+    dataset="acdc",
+    folds=(0, 1, 2),
+    scorings=(Scoring("cases_resampled.csv", "on a coarse grid"), replace(NATIVE, suffix="_native")),
+    columns=(Column("dice", structure="LV"), Column("dice", structure="mean")),
+    rows=(
+        Row("Net A", "net_a", printed((0.9, 0.1), (0.8, 0.1))),
+        Row("Net A by itself", "net_a", printed(0.7, 0.6), file="cases_alone.csv"),
+        Row("Net B", "net_b", printed((0.9, 0.1), (0.8, 0.1))),
+        Row("Theirs", "", printed((0.9, 0.1), (0.8, 0.1))),
+    ),
+)
 
 
 @pytest.fixture
 def made_up(script, monkeypatch):
     """A paper with one table of three folds; the commands that it was asked to train."""
     asked = []
-    recipe, train = SimpleNamespace(PUBLISHED={1: MADE_UP}), SimpleNamespace(main=asked.append)
-    monkeypatch.setitem(script.PAPERS, "made_up", script.Paper("made_up_net", recipe, train))
+    monkeypatch.setitem(script.PAPERS, "made_up", script.Paper("made_up_net", {1: MADE_UP}, asked.append))
     return asked
 
 
 def finish(workdir, fold, lv, rv, experiment="net_a"):
-    """A finished run with one patient; on the coarse grid Dice is half as large."""
+    """A finished run with one patient; on the coarse grid Dice is half as large, by itself it is a tenth."""
     folder = runs.folder_of(workdir, "made_up_net", experiment, "paper", "acdc", fold)
-    for file, factor in (("cases.csv", 1), ("cases_resampled.csv", 0.5)):
+    for file, factor in (("cases.csv", 1), ("cases_resampled.csv", 0.5), ("cases_alone.csv", 0.1)):
         rows = [
             {"case": "A", "patient": "A", "phase": "", "structure": s, "dice": d * factor} for s, d in (("LV", lv), ("RV", rv))
         ]
@@ -151,10 +151,21 @@ def test_finished_folds_are_pooled_and_named(script, made_up, tmp_path):
     assert "counted are net_a: folds 0, 2 of 3." in text and "Scored at native resolution." in text
     coarse, text = tables[""]
     assert (coarse["Net A", "LV Dice"], coarse["Net A", "mean Dice"]) == (("0.400 (0.050)", 2), ("0.300 (0.050)", 2))
+    for rows in (native, coarse):
+        assert rows["Net A by itself", "LV Dice"] == ("0.080 (0.010)", 2)
     assert "Scored on a coarse grid." in text and "counted are net_a: folds 0, 2 of 3." in text
     assert "--experiment net_b --fold all --data-root DIR" in text and "None" not in text
     finish(tmp_path, 1, lv=0.8, rv=0.4)
     assert "counted" not in made_up_tables(script, tmp_path)[""][1]
+
+
+def test_the_caption_explains_the_statistics_of_its_table(script):
+    usual = script.legend(MADE_UP)
+    assert usual.startswith("Cells: mean (population std), correlation, or bias [95 % limits of agreement, 1.96 sample std]; ")
+    columns = (Column("hausdorff_mm", "median"), Column("volume", "agreement_2_sigma", phase="ED"))
+    assert "sample std], median, or bias [limits at 2 sample std]; diff" in script.legend(
+        replace(MADE_UP, columns=columns, rows=())
+    )
 
 
 def test_one_fold_is_chosen(script, made_up, tmp_path):
@@ -193,7 +204,7 @@ def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkey
         train.main([*arguments, *(text for field, value in tiny.items() for text in ("--set", f"{field}={value}"))])
 
     paper = script.PAPERS["baumgartner2017"]
-    monkeypatch.setitem(script.PAPERS, "baumgartner2017", replace(paper, train=SimpleNamespace(main=narrowed)))
+    monkeypatch.setitem(script.PAPERS, "baumgartner2017", replace(paper, train=narrowed))
     arguments = ["baumgartner2017", "3", "--data-root", str(phantom_root), "--preset", "quick", "--workdir", str(tmp_path)]
     script.main(arguments)
     script.main(arguments)

@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: their permissions, and what killed processes leave."""
 
+import math
 import os
 import signal
 import stat
@@ -124,3 +125,65 @@ def test_of_two_writings_of_one_file_the_one_that_ends_later_wins(tmp_path):
         files.write_text(tmp_path / "a.txt", "second")
         first.write_text("first")
     assert (tmp_path / "a.txt").read_text() == "first" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_rows_come_back_from_their_file(tmp_path):
+    rows = [
+        {
+            "case": "001_ED",
+            "patient": "001",
+            "phase": "ED",
+            "group": "",
+            "structure": "LV",
+            "dice": 0.123456789,
+            "assd_mm": float("nan"),
+        },
+        {"case": "007_ED", "patient": "007", "phase": "ED", "group": "", "structure": "a, b", "dice": 1.0, "assd_mm": 2.5},
+    ]
+    files.write_csv(tmp_path / "cases.csv", rows)
+    text = (tmp_path / "cases.csv").read_text()
+    assert text.splitlines()[1] == "001_ED,001,ED,,LV,0.123456789,"
+    found = files.read_csv(tmp_path / "cases.csv")
+    assert math.isnan(found[0].pop("assd_mm")) and math.isnan(rows[0].pop("assd_mm"))
+    assert found == rows
+
+
+def test_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "deep" / "er" / "table.csv"
+    files.write_text(path, "first")
+
+    def fail():
+        with files.written_whole(path) as temporary:
+            temporary.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert path.read_text() == "first" and list(path.parent.iterdir()) == [path]
+    files.write_text(path, "second")
+    assert path.read_text() == "second" and list(path.parent.iterdir()) == [path]
+
+
+def test_fingerprint_is_of_contents_and_order(tmp_path):
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_bytes(b"same")
+    two.write_bytes(b"same")
+    assert files.fingerprint(one) == files.fingerprint(two)
+    two.write_bytes(b"other")
+    different = [
+        files.fingerprint(*contents)
+        for contents in [
+            (one,),
+            (two,),
+            (one, two),
+            (two, one),
+            (one, one),
+            ("same",),
+            (b"same",),
+            (1, 23),
+            (12, 3),
+            ((1, 23),),
+            (),
+        ]
+    ]
+    assert len(set(different)) == len(different)

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import pytest
 
+from acdc_segmenter_tf.losses import CrossEntropy
 from shared import runs
 from shared.errors import InputError
 from shared.learning import checkpoints, training
 from shared.learning.batches import Batches
 from shared.learning.examples import Slices
-from acdc_segmenter_tf.losses import CrossEntropy
 from shared.learning.prepared import store
 
 STEPS, EVERY = 24, 3

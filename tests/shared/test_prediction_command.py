@@ -1,0 +1,463 @@
+"""The prediction command: which scan goes to which file; volumes and function of what was segmented."""
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from shared import files, prediction_command
+from shared.datasets import acdc
+from shared.errors import InputError
+from shared.prediction_command import Job
+from shared.scans import volume
+from shared.scans.volume import from_array
+from shared.scoring import function
+from tests.volumes import write_labels
+
+ACDC = acdc.STRUCTURES
+
+
+def row(lv_ml, frame=1, scan="a.nii", rv_ml=50.0, myo_ml=80.0):
+    return {"scan": scan, "frame": frame, "RV_ml": rv_ml, "Myo_ml": myo_ml, "LV_ml": lv_ml}
+
+
+def write_scan(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    volume.write(from_array(np.asarray(array, np.int16), (5.0, 5.0, 20.0)), path)  # 0.5 ml a voxel
+    return path
+
+
+def grey(seed=0, frames=()):
+    return np.random.default_rng(seed).integers(0, 900, (6, 5, 2, *frames))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_jobs(folder):
+    a, b, dicom = folder / "a.nii.gz", folder / "b.NRRD", folder / "slices"
+    assert prediction_command.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
+    out = folder / "out"
+    assert prediction_command.jobs([a, b, dicom], [], [], out) == [
+        Job(a, out / "a.nii.gz"), Job(b, out / "b.nii.gz"), Job(dicom, out / "slices.nii.gz"),
+    ]  # fmt: skip
+    assert [job.scan for job in prediction_command.jobs([a], [b], [dicom], out)] == [a, b, dicom]
+    assert [job.scan for job in prediction_command.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
+
+
+@pytest.mark.parametrize(
+    ("scans", "ed", "es", "output", "message"),
+    [
+        ([], [], [], "out", "no scans given"),
+        (["a.nii"], ["b.nii"], [], "out", "--ed names 1 scans and --es 0"),
+        ([], ["b.nii"], ["c.nii", "d.nii"], "out", "--ed names 1 scans and --es 2"),
+        (["a.nii", "b.nii"], [], [], "out.nii.gz", "out.nii.gz: 2 label maps cannot go to one file"),
+        (["x/a.nii", "y/a.nii"], [], [], "out", "y/a.nii and x/a.nii would both be written to out/a.nii.gz"),
+        (["a.nii", "a.nii.gz"], [], [], "out", "both be written to out/a.nii.gz"),
+        (["a.nii.gz"], [], [], "a.nii.gz", "a.nii.gz: the label map would replace the scan"),
+        (["x/a.nii.gz"], [], [], "x/../x/a.nii.gz", "would replace the scan"),
+        (["b.nii", "x/a.nii.gz"], [], [], "x", "x/a.nii.gz: the label map would replace the scan"),
+        (["b.nii", "a.nii.gz"], [], [], ".", "would replace the scan"),
+    ],
+)
+def test_jobs_that_are_refused(folder, scans, ed, es, output, message):
+    paths = [[folder / name for name in names] for names in (scans, ed, es)]
+    with pytest.raises(InputError) as raised:
+        prediction_command.jobs(*paths, folder / output)
+    assert message in str(raised.value).replace(f"{folder}/", "") and "\n" not in str(raised.value)
+
+
+def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):
+    (job,) = prediction_command.jobs([Path(".")], [], [], folder / "out")
+    assert volume.stem(job.output)
+
+
+# Volumes and function ----------------------------------------------------------------------------------------------------------
+
+LV_VOXELS, RV_VOXELS, MYO_VOXELS = (30, 50, 40, 20), (36, 40, 30, 10), (60, 64, 68, 70)  # of the four frames; 0.5 ml a voxel
+
+
+def beating():
+    labels = np.zeros((10, 10, 2, 4), np.uint8)
+    for t, counts in enumerate(zip(RV_VOXELS, MYO_VOXELS, LV_VOXELS, strict=True)):
+        labels[..., t].reshape(-1)[: sum(counts)] = np.repeat([1, 2, 3], counts)
+    return labels
+
+
+@pytest.fixture
+def cine(tmp_path):
+    affine = np.diag([-5.0, 5.0, 20.0, 1.0])
+    image = nibabel.Nifti1Image(np.arange(800, dtype=np.int16).reshape(10, 10, 2, 4), affine)
+    nibabel.save(image, tmp_path / "cine.nii.gz")
+    return tmp_path / "cine.nii.gz"
+
+
+def test_cine(cine, tmp_path):
+    seen = []
+
+    def predict(scan, path):
+        seen.append((scan, path))
+        return scan.with_array(beating())
+
+    job = Job(cine, tmp_path / "out" / "cine.nii.gz")
+    volumes, functions = prediction_command.segment([job], predict, ACDC)
+    ((scan, path),) = seen
+    assert scan.array.shape == (10, 10, 2, 4) and path == cine
+    written = nibabel.load(job.output)
+    np.testing.assert_array_equal(np.asarray(written.dataobj), beating())
+    np.testing.assert_allclose(written.affine, nibabel.load(cine).affine)
+
+    assert [(v["scan"], v["frame"]) for v in volumes] == [(str(cine), t) for t in (1, 2, 3, 4)]
+    assert [v["LV_ml"] for v in volumes] == [15, 25, 20, 10]
+    assert volumes[0] == {"scan": str(cine), "frame": 1, "RV_ml": 18, "Myo_ml": 30, "LV_ml": 15}
+    assert functions == [
+        {
+            "ed_scan": str(cine), "ed_frame": 2, "es_scan": str(cine), "es_frame": 4,
+            "LV_edv_ml": 25, "LV_esv_ml": 10, "LV_ef_percent": pytest.approx(60),
+            "RV_edv_ml": 20, "RV_esv_ml": 5, "RV_ef_percent": pytest.approx(75),
+            "Myo_mass_g": pytest.approx(1.05 * 32),
+        }
+    ]  # fmt: skip
+
+
+def test_pairs_of_scans(tmp_path):
+    frames = {}
+    for name, t in (("a", 1), ("b", 3), ("c", 0), ("d", 2)):
+        frames[tmp_path / f"{name}.nii"] = beating()[..., t]
+        write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
+    a, b, c, d = frames
+    jobs = prediction_command.jobs([], [a, d], [b, c], tmp_path / "out")
+    with pytest.warns(UserWarning, match="RV: 15.0 ml at ED .*18.0 ml at ES .*swapped"):
+        volumes, functions = prediction_command.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
+    assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
+    assert [(f["ed_scan"], f["es_scan"], f["LV_ef_percent"]) for f in functions] == [
+        (str(a), str(b), pytest.approx(60)), (str(d), str(c), pytest.approx(25)),
+    ]  # fmt: skip
+    assert functions[1]["Myo_mass_g"] == pytest.approx(1.05 * 34)
+
+
+def test_only_what_the_structures_allow(tmp_path, cine):
+    job = Job(cine, tmp_path / "labels.nii.gz")
+    volumes, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {2: "LA"})
+    assert volumes[0] == {"scan": str(cine), "frame": 1, "LA_ml": 30} and functions == []
+    _, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {3: "LV"})
+    assert [key for key in functions[0] if key.startswith(("RV", "Myo"))] == []
+
+
+def test_nothing_found_gives_no_ejection_fraction(tmp_path, cine):
+    empty, none = "cine.nii.gz: nothing was found in it", "no ejection fraction, since only 0 of 4 frames can be used"
+    with pytest.warns(UserWarning, match=empty), pytest.warns(UserWarning, match=none):
+        volumes, functions = prediction_command.segment(
+            [Job(cine, tmp_path / "o.nii")], lambda s, path: s.with_array(0 * beating()), ACDC
+        )
+    assert functions == [] and len(volumes) == 4
+
+
+def test_a_scan_that_cannot_be_segmented_is_named(tmp_path, cine):
+    def refuse(scan, path):
+        raise InputError("constant image")
+
+    with pytest.raises(InputError, match="cine.nii.gz: constant image"):
+        prediction_command.segment([Job(cine, tmp_path / "out" / "cine.nii.gz")], refuse, ACDC)
+    assert not (tmp_path / "out").exists()
+
+
+def test_tables_of_volumes_and_function(tmp_path, capsys):
+    volumes, functions = [{"scan": "a", "LV_ml": 1.5}], [{"ed_scan": "a", "LV_ef_percent": float("nan")}]
+    prediction_command.write_tables(volumes, functions, tmp_path / "out")
+    prediction_command.write_tables(volumes, [], tmp_path / "one.nii.gz")
+    found = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.csv"))
+    assert found == ["one_volumes.csv", "out/function.csv", "out/volumes.csv"]
+    assert (tmp_path / "out" / "volumes.csv").read_text() == "scan,LV_ml\na,1.5\n"
+    assert (tmp_path / "out" / "function.csv").read_text() == "ed_scan,LV_ef_percent\na,\n"
+    printed = capsys.readouterr().out
+    assert all(f"wrote {tmp_path / name}" in printed for name in found)
+
+
+# Frames that show nothing ---------------------------------------------------------------------------------------------------
+
+
+def test_a_black_frame_costs_only_itself(tmp_path):
+    scan = grey(frames=(4,))
+    scan[..., 1] = 0
+    path = write_scan(tmp_path / "cine.nii.gz", scan)
+    labels = np.zeros((6, 5, 2, 3), np.uint8)
+    for t, voxels in enumerate((40, 20, 30)):
+        labels[..., t].reshape(-1)[:voxels] = 3
+    seen = []
+
+    def predict(part, _):
+        seen.append(part.array)
+        return part.with_array(labels)
+
+    with pytest.warns(UserWarning, match="cine.nii.gz: frame 2 of 4 is constant; its label map is empty"):
+        volumes, (found,) = prediction_command.segment([Job(path, tmp_path / "seg.nii.gz")], predict, {3: "LV"})
+    np.testing.assert_array_equal(seen[0], scan[..., [0, 2, 3]])
+    written = volume.read(tmp_path / "seg.nii.gz").array
+    np.testing.assert_array_equal(written[..., [0, 2, 3]], labels)
+    assert written.shape == (6, 5, 2, 4) and not written[..., 1].any()
+    assert [each["LV_ml"] for each in volumes] == [20, 0, 10, 15]
+    assert (found["ed_frame"], found["es_frame"], found["LV_ef_percent"]) == (1, 3, 50)
+
+
+@pytest.mark.parametrize("shape", [(6, 5, 2), (6, 5, 2, 3)])
+def test_a_scan_that_is_constant_throughout_goes_to_the_network_as_it_is(tmp_path, shape):
+    path = write_scan(tmp_path / "flat.nii.gz", np.full(shape, 7))
+
+    def refuse(scan, _):
+        assert scan.array.shape == shape
+        raise InputError("constant image")
+
+    with pytest.raises(InputError, match="flat.nii.gz: constant image"):
+        prediction_command.segment([Job(path, tmp_path / "seg.nii.gz")], refuse, ACDC)
+
+
+def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):
+    path = write_scan(tmp_path / "scan.nii.gz", grey())
+    with pytest.warns(UserWarning, match="scan.nii.gz: nothing was found in it, and its label map is empty"):
+        volumes, _ = prediction_command.segment(
+            [Job(path, tmp_path / "seg.nii.gz")], lambda scan, _: scan.with_array(0 * scan.array), ACDC
+        )
+    assert volumes == [{"scan": str(path), "frame": 1, "RV_ml": 0, "Myo_ml": 0, "LV_ml": 0}]
+
+
+# ED and ES ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_cine_is_neither_ed_nor_es(tmp_path):
+    cine, es = write_scan(tmp_path / "cine.nii.gz", grey(frames=(3,))), write_scan(tmp_path / "es.nii.gz", grey())
+    todo = prediction_command.jobs([], [cine], [es], tmp_path / "out")
+    with pytest.raises(InputError, match="cine.nii.gz: a cine of 3 frames, but --ed and --es expect one frame each"):
+        prediction_command.segment(todo, None, ACDC, [cine], [es])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("ed", "es", "told"),
+    [
+        (["p1_ED.nii", "p2_ED.nii"], ["p2_ES.nii", "p1_ES.nii"], "p1_ED.nii and .*p2_ES.nii: .* their names are of two"),
+        (
+            ["patient001_frame01_0000.nii"],
+            ["patient002_frame12_0000.nii"],
+            "patient002_frame12_0000.nii: given as ED and ES of one",
+        ),
+    ],
+)
+def test_ed_and_es_of_two_patients_are_said(tmp_path, ed, es, told):
+    with pytest.warns(UserWarning, match=told):
+        prediction_command.jobs([], [tmp_path / name for name in ed], [tmp_path / name for name in es], tmp_path / "out")
+
+
+@pytest.mark.parametrize(("ed", "es"), [("p1_ED.nii", "p1_ES.nii"), ("a.nii", "b.nii"), ("p1_frame01.nii", "p1_frame12.nii")])
+def test_names_that_tell_of_no_second_patient_are_silent(tmp_path, ed, es):
+    assert len(prediction_command.jobs([], [tmp_path / ed], [tmp_path / es], tmp_path / "out")) == 2
+
+
+# Names of label maps --------------------------------------------------------------------------------------------------------
+
+
+def outputs(scans, folder):
+    return [(job.scan.name, job.output.name) for job in prediction_command.jobs(scans, [], [], folder / "out")]
+
+
+def test_a_link_gives_its_own_name(tmp_path):
+    stored = write_scan(tmp_path / "annex" / "SHA256E-s1--0a1b.nii.gz", grey())
+    (tmp_path / "sub-01.nii.gz").symlink_to(stored)
+    assert outputs([tmp_path / "sub-01.nii.gz"], tmp_path) == [("sub-01.nii.gz", "sub-01.nii.gz")]
+
+
+def test_folders_given_as_they_are_typed(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    (tmp_path / "study" / "deeper").mkdir(parents=True)
+    (tmp_path / "alias").symlink_to(tmp_path / "study")
+    monkeypatch.chdir(tmp_path / "study")
+    for typed, name in (
+        (".", "study"),
+        ("..", tmp_path.name),
+        ("deeper/..", "study"),
+        ("deeper/", "deeper"),
+        ("../alias", "alias"),
+    ):
+        (job,) = prediction_command.jobs([Path(typed)], [], [], tmp_path / "out")
+        assert job.output == tmp_path / "out" / f"{name}.nii.gz", typed
+
+
+def test_a_folder_of_image_files_means_each_of_them(tmp_path):
+    folder = tmp_path / "imagesTs"
+    for name in ("p02_0000.nii.gz", "p01_0000.nii.gz", "p03.NRRD"):
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    for name in ("._p01_0000.nii.gz", "notes.txt", "p01.json"):
+        (folder / name).write_bytes(b"junk")
+    (folder / "old").mkdir()
+    (folder / "old" / "p09.nii.gz").write_bytes(b"")
+    assert outputs([folder], tmp_path) == [
+        ("p01_0000.nii.gz", "p01_0000.nii.gz"), ("p02_0000.nii.gz", "p02_0000.nii.gz"), ("p03.NRRD", "p03.nii.gz"),
+    ]  # fmt: skip
+    with pytest.raises(InputError, match="3 label maps cannot go to one file"):
+        prediction_command.jobs([folder], [], [], tmp_path / "seg.nii.gz")
+
+
+def test_a_link_to_itself_is_a_scan_that_is_not_there(tmp_path):
+    scan = tmp_path / "scan.nii"
+    scan.symlink_to(scan.name)
+    jobs = prediction_command.jobs([scan], [], [], tmp_path / "seg.nii")
+    with pytest.raises(InputError, match=r"scan\.nii: no such file"):
+        prediction_command.segment(jobs, None, {1: "LV"})
+
+
+def test_references_in_a_folder_are_no_scans(tmp_path):
+    for name in (
+        "patient001/patient001_frame01.nii.gz",
+        "patient001/patient001_frame01_gt.nii.gz",
+        "A/lgemri.nrrd",
+        "A/laendo.nrrd",
+    ):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"")
+    assert [scan for scan, _ in outputs([tmp_path / "patient001", tmp_path / "A"], tmp_path)] == [
+        "patient001_frame01.nii.gz", "lgemri.nrrd",
+    ]  # fmt: skip
+
+
+def test_a_folder_with_dicom_stays_one_scan(tmp_path):
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "IM0001").write_bytes(bytes(128) + b"DICM" + bytes(9))
+    (tmp_path / "study" / "seg.nii.gz").write_bytes(b"")
+    assert outputs([tmp_path / "study"], tmp_path) == [("study", "study.nii.gz")]
+
+
+# Tables that grow -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_command_keeps_the_rows_of_the_first(tmp_path):
+    out = tmp_path / "out"
+    first = [row(100, scan="001.nii"), row(50, scan="b.nii")]
+    prediction_command.write_tables(first, [function.measured(*first, ACDC)], out)
+    prediction_command.write_tables([row(70, scan="c.nii")], [], out)
+    prediction_command.write_tables([row(60, scan="elsewhere/b.nii")], [], out)  # the label map out/b.nii.gz was replaced
+    rows = files.read_csv(out / "volumes.csv")
+    assert [(r["scan"], r["frame"], r["LV_ml"]) for r in rows] == [
+        ("001.nii", 1, 100),
+        ("c.nii", 1, 70),
+        ("elsewhere/b.nii", 1, 60),
+    ]
+    assert not (out / "function.csv").exists()  # its only row was of the label map that was replaced
+
+
+def test_function_rows_of_other_scans_stay(tmp_path):
+    for name, es_ml in (("a", 40), ("b", 50), ("a", 60)):
+        pair = [row(100, scan=f"{name}_ed.nii"), row(es_ml, scan=f"{name}_es.nii", rv_ml=20)]
+        prediction_command.write_tables(pair, [function.measured(*pair, ACDC)], tmp_path)
+    rows = files.read_csv(tmp_path / "function.csv")
+    assert [(r["ed_scan"], r["LV_ef_percent"], r["ed_frame"]) for r in rows] == [("b_ed.nii", 50, 1), ("a_ed.nii", 40, 1)]
+    assert len(files.read_csv(tmp_path / "volumes.csv")) == 4
+
+
+def test_tables_beside_one_label_map_are_of_that_label_map(tmp_path):
+    prediction_command.write_tables(
+        [row(1, scan="a.nii")], [function.measured(row(9), row(5, scan="b"), ACDC)], tmp_path / "seg.nii.gz"
+    )
+    prediction_command.write_tables([row(2, scan="b.nii")], [], tmp_path / "seg.nii.gz")
+    assert [r["scan"] for r in files.read_csv(tmp_path / "seg_volumes.csv")] == ["b.nii"]
+    assert not (tmp_path / "seg_function.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("scan,frame,LA_ml\na.nii,1,5\n", "no column RV_ml, Myo_ml, LV_ml"),
+        ("scan,frame,RV_ml,Myo_ml,LV_ml,aorta_ml\na.nii,1,5,5,5,5\n", "a table of other structures"),
+        ("scan,frame,RV_ml,Myo_ml,LV_ml\na.nii,1,5,5\n", "line 2 does not have the 5 cells"),
+        ("scan,frame,RV_ml,Myo_ml,LV_ml\na.nii,1,5,5,much\n", "line 2, column LV_ml: expected a number or nothing, found 'much'"),
+        ("", "no column scan"),
+        ("\0\0\0", "volumes.csv"),
+    ],
+)
+def test_a_table_that_cannot_be_added_to_stops_the_command_before_it_segments(tmp_path, content, message, capsys):
+    scan = write_scan(tmp_path / "a.nii.gz", grey())
+    table = tmp_path / "out" / "volumes.csv"
+    table.parent.mkdir()
+    table.write_text(content)
+
+    class Segmenter:
+        structures = ACDC
+
+    def predict(*_):
+        raise AssertionError("segmented though the table cannot be kept")
+
+    options = prediction_command.parser("predict", "", "").parse_args(["--weights", "w", str(scan), "-o", str(table.parent)])
+    with pytest.raises(SystemExit) as ended:
+        prediction_command.command(options, lambda weights: Segmenter, predict)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and len(error.splitlines()) == 1 and "volumes.csv" in error and message in error
+    assert table.read_text() == content and [path.name for path in table.parent.iterdir()] == ["volumes.csv"]
+
+
+class Constant:
+    structures = ACDC
+
+
+def run(scans, output, predict, *more):
+    options = prediction_command.parser("predict", "", "").parse_args(
+        ["--weights", "w", *map(str, scans), "-o", str(output), *more]
+    )
+    prediction_command.command(options, lambda weights: Constant, predict)
+
+
+def all_lv(segmenter, scan, path):
+    return scan.with_array(np.full(scan.array.shape, 3, np.uint8))
+
+
+@pytest.mark.parametrize("stop", [InputError("constant image"), KeyboardInterrupt()])
+def test_a_command_that_stops_leaves_tables_of_the_label_maps_that_it_wrote(tmp_path, stop, capsys):
+    a, b, c = (write_scan(tmp_path / f"{name}.nii.gz", grey()) for name in "abc")
+    out = tmp_path / "out"
+    run([a, b, c], out, lambda _, scan, path: scan.with_array(np.full(scan.array.shape, 1, np.uint8)))
+
+    def predict(segmenter, scan, path):
+        if path == b:
+            raise stop
+        return all_lv(segmenter, scan, path)
+
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        run([a, b, c], out, predict)
+    assert ended.value.code == (2 if isinstance(stop, InputError) else 130) and len(capsys.readouterr().err.splitlines()) == 1
+    rows = files.read_csv(out / "volumes.csv")
+    assert [(Path(r["scan"]).name, r["RV_ml"] > 0, r["LV_ml"] > 0) for r in rows] == [
+        ("b.nii.gz", True, False), ("c.nii.gz", True, False), ("a.nii.gz", False, True),
+    ]  # fmt: skip
+    assert [volume.read(out / f"{name}.nii.gz").array.max() for name in "abc"] == [3, 1, 1]
+
+
+def test_a_stopped_command_does_not_touch_the_table_of_a_label_map_that_it_did_not_write(tmp_path):
+    scan = write_scan(tmp_path / "a.nii.gz", grey())
+    run([scan], tmp_path / "seg.nii.gz", all_lv)
+    before = (tmp_path / "seg_volumes.csv").read_text()
+
+    def refuse(*_):
+        raise InputError("constant image")
+
+    with pytest.raises(SystemExit):
+        run([scan], tmp_path / "seg.nii.gz", refuse)
+    assert (tmp_path / "seg_volumes.csv").read_text() == before
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_label_map_of_another_scan_with_the_same_name_is_not_replaced_silently(tmp_path, capsys):
+    one, two = (write_scan(tmp_path / patient / "scan.nii.gz", grey()) for patient in ("p1", "p2"))
+    run([one], tmp_path / "out", all_lv)
+    run([one], tmp_path / "out", all_lv)
+    assert capsys.readouterr().err == ""
+    run([two], tmp_path / "out", all_lv)
+    error = capsys.readouterr().err
+    assert (
+        error.endswith("scan.nii.gz, which has the same name; to keep both, choose another --output\n") and error.count("\n") == 1
+    )
