@@ -16,6 +16,11 @@ def paths(tmp_path_factory):
     return stored(tmp_path_factory.mktemp("cases"))
 
 
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
 def test_slices(paths, rng):
     examples = Slices(paths["slices"])
     assert len(examples) == 13
@@ -56,14 +61,7 @@ def test_a_case_that_is_not_there_is_named_at_once(tmp_path):
 
 
 def test_no_generator_is_opened_twice():
-    places = [
-        (purpose, *place) for purpose in (ORDER, EXAMPLE, AUGMENTATION) for place in itertools.product(range(20), range(20))
-    ]
+    places = list(itertools.product((ORDER, EXAMPLE, AUGMENTATION), range(20), range(20)))
     drawn = {generator(seed, *place).random() for seed in (0, 1) for place in places}
     assert len(drawn) == 2 * len(places)
     assert generator(0, EXAMPLE, 3, 4).random() == generator(0, EXAMPLE, 3, 4).random()
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)

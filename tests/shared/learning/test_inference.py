@@ -1,5 +1,6 @@
 """Arrays through the network and back: every example once, in batches of one size."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -26,6 +27,19 @@ def test_probabilities(count, batch_size, sizes):
     assert found.shape == (count, 4, 3, 2) and found.dtype == np.float32
     np.testing.assert_allclose(found[..., 1], 1 / (1 + np.exp(-images[..., 0])), rtol=1e-5)
     np.testing.assert_allclose(found.sum(axis=-1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize("nesting", [dict, lambda inputs: tuple(inputs.values())], ids=["dict", "tuple"])
+def test_probabilities_of_a_network_with_two_inputs(nesting):
+    """The first class is the image times the example's weight, the second is zero."""
+    inputs = {"image": keras.Input((4, 3, 1)), "weight": keras.Input((1, 1, 1))}
+    product = keras.layers.Multiply()([inputs["image"], inputs["weight"]])
+    model = keras.Model(nesting(inputs), keras.layers.Concatenate()([product, keras.layers.Rescaling(0.0)(product)]))
+    rng = np.random.default_rng(0)
+    images, weights = (rng.normal(size=(5, *shape, 1)).astype(np.float32) for shape in ((4, 3), (1, 1)))
+    found = inference.probabilities(model, nesting({"image": images, "weight": weights}), 2)
+    assert found.shape == (5, 4, 3, 2)
+    np.testing.assert_allclose(found[..., :1], 1 / (1 + np.exp(-images * weights)), rtol=1e-5)
 
 
 def test_softmax_of_large_logits():
