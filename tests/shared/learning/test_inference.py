@@ -32,7 +32,7 @@ def test_probabilities(count, batch_size, sizes):
 @pytest.mark.parametrize("nesting", [dict, lambda inputs: tuple(inputs.values())], ids=["dict", "tuple"])
 def test_probabilities_of_a_network_with_two_inputs(nesting):
     """The first class is the image times the example's weight, the second is zero."""
-    inputs = {"image": keras.Input((4, 3, 1)), "weight": keras.Input((1, 1, 1))}
+    inputs = {"image": keras.Input((4, 3, 1), name="image"), "weight": keras.Input((1, 1, 1), name="weight")}
     product = keras.layers.Multiply()([inputs["image"], inputs["weight"]])
     model = keras.Model(nesting(inputs), keras.layers.Concatenate()([product, keras.layers.Rescaling(0.0)(product)]))
     rng = np.random.default_rng(0)
