@@ -62,7 +62,7 @@ def command(root, workdir, *more):
 def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp_path):
     folder = "acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0"
     subprocess.run(command(phantom_root, tmp_path / "a"), check=True, capture_output=True)
-    often = "from shared import training; training.CHECKPOINT_S = 0.0; from acdc_segmenter_tf.train import main; main()"
+    often = "from shared.learning import training; training.CHECKPOINT_S = 0.0; from acdc_segmenter_tf.train import main; main()"
     first = command(phantom_root, tmp_path / "b")
     first[first.index("-m") : first.index("-m") + 2] = ["-c", often]
     killed = subprocess.Popen(first, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
