@@ -1,0 +1,214 @@
+"""Which patients are on which side: the same in every run, nobody on two sides, groups spread evenly."""
+
+import itertools
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shared.datasets import Case
+from shared.datasets.splits import Split, by_number, hold_out, k_fold
+from shared.errors import InputError
+
+PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+
+
+def case(patient, group="", phase=""):
+    return Case(patient=patient, phase=phase, image=Path(f"{patient}.nii"), label=None, group=group, structures={1: "LV"})
+
+
+def acdc_cases():
+    groups = ("NOR", "MINF", "DCM", "HCM", "RV")
+    return [case(f"patient{n:03d}", groups[(n - 1) // 20], phase) for n in range(1, 101) for phase in ("ED", "ES")]
+
+
+def test_modulo_five_of_acdc():
+    cases = acdc_cases()
+    split = by_number(cases, 5, 0)
+    assert split.validation == tuple(f"patient{n:03d}" for n in range(5, 101, 5))
+    assert split.test == split.validation and len(split.train) == 80
+    assert [len(split.of(cases, side)) for side in ("train", "validation", "test")] == [160, 40, 40]
+    groups = [c.group for c in split.of(cases, "validation") if c.phase == "ED"]
+    assert {group: groups.count(group) for group in groups} == dict.fromkeys(("NOR", "MINF", "DCM", "HCM", "RV"), 4)
+
+
+def test_of_keeps_the_order_of_the_cases():
+    cases = [case("b", phase="ES"), case("a"), case("c"), case("b", phase="ED")]
+    split = Split(("b", "c"), ("a",), ("a",))
+    assert split.of(cases, "train") == [cases[0], cases[2], cases[3]]
+    assert split.of(cases, "validation") == [cases[1]]
+
+
+def test_all_folds_of_a_modulus_cover_everybody_once():
+    held_out = [by_number(acdc_cases(), 5, fold).validation for fold in range(5)]
+    assert sorted(itertools.chain(*held_out)) == [f"patient{n:03d}" for n in range(1, 101)]
+    assert held_out[2][0] == "patient002"
+
+
+@pytest.mark.parametrize(
+    ("patients", "held_out"),
+    [
+        (["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], ("e", "j")),  # no numbers: rank, from 1
+        (["x1", "x2", "y", "z4", "z5"], ("z5",)),  # not all have one
+        (["a1", "a2", "b1", "b2", "c3"], ("c3",)),  # two of the same
+        (["p10", "p5", "p7", "p15", "p3", "p1", "p4"], ("p10", "p15", "p5")),  # numbers count, not their order
+        (["2020scan", "b", "c", "d", "e"], ("e",)),  # a number in front is none
+    ],
+)
+def test_numbers_of_patients(patients, held_out):
+    split = by_number([case(patient) for patient in patients], 5, 0)
+    assert split.validation == held_out
+    assert set(split.train) == set(patients) - set(held_out)
+
+
+@pytest.mark.parametrize(
+    ("patients", "fold", "held_out", "parts"),
+    [
+        ([f"s{k:02d}1" for k in range(1, 13)], 0, ("s051", "s101"), 5),  # none is divisible by 5: places 5 and 10
+        ([f"s{k:02d}1" for k in range(1, 13)], 1, ("s011", "s061", "s111"), 5),  # all are 1 modulo 5: places 1, 6, 11
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 0, ("p6",), 5),
+        (["p1", "p2", "p3", "p4", "p6", "p7"], 1, ("p1", "p7"), 5),
+        (["p5", "p10"], 1, ("p10",), 2),
+        (["5", "3"], 0, ("5",), 2),
+        (["anna", "bea", "carl"], 0, ("carl",), 3),
+    ],
+)
+def test_numbers_that_leave_a_fold_empty_give_way_to_places(patients, fold, held_out, parts):
+    with pytest.warns(UserWarning, match=rf"place in alphabetical order is {fold} modulo {parts} \(--fold"):
+        split = by_number([case(patient) for patient in patients], 5, fold)
+    assert split.validation == split.test == held_out and set(split.train) == set(patients) - set(held_out)
+
+
+@pytest.mark.parametrize("patients", [["p1", "p2", "p3", "p4", "p6", "p7"], ["p5", "p10", "p15", "p20", "p21"], ["a", "b", "c"]])
+@pytest.mark.filterwarnings("ignore:the numbers that")
+def test_every_patient_is_held_out_in_one_fold_whatever_the_numbers_are(patients):
+    folds = [by_number([case(patient) for patient in patients], 5, fold) for fold in range(min(5, len(patients)))]
+    assert sorted(patient for split in folds for patient in split.test) == sorted(patients)
+
+
+def test_too_few_patients_for_a_fold():
+    with pytest.raises(InputError, match="^--fold 2: 2 patients make no more than 2 folds; expected 0 to 1$"):
+        by_number([case("p1"), case("p2")], 5, 2)
+
+
+@pytest.mark.filterwarnings("ignore:the numbers that")
+def test_one_patient_cannot_be_split():
+    with pytest.raises(InputError, match="no patient left on the train side"):
+        by_number([case("p1")], 5, 0)
+
+
+@pytest.mark.parametrize("sides", [(("a", "b", "c"), ("c", "b"), ("d",)), (("a", "b"), ("c", "d"), ("b", "c"))])
+def test_patient_on_two_sides(sides):
+    with pytest.raises(InputError, match="two sides") as raised:
+        Split(*sides)
+    message = str(raised.value)
+    assert "b" in message and "train" in message and "\n" not in message
+    if "c" in sides[0]:
+        assert "b, c" in message and "validation" in message
+
+
+def test_test_side_is_apart_or_the_validation_side():
+    assert Split(("a",), ("b",), ("c",)).test == ("c",)
+    assert Split(("a",), ("b", "c"), ("c", "b")).test == ("c", "b")
+    with pytest.raises(InputError, match="validation, test.*: b"):
+        Split(("a",), ("b", "c"), ("b",))
+    with pytest.raises(InputError, match="train, test.*: a"):
+        Split(("a",), ("b",), ("a",))
+
+
+@pytest.mark.parametrize(
+    ("sides", "name"), [(((), ("a",), ("a",)), "train"), ((("a",), (), ()), "validation"), ((("a",), ("b",), ()), "test")]
+)
+def test_empty_side(sides, name):
+    with pytest.raises(InputError, match=f"no patient left on the {name} side"):
+        Split(*sides)
+
+
+@pytest.mark.parametrize("fold", [-1, 5, 99])
+def test_fold_out_of_range(fold):
+    for split in (lambda: by_number(acdc_cases(), 5, fold), lambda: k_fold(acdc_cases(), 5, fold, 0)):
+        with pytest.raises(InputError, match=f"--fold {fold}: expected 0 to 4"):
+            split()
+
+
+@st.composite
+def patients(draw):
+    sizes = draw(st.lists(st.integers(1, 9), min_size=1, max_size=4))
+    groups = [f"group{g}" for g, size in enumerate(sizes) for _ in range(size)]
+    return [case(f"p{i}", group, phase) for i, group in enumerate(groups) for phase in ("ED", "ES")]
+
+
+@PROPERTY
+@given(cases=patients(), folds=st.integers(2, 6), seed=st.integers(0, 999))
+def test_k_fold(cases, folds, seed):
+    names = {c.patient for c in cases}
+    if len(names) < folds:
+        with pytest.raises(InputError, match="more patients are needed"):
+            for fold in range(folds):
+                k_fold(cases, folds, fold, seed)
+        return
+    splits = [k_fold(cases, folds, fold, seed) for fold in range(folds)]
+    assert sorted(itertools.chain.from_iterable(split.validation for split in splits)) == sorted(names)
+    for split in splits:
+        assert set(split.train) == names - set(split.validation) and split.test == split.validation
+    for group in {"", *(c.group for c in cases)}:
+        members = {c.patient for c in cases if group in ("", c.group)}
+        held = [len(members & set(split.validation)) for split in splits]
+        assert max(held) - min(held) <= 1
+    assert k_fold(cases[::-1], folds, 0, seed) == splits[0]
+
+
+def test_k_fold_is_random_by_seed():
+    drawn = {k_fold(acdc_cases(), 5, 0, seed).validation for seed in range(20)}
+    assert len(drawn) == 20
+
+
+def test_hold_out_of_acdc():
+    cases = acdc_cases()
+    splits = [hold_out(cases, 5, 5, fold, 0) for fold in range(5)]
+    groups = {c.patient: c.group for c in cases}
+
+    def in_groups(patients):
+        return sorted(sum(groups[patient] == group for patient in patients) for group in set(groups.values()))
+
+    assert {split.test for split in splits} == {splits[0].test} and in_groups(splits[0].test) == [4] * 5
+    for split in splits:
+        assert len(split.validation) == 16 and in_groups(split.validation) == [3, 3, 3, 3, 4]
+        assert len(split.train) == 64 and set(split.train) | set(split.validation) | set(split.test) == set(groups)
+
+
+def test_hold_out_without_groups():
+    splits = [hold_out([case(f"p{i}") for i in range(40)], 5, 5, fold, 1) for fold in range(5)]
+    assert {len(split.test) for split in splits} == {8}
+    assert sorted(len(split.validation) for split in splits) == [6, 6, 6, 7, 7]
+
+
+@PROPERTY
+@given(cases=patients(), parts=st.integers(2, 5), folds=st.integers(2, 5), seed=st.integers(0, 999), data=st.data())
+def test_hold_out(cases, parts, folds, seed, data):
+    names = {c.patient for c in cases}
+    tested = -(-len(names) // parts)
+    if len(names) - tested < folds:
+        with pytest.raises(InputError, match="more patients are needed"):
+            for fold in range(folds):
+                hold_out(cases, parts, folds, fold, seed)
+        return
+    splits = [hold_out(cases, parts, folds, fold, seed) for fold in range(folds)]
+    test = set(splits[0].test)
+    assert len(test) == tested and {split.test for split in splits} == {splits[0].test}
+    assert sorted(itertools.chain.from_iterable(split.validation for split in splits)) == sorted(names - test)
+    assert all(set(split.train) == names - test - set(split.validation) for split in splits)
+    for group in {"", *(c.group for c in cases)}:
+        members = {c.patient for c in cases if group in ("", c.group)}
+        assert abs(len(members & test) - len(members) / parts) < 1
+        held = [len(members & set(split.validation)) for split in splits]
+        assert max(held) - min(held) <= 1
+    assert [hold_out(data.draw(st.permutations(cases)), parts, folds, fold, seed) for fold in range(folds)] == splits
+
+
+def test_hold_out_is_random_by_seed():
+    drawn = [hold_out(acdc_cases(), 5, 5, 0, seed) for seed in range(20)]
+    assert len({split.test for split in drawn}) == len({split.validation for split in drawn}) == 20
+    with pytest.raises(InputError, match="--fold 5: expected 0 to 4"):
+        hold_out(acdc_cases(), 5, 5, 5, 0)
