@@ -17,7 +17,7 @@ with lazily():
     from dr_unet import localisation
     from dr_unet import recipe as dr_unet_recipe
     from propagation import masks
-    from propagation import released as propagation_released
+    from propagation.released import weights as propagation_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def read_regions(folder):
 
 def read_keras_file(folder, cache=[]):  # noqa: B006
     cache[:] = cache or [originals.narrow_network()]
-    propagation_released.fill(cache[0], folder / "roi_net.h5")
+    propagation_weights.fill(cache[0], folder / "roi_net.h5")
 
 
 def read_checkpoint(folder, cache=[]):  # noqa: B006
