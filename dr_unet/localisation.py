@@ -1,7 +1,7 @@
 """The first stage of the multi-stage method (Vesal 2020, section 3.2): a localiser, and the region of every case that it finds.
 
-The segmenter trains on regions found by the frozen localiser, not on those of the reference, so that it sees in training what it
-will see in prediction (ours: the paper does not say).
+The segmenter trains on regions found by the frozen localiser, not on those of the reference. It sees in training what it will see
+in prediction (ours: the paper does not say).
 """
 
 import shutil
@@ -27,7 +27,7 @@ STARTS = ("start_x", "start_y", "start_z")  # columns
 
 
 def view(recipe):
-    """What the localiser sees: the whole scan at low resolution, and any structure as foreground. As of `train.Stages.store`."""
+    """What the localiser sees: the whole scan at low resolution, and any structure as foreground; see `train.Stages.store`."""
 
     def look(case, image, labels):
         foreground = labels.with_array(np.where(labels.array == IGNORED, IGNORED, labels.array > 0).astype(np.uint8))
@@ -53,7 +53,7 @@ def find_regions(recipe, sides, folder):
         Case name -> `gcam.Region`.
 
     Raises:
-        InputError: a regions.csv that is damaged or of other cases.
+        InputError: a regions.csv that is damaged or belongs to other cases.
     """
     if not (folder / REGIONS).exists():
         with training.precision(recipe.precision):
@@ -75,7 +75,7 @@ def read_regions(path, names, shape):
 
 
 def region_row(localiser, side, case, recipe):
-    """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
+    """The row of a case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
     image, labels = prepared_pair(case, recipe)
     box = locate(localiser, image, recipe)[1]
     starts = dict(zip(STARTS, box.starts, strict=True))
@@ -84,7 +84,7 @@ def region_row(localiser, side, case, recipe):
 
 
 def share_line(folder, side):
-    """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
+    """One sentence on the regions of the cases of one side; cases without foreground are left out."""
     rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
     shares = {row["case"]: row["share_inside"] for row in rows if not np.isnan(row["share_inside"])}
     if not shares:

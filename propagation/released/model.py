@@ -18,10 +18,13 @@ names, and weights come in the order of the authors' files (a test compares both
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
 
 from shared.errors import InputError
 from shared.framework import keras, ops
 from shared.learning.layers import BatchNormalization
+
+Tensor: TypeAlias = keras.KerasTensor
 
 
 def build(name: str, size: int | None = None, leaky_slope: float = 0.0) -> keras.Model:
@@ -49,7 +52,7 @@ def build(name: str, size: int | None = None, leaky_slope: float = 0.0) -> keras
     return keras.Model(inputs, output, name=name)
 
 
-def roi(size: int, b: int, k: int, slope: float) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+def roi(size: int, b: int, k: int, slope: float) -> tuple[Tensor, Tensor]:
     """Inputs and output of the network that finds the heart; shapes in the comments are those of the released one."""
     image = keras.Input((size, size, 1), name="input")
     *skips, bottom = encoder(image, b, {1: 2, 2: 2, 4: 2, 8: 2, 16: 2, 32: 2}, slope)  # (B, 4, 4, 768)
@@ -57,7 +60,7 @@ def roi(size: int, b: int, k: int, slope: float) -> tuple[keras.KerasTensor, ker
     return image, keras.layers.Activation("sigmoid", name="output")(prediction)
 
 
-def segmentation(size: int, b: int, k: int, slope: float) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
+def segmentation(size: int, b: int, k: int, slope: float) -> tuple[list[Tensor], Tensor]:
     """Inputs and output of the networks that carry a mask from one slice to the next; shapes are those of lvrv_net."""
     before, image, mask = (keras.Input((size, size, 1), name=f"input_{part}") for part in ("img0", "img1", "mask0"))
     units = {1: 2, 2: 2, 4: 2, 8: 2, 16: 2, 32: 1}
@@ -72,7 +75,7 @@ def segmentation(size: int, b: int, k: int, slope: float) -> tuple[list[keras.Ke
     return [before, image, mask], keras.layers.Reshape((size, size, k), name="output")(x)
 
 
-def flow(size: int, b: int, k: int, slope: float) -> tuple[list[keras.KerasTensor], keras.KerasTensor]:
+def flow(size: int, b: int, k: int, slope: float) -> tuple[list[Tensor], Tensor]:
     """Inputs and output of the network that finds how the first image has to move to become the second."""
     images = [keras.Input((size, size, 1), name=f"input_{part}") for part in ("img0", "img1")]
     both = keras.layers.Concatenate(name="concatenate")(images)  # (B, 128, 128, 2)
@@ -91,7 +94,7 @@ class Network:
         outputs: channels of the output.
     """
 
-    build: Callable[[int, int, int, float], tuple[object, keras.KerasTensor]]
+    build: Callable[[int, int, int, float], tuple[object, Tensor]]
     size: int
     width: int
     outputs: int
@@ -106,7 +109,7 @@ NETWORKS = {
 }
 
 
-def encoder(x: keras.KerasTensor, b: int, units: Mapping[int, int], slope: float, prefix: str = "") -> list[keras.KerasTensor]:
+def encoder(x: Tensor, b: int, units: Mapping[int, int], slope: float, prefix: str = "") -> list[Tensor]:
     """The maps of every level, finest first.
 
     Args:
@@ -125,9 +128,7 @@ def encoder(x: keras.KerasTensor, b: int, units: Mapping[int, int], slope: float
     return levels
 
 
-def decoder(
-    x: keras.KerasTensor, skips: Sequence[keras.KerasTensor], b: int, k: int, slope: float, name: str
-) -> keras.KerasTensor:
+def decoder(x: Tensor, skips: Sequence[Tensor], b: int, k: int, slope: float, name: str) -> Tensor:
     """Back up to the finest level: the sum of the outputs of levels 4, 2 and 1, (B, size, size, k).
 
     Args:
@@ -151,7 +152,7 @@ def decoder(
     return keras.layers.Add(name=name)([coarse, outputs[1]])
 
 
-def unit(x: keras.KerasTensor, name: str, filters: int, repeats: int, slope: float) -> keras.KerasTensor:
+def unit(x: Tensor, name: str, filters: int, repeats: int, slope: float) -> Tensor:
     """3x3 convolution, batch normalisation and ReLU, `repeats` times."""
     for i in range(repeats):
         x = keras.layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv{i}")(x)
@@ -168,7 +169,7 @@ class OneHot(keras.layers.Layer):
         super().__init__(**options)
         self.classes = classes
 
-    def call(self, labels: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, labels: Tensor) -> Tensor:
         return ops.cast(ops.equal(labels, ops.arange(self.classes, dtype=labels.dtype)), self.compute_dtype)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -1,7 +1,7 @@
 """A parametric beating heart: drawn, rendered as MRI with its labels, and written in the challenges' layouts.
 
-`patient` draws the sizes, `heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. All follows from
-(seed, number).
+`patient` draws the sizes, `heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. The same (seed,
+number) gives the same patient.
 """
 
 from shared.phantom.atrium import render_atrium
