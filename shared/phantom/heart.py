@@ -137,7 +137,7 @@ def _solve(
         heart: before the change.
         change: `change(x) -> fields of the heart`.
         bounds: of x, low volume first; bisected.
-        phase: as in `walls`.
+        phase: see `walls`.
         structure: index into `volumes_ml`.
         target_ml: wanted volume.
     """
