@@ -11,27 +11,32 @@ the prediction layer included, is followed by batch normalisation, so the logits
                                                       pool4 21 conv5 17
 
 The U-Nets use valid convolutions on an image padded with zeros inside the network, hence their input sizes: 2D 16 n + 4 per
-axis; 3D 8 n + 4 in-plane and along z, or any even number along z in the modified version; FCN-8 32 n.
+axis; 3D 8 n + 4 in-plane and along z, where the modified version takes any even number along z; FCN-8 32 n.
 Filter counts are written for the paper's `width` of 64 (32 in 3D) and scale with it.
 """
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 from shared.errors import InputError
 from shared.framework import keras
 from shared.learning.layers import BatchNormalization
+
+Tensor: TypeAlias = keras.KerasTensor
 
 TRUNCATION_STD = 0.87962566103423978  # std of a unit normal cut at 2 sigma
 # He normal as TensorFlow 1 drew it: sigma sqrt(2.6 / fan_in) *before* the cut; Keras means the std after it  # authors' code
 HE_NORMAL = {"scale": 2.6 * TRUNCATION_STD**2, "mode": "fan_in", "distribution": "truncated_normal"}
 
 
-def build(network, shape, classes=4, width=None):
-    """The untrained network called `network` (a key of `NETWORKS`) as a `keras.Model` from image to logits.
+def build(network: str, shape: Sequence[int], classes: int = 4, width: int | None = None) -> keras.Model:
+    """The untrained network called `network` (a key of `NETWORKS`), from image to logits.
 
     Args:
         network: "fcn8", "unet2d", "unet2d_modified", "unet3d" or "unet3d_modified".
         shape: image extent in voxels, (x, y) or (x, y, z).
         classes: number of labels, background included.
-        width: filters of the first convolution, to which all others are in proportion; None takes the paper's (64, in 3D 32).
+        width: filters of the first convolution; all others scale with it. None means the paper's (64, in 3D 32).
 
     Raises:
         InputError: an unknown name, or a shape the network cannot take.
@@ -41,7 +46,7 @@ def build(network, shape, classes=4, width=None):
     return NETWORKS[network](tuple(shape), classes, width)
 
 
-def build_fcn8(shape, classes=4, width=None):
+def build_fcn8(shape: Sequence[int], classes: int = 4, width: int | None = None) -> keras.Model:
     """FCN-8 on VGG-16 with batch normalisation (paper section 2.2; (224, 224) in the paper)."""
     w = width or 64
     check_shape("fcn8", shape, steps=(32, 32), offsets=(0, 0))
@@ -72,7 +77,7 @@ def build_fcn8(shape, classes=4, width=None):
     return keras.Model(image, as_logits(x), name="fcn8")  # (B, 224, 224, 4)
 
 
-def build_unet2d(shape, classes=4, width=None, modified=False):
+def build_unet2d(shape: Sequence[int], classes: int = 4, width: int | None = None, modified: bool = False) -> keras.Model:
     """2D U-Net; `modified` gives the upconv layers `classes` filters instead of half their input's (paper section 2.2)."""
     w = width or 64
     check_shape("unet2d", shape, steps=(16, 16), offsets=(4, 4))
@@ -102,24 +107,26 @@ def build_unet2d(shape, classes=4, width=None, modified=False):
     return keras.Model(image, as_logits(x), name="unet2d_modified" if modified else "unet2d")  # (B, 212, 212, 4)
 
 
-def build_unet2d_modified(shape, classes=4, width=None):
+def build_unet2d_modified(shape: Sequence[int], classes: int = 4, width: int | None = None) -> keras.Model:
     """2D U-Net (mod.), the paper's best network."""
     return build_unet2d(shape, classes, width, modified=True)
 
 
-def build_unet3d(shape, classes=4, width=None):
-    """3D U-Net that pools along z in every stage; implemented by the authors, without a result in the paper."""
+def build_unet3d(shape: Sequence[int], classes: int = 4, width: int | None = None) -> keras.Model:
+    """3D U-Net that pools along z in every stage. The authors implemented it; the paper gives no result."""
     check_shape("unet3d", shape, steps=(8, 8, 8), offsets=(4, 4, 4))
     return unet3d("unet3d", shape, classes, width or 32, pad_z=44, pool_z=2, up1_kernel_z=2, up2_kernel_z=4)
 
 
-def build_unet3d_modified(shape, classes=4, width=None):
-    """3D U-Net (mod.): pools along z in the last stage only, since slices are few (paper section 2.2)."""
+def build_unet3d_modified(shape: Sequence[int], classes: int = 4, width: int | None = None) -> keras.Model:
+    """3D U-Net (mod.): pools along z in the last stage only, because there are few slices (paper section 2.2)."""
     check_shape("unet3d_modified", shape, steps=(8, 8, 2), offsets=(4, 4, 0))
     return unet3d("unet3d_modified", shape, classes, width or 32, pad_z=16, pool_z=1, up1_kernel_z=2, up2_kernel_z=2)
 
 
-def unet3d(name, shape, classes, w, *, pad_z, pool_z, up1_kernel_z, up2_kernel_z):
+def unet3d(
+    name: str, shape: Sequence[int], classes: int, w: int, *, pad_z: int, pool_z: int, up1_kernel_z: int, up2_kernel_z: int
+) -> keras.Model:
     """Both 3D U-Nets; shapes in the comments are those of the modified one."""
     image = keras.Input((*shape, 1), name="image")  # (B, 116, 116, 28, 1)
 
@@ -151,14 +158,14 @@ NETWORKS = {
 }
 
 
-def convs(x, name, filters, padding="valid"):
+def convs(x: Tensor, name: str, filters: Sequence[int], padding: str = "valid") -> Tensor:
     """Consecutive 3x3(x3) conv-bn units `name_1`, `name_2`, ..."""
     for i, n in enumerate(filters, start=1):
         x = conv(x, f"{name}_{i}", n, padding=padding)
     return x
 
 
-def conv(x, name, filters, kernel=3, padding="valid", activation="relu"):
+def conv(x: Tensor, name: str, filters: int, kernel: int = 3, padding: str = "valid", activation: str | None = "relu") -> Tensor:
     """Conv-bn unit: convolution without bias, batch normalisation, activation."""
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
     initializer = keras.initializers.VarianceScaling(**HE_NORMAL)
@@ -166,7 +173,15 @@ def conv(x, name, filters, kernel=3, padding="valid", activation="relu"):
     return normalise(x, name, activation)
 
 
-def upconv(x, name, filters, kernel, strides, initializer=None, activation="relu"):
+def upconv(
+    x: Tensor,
+    name: str,
+    filters: int,
+    kernel: int | Sequence[int],
+    strides: int | Sequence[int],
+    initializer: keras.initializers.Initializer | None = None,
+    activation: str | None = "relu",
+) -> Tensor:
     """Deconv-bn unit: transposed convolution that multiplies the extent by `strides`, batch normalisation, activation."""
     layer = {4: keras.layers.Conv2DTranspose, 5: keras.layers.Conv3DTranspose}[len(x.shape)]
     initializer = initializer or keras.initializers.VarianceScaling(**HE_NORMAL)
@@ -174,26 +189,26 @@ def upconv(x, name, filters, kernel, strides, initializer=None, activation="relu
     return normalise(x, name, activation)
 
 
-def normalise(x, name, activation):
+def normalise(x: Tensor, name: str, activation: str | None) -> Tensor:
     fused_in_tensorflow1 = len(x.shape) == 4  # 2D: moving variance with n / (n - 1), 3D without  # authors' code
     x = BatchNormalization(unbiased=fused_in_tensorflow1, momentum=0.99, epsilon=1e-3, name=f"{name}_bn")(x)
     return keras.layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
 
 
-def pool(x, size, name):
+def pool(x: Tensor, size: int | Sequence[int], name: str) -> Tensor:
     layer = {4: keras.layers.MaxPooling2D, 5: keras.layers.MaxPooling3D}[len(x.shape)]
     return layer(size, name=name)(x)
 
 
-def merge(up, skip, name):
-    """[up, centre crop of skip] along the channels; an odd margin leaves its extra voxel at the end."""
+def merge(up: Tensor, skip: Tensor, name: str) -> Tensor:
+    """[up, centre crop of skip] along the channels; of an odd margin, the larger part is cut at the end."""
     layer = {4: keras.layers.Cropping2D, 5: keras.layers.Cropping3D}[len(skip.shape)]
     margins = [s - u for s, u in zip(skip.shape[1:-1], up.shape[1:-1], strict=True)]
     crop = layer([(m // 2, m - m // 2) for m in margins], name=f"{name}_crop")(skip)
     return keras.layers.Concatenate(name=name)([up, crop])
 
 
-def as_logits(x):
+def as_logits(x: Tensor) -> Tensor:
     """Logits leave the network as float32 whatever the precision it computes in."""
     return keras.layers.Activation("linear", dtype="float32", name="logits")(x)
 
@@ -201,7 +216,7 @@ def as_logits(x):
 class BilinearUpsampling(keras.initializers.Initializer):
     """Transposed-convolution kernel `(k, k, out, in)` that interpolates linearly, each channel from itself (authors' code)."""
 
-    def __call__(self, shape, dtype=None):
+    def __call__(self, shape: Sequence[int], dtype: str | None = None) -> Tensor:
         size, _, out_channels, in_channels = shape
         half = (size + 1) // 2
         profile = 1 - abs(keras.ops.arange(size, dtype=dtype) - (half - 0.5)) / half
@@ -209,7 +224,7 @@ class BilinearUpsampling(keras.initializers.Initializer):
         return keras.ops.einsum("i,j,oc->ijoc", profile, profile, channels)
 
 
-def check_shape(network, shape, steps, offsets):
+def check_shape(network: str, shape: Sequence[int], steps: Sequence[int], offsets: Sequence[int]) -> None:
     if len(shape) != len(steps):
         raise InputError(f"{network} takes {len(steps)}D images, found shape {shape}")
     if any(n < step or n % step != offset for n, step, offset in zip(shape, steps, offsets, strict=True)):

@@ -1,13 +1,17 @@
 """The authors' TensorFlow 1 checkpoints (V2 format) -> our networks: `model = load_released(None, "model_best_dice.ckpt-1234")`.
 
-Only tensors are read. What a checkpoint must hold, by name and shape, comes from our own network: `L/W` is the kernel of layer L,
-`L_bn/{gamma,beta,moving_mean,moving_variance}` belong to its batch normalisation (names of the authors' code of June 2019).
+Only tensors are read. Our own network says which tensors a checkpoint must hold, by name and shape. `L/W` is the kernel of layer
+L; `L_bn/{gamma,beta,moving_mean,moving_variance}` belong to its batch normalisation (names of the authors' code of June 2019).
 """
 
 import math
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from shared.errors import InputError
 from shared.files import visible
@@ -17,8 +21,11 @@ from shared.learning.foreign import Stored, listed, reason
 
 with lazily():
     from acdc_segmenter_tf import model as networks
+    from shared.framework import keras
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf.tensor_bundle_pb2 import BundleEntryProto
 
-# The authors' name: our network, the paper's data size, the tensor that tells its checkpoints from the others'
+# The authors' name -> our network, the paper's data size, and the tensor whose shape tells its checkpoints from the others'
 NETWORKS = {
     "VGG16_FCN_8_bn": ("fcn8", (224, 224), ("conv6/W", (7, 7, 512, 4096))),
     "unet2D_bn": ("unet2d", (212, 212), ("upconv4/W", (4, 4, 512, 1024))),
@@ -33,11 +40,11 @@ NAME_LIMIT = 200  # characters
 FLOAT32 = 1  # in TensorFlow's numbering of types
 
 
-def load_released(name, checkpoint):
-    """The network with the checkpoint's weights at the paper's data size, a `keras.Model` from image to logits.
+def load_released(name: str | None, checkpoint: str | Path) -> "keras.Model":
+    """The network with the checkpoint's weights, at the paper's data size, from image to logits.
 
     Args:
-        name: a key of `NETWORKS` (the authors' name), or None: told by what the checkpoint holds.
+        name: a key of `NETWORKS` (the authors' name), or None to find out from what the checkpoint holds.
         checkpoint: the prefix (`.../model_best_dice.ckpt-1234`), any of its files, or a folder that holds one checkpoint.
 
     Raises:
@@ -52,11 +59,11 @@ def load_released(name, checkpoint):
     return model
 
 
-def identify(checkpoint):
-    """The key of `NETWORKS` that a checkpoint (path or `Checkpoint`) belongs to; its other tensors are left to `fill` to check.
+def identify(checkpoint: "str | Path | Checkpoint") -> str:
+    """The key of `NETWORKS` that a checkpoint belongs to. One tensor tells; `fill` checks the others.
 
     Raises:
-        InputError: no readable checkpoint there, or of none of the paper's networks.
+        InputError: no readable checkpoint there, or a checkpoint of none of the paper's networks.
     """
     reader = checkpoint if isinstance(checkpoint, Checkpoint) else Checkpoint(checkpoint)
     for name, (_, _, (tensor, shape)) in NETWORKS.items():
@@ -67,10 +74,10 @@ def identify(checkpoint):
     raise InputError(f"{reader.prefix}: none of the paper's networks for 4 labels ({expected}); found {found}")
 
 
-def fill(model, reader):
-    """Put the tensors of `reader`, a `Checkpoint`, into the variables of `model`: all of them, into all of them.
+def fill(model: "keras.Model", reader: "Checkpoint") -> None:
+    """Put all tensors of a checkpoint into all variables of `model`.
 
-    What only training needs is ignored: Adam's state, the step, and the biases that the 2017 code made and did not use.
+    Three kinds of tensors are ignored: Adam's state, the step, and the biases that the 2017 code made and did not use.
 
     Raises:
         InputError: tensors that are missing, left over, of another shape, not float32, not finite or not readable.
@@ -91,10 +98,10 @@ def fill(model, reader):
 class Checkpoint:
     """The tensors of a checkpoint: `tensors` maps names to shapes and types, `read` gives one value."""
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         self.prefix = checkpoint_prefix(path)
         try:
-            from shared.framework import without_banner  # loads Keras: not before a checkpoint is there
+            from shared.framework import without_banner  # loads Keras, so only after a checkpoint was found
 
             with without_banner():
                 import tensorflow as tf
@@ -107,14 +114,15 @@ class Checkpoint:
         except Exception as error:  # protobuf and the reader raise classes of their own
             raise InputError(f"{self.prefix}.index: expected a TensorFlow checkpoint's index, found {reason(error)}") from error
 
-    def read(self, tensor):
+    def read(self, tensor: str) -> np.ndarray:
         try:
             return self.reader.get_tensor(tensor)
         except Exception as error:  # the reader raises whatever class fits its status
             raise InputError(f"{self.prefix}: data file absent, cut or damaged at {tensor}, found {reason(error)}") from error
 
 
-def checkpoint_prefix(path):
+def checkpoint_prefix(path: str | Path) -> str:
+    """What the names of a checkpoint's files have in common, see `load_released`."""
     path = Path(path)
     if path.is_dir():
         indices = visible(path, "*.index")
@@ -130,13 +138,13 @@ def checkpoint_prefix(path):
     return prefix
 
 
-def read_index(path, entry_type):
+def read_index(path: Path, entry_type: "type[BundleEntryProto]") -> Iterator[tuple[str, Stored]]:
     """Name and `Stored` of each tensor in a checkpoint's index, a sorted table of `BundleEntryProto`.
 
-    Read here before TensorFlow does, whose reader ends the process at a shape or an entry that makes no sense.
+    It is read here first, because TensorFlow's own reader ends the process at a shape or an entry that makes no sense.
 
     Raises:
-        Exception: of many classes, when the file is not what it should be.
+        Exception: of many classes, where the file is not what it should be.
     """
     if path.stat().st_size > INDEX_LIMIT:
         raise ValueError(f"{path.stat().st_size} bytes, more than {INDEX_LIMIT}")
@@ -161,8 +169,8 @@ def read_index(path, entry_type):
             yield repr(name)[2:-1], Stored(shape, "float32" if entry.dtype == FLOAT32 else f"TensorFlow's type {entry.dtype}")
 
 
-def read_block(table, start, size):
-    """Keys and values of the block at `start`: each key repeats the beginning of the one before."""
+def read_block(table: bytes, start: int, size: int) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and values of the block at `start`. Each key is stored as the part of the key before that it repeats, and the rest."""
     block = table[start : start + size]
     if len(block) != size or size < 4 or table[start + size : start + size + 1] != b"\0":
         raise ValueError("a block that was cut or is compressed")
@@ -184,8 +192,8 @@ def read_block(table, start, size):
         raise ValueError("a damaged block")
 
 
-def varints(data, count, position=0):
-    """`count` integers of 7 bits per byte, low bits first, and the position behind them."""
+def varints(data: bytes, count: int, position: int = 0) -> tuple[list[int], int]:
+    """`count` integers of 7 bits per byte, low bits first, and the position after them."""
     numbers = []
     for _ in range(count):
         number = shift = 0

@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,14 @@ from scipy import ndimage
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
+from benchmarks.plain_tensorflow import networks
+from benchmarks.timing import clock, report, seconds
 from propagation import predict as propagating
 from propagation import train as propagation_command
 from propagation.beating import database
 from propagation.recipe import PROPAGATION
 from shared import cli, datasets, runs
+from shared.datasets import Case
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches, stream
@@ -45,12 +49,9 @@ with lazily():
     from propagation import losses as propagation_losses
     from shared.framework import keras
     from shared.learning import training
-    from tests.acdc_segmenter_tf import plain_tf
-
-NAME = "unet2D_bn_modified"
 
 
-def main():
+def main() -> None:
     parser = cli.Parser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"any of {', '.join(PARTS)} (default: all)")
     parser.add_argument("--data-root", type=Path, help="ACDC")
@@ -66,59 +67,7 @@ def main():
             PARTS[part](cases, Path(folder), options.rounds)
 
 
-def networks(cases, folder, rounds):
-    """2D U-Net (mod.), 212 x 212: one training step of batch 2, and ten slices."""
-    rng = np.random.default_rng(0)
-    images = rng.normal(size=(10, 212, 212, 1)).astype(np.float32)
-    labels = rng.integers(0, 4, (10, 212, 212)).astype(np.uint8)
-    step, forward = authors_graph()
-    rivals = {"plain TensorFlow": (lambda: step(images[:2], labels[:2]), lambda: [forward(images[i : i + 1]) for i in range(10)])}
-    for precision in ("float32", "auto"):
-        with training.precision(precision) as name:
-            model = acdc_networks.build("unet2d_modified", (212, 212))
-        model.compile(training_command.optimizer(UNET2D_MODIFIED), training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
-        rivals[f"ours, {name}"] = (
-            lambda model=model: model.train_on_batch(images[:2], labels[:2]),
-            lambda model=model: inference.probabilities(model, images, 10),
-        )
-    report("training step, batch 2", {name: run for name, (run, _) in rivals.items()}, rounds)
-    report("ten slices", {name: run for name, (_, run) in rivals.items()}, rounds)
-
-
-def authors_graph():
-    """A training step and a forward pass of the authors' graph, as functions of numpy arrays."""
-    import tensorflow as tf
-
-    rng = np.random.default_rng(0)
-    weights = {
-        name: tf.Variable(
-            rng.normal(0, 0.05, shape) if name.endswith("/W") else np.ones(shape),
-            dtype=tf.float32,
-            trainable="moving" not in name,
-        )  # fmt: skip
-        for name, shape in plain_tf.shapes(NAME).items()
-    }
-    trainable = [variable for variable in weights.values() if variable.trainable]
-    optimizer = tf.compat.v1.train.AdamOptimizer(0.01)
-    class_weights = tf.constant([0.1, 0.3, 0.3, 0.3])
-
-    @tf.function
-    def step(images, labels):
-        with tf.GradientTape() as tape:
-            logits = plain_tf.logits(NAME, weights, images, training=True)
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
-            loss = tf.reduce_mean(losses * tf.gather(class_weights, tf.cast(labels, tf.int32)))
-        optimizer.apply_gradients(zip(tape.gradient(loss, trainable), trainable, strict=True))
-        return loss
-
-    @tf.function
-    def forward(images):
-        return tf.nn.softmax(plain_tf.logits(NAME, weights, images))
-
-    return lambda *batch: step(*batch).numpy(), lambda images: forward(images).numpy()
-
-
-def metrics_(cases, folder, rounds):
+def metrics_(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """Dice, HD and pooled surface distance of three structures in 20 volumes, against MedPy from 0.5 on.
 
     One mask is moved and one voxel thicker in its slices, so that the two surfaces have different sizes and pooling matters.
@@ -138,14 +87,14 @@ def metrics_(cases, folder, rounds):
                 moved = ndimage.binary_dilation(np.roll(mask, (2, -1), axis=(0, 1)), thicker)
                 pairs.append((moved, mask, labels.spacing_mm))
 
-    def ours():
+    def ours() -> list[tuple[float, float, float]]:
         result = []
         for a, b, spacing_mm in pairs:
             distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
             result.append((metrics.dice(a, b), metrics.hausdorff_of(*distances_mm), metrics.asd_of(*distances_mm)))
         return result
 
-    def medpys():
+    def medpys() -> list[tuple[float, float, float]]:
         return [(binary.dc(a, b), binary.hd(a, b, spacing_mm), binary.assd(a, b, spacing_mm)) for a, b, spacing_mm in pairs]
 
     report(f"Dice, HD, ASD of {len(pairs)} masks in 20 volumes", {"MedPy": medpys, "ours": ours}, min(rounds, 3))
@@ -156,7 +105,7 @@ def metrics_(cases, folder, rounds):
           f"from its pooled one by up to {np.abs(assd_mm - pooled_mm).max():.2g} mm\n")  # fmt: skip
 
 
-def data(cases, folder, rounds):
+def data(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """Preparing every volume, and the input pipeline with nothing behind it."""
     for name, recipe in (("paper", UNET2D_MODIFIED), ("quick", quick(UNET2D_MODIFIED))):
         start = time.perf_counter()
@@ -171,18 +120,20 @@ def data(cases, folder, rounds):
         model.compile(training_command.optimizer(recipe), training_command.loss_of(recipe), jit_compile=False)
         batch = batches[0]
         model.train_on_batch(*batch)
-        took = statistics.median(seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(3))
+        took = statistics.median(seconds(partial(model.train_on_batch, *batch)) for _ in range(3))
         need = recipe.batch_size / took
         print(f"input pipeline alone: {supply:.0f} examples/s; the training step ({took:.2f} s) takes {need:.1f} examples/s: "
               f"{supply / need:.0f} times what it needs\n")  # fmt: skip
 
 
-def predict(cases, folder, rounds):
+def predict(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """One volume from file to file with the paper's network, and where the time goes."""
     case, output = cases[0], folder / "segmentation.nii.gz"
     with training.precision("auto") as precision:
-        segmenter = prediction.Segmenter(acdc_networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, case.structures)
-    spent = {"read": [], "prepare": [], "network": [], "restore": [], "components": [], "write": []}
+        segmenter = prediction.Segmenter(
+            acdc_networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, dict(case.structures)
+        )
+    spent: dict[str, list[float]] = {"read": [], "prepare": [], "network": [], "restore": [], "components": [], "write": []}
     for _ in range(rounds + 1):
         with clock(spent["read"]):
             scan = volume.read(case.image)
@@ -203,7 +154,7 @@ def predict(cases, folder, rounds):
     print("  " + ", ".join(f"{part} {took:.3f} s ({100 * took / total:.0f} %)" for part, took in medians.items()) + "\n")
 
 
-def recipe(cases, folder, rounds):
+def recipe(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """Ten steps of the paper's default recipe, from stored volumes on, with the memory they take."""
     training.seed_everything(0)
     paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
@@ -212,16 +163,18 @@ def recipe(cases, folder, rounds):
         model = acdc_networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
     model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
-    times, losses = [], []
+    times: list[float] = []
+    losses: list[float] = []
     for batch in stream(batches, 0, 10):
-        times.append(seconds(lambda batch=batch: losses.append(float(model.train_on_batch(*batch)))))
+        with clock(times):
+            losses.append(float(model.train_on_batch(*batch)))
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"ten steps of the paper's recipe ({UNET2D_MODIFIED.batch_size} slices of 212 x 212, {precision}): "
           f"{statistics.median(times[1:]):.1f} s a step, running loss {losses[0]:.3f} -> {losses[-1]:.3f}, "
           f"peak memory {peak_gib:.1f} GiB\n", flush=True)  # fmt: skip
 
 
-def volumetric(cases, folder, rounds):
+def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """DR-UNet with its memory: training steps of the paper's segmenters, f=8 against Keras' batch norm on TensorFlow's own choice
     of kernels, and whole scans from file to file; each in a process of its own."""
     plain = {} if re.search("avx512_vnni|avx512_bf16|avx_vnni|amx_", cpu_flags()) else {"TF_ENABLE_ONEDNN_OPTS": "0"}
@@ -241,7 +194,7 @@ def volumetric(cases, folder, rounds):
     print()
 
 
-def propagation(cases, folder, rounds):
+def propagation(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """The paper's two networks and the moving heart behind them: a training step, an example, one volume from file to file."""
     cases = [case for case in cases if case.phase in propagation_command.BEATING][:4]
     digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
@@ -253,12 +206,10 @@ def propagation(cases, folder, rounds):
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
     for model, scales, kind, options in ((first, 3, database.Slices, slices), (second, 2, database.Steps, carrying)):
         moving = Batches(stages.database(kind, cases, PROPAGATION.variants, **options), 1, seed=0)
-        took = statistics.mean(seconds(lambda i=i, moving=moving: moving[i]) for i in range(10 * rounds))
+        took = statistics.mean(seconds(partial(moving.__getitem__, i)) for i in range(10 * rounds))
         batch = moving[0]
         model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), propagation_losses.MultiScale(scales), jit_compile=False)
-        step = statistics.median(
-            [seconds(lambda model=model, batch=batch: model.train_on_batch(*batch)) for _ in range(rounds + 1)][1:]
-        )
+        step = statistics.median([seconds(partial(model.train_on_batch, *batch)) for _ in range(rounds + 1)][1:])
         print(f"{model.name}: training step {step:.2f} s; an example of the moving heart {took:.3f} s on one core")
     segmenter = propagating.Segmenter(first, second, PROPAGATION, propagating.STRUCTURES)
     output = folder / "wall.nii.gz"
@@ -269,18 +220,18 @@ def propagation(cases, folder, rounds):
     print(f"carry a mask through one volume, file to file: {took:.1f} s (the paper: about 3 s on a GPU)\n", flush=True)
 
 
-def took(run):
+def took(run: Mapping[str, float]) -> str:
     return f"{run['seconds']:.2f} s, {run['peak_gib']:.1f} GiB"
 
 
-def measured(*arguments, rounds, **environment):
+def measured(*arguments: str, rounds: int, **environment: str) -> dict:
     """The result of `benchmarks.volumetric` in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.volumetric", *arguments, "--rounds", str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def cpu_flags():
+def cpu_flags() -> str:
     path = Path("/proc/cpuinfo")
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
 
@@ -294,34 +245,6 @@ PARTS = {
     "volumetric": volumetric,
     "propagation": propagation,
 }
-
-
-def report(title, rivals, rounds):
-    """Time the rivals in turn, round by round after one that does not count; print medians, and ratios to the first."""
-    times = {name: [] for name in rivals}
-    for _ in range(rounds + 1):
-        for name, run in rivals.items():
-            times[name].append(seconds(run))
-    first = next(iter(rivals))
-    print(title)
-    for name, measured in times.items():
-        ratio = statistics.median(ours / rival for ours, rival in zip(measured[1:], times[first][1:], strict=True))
-        low, middle, high = min(measured[1:]), statistics.median(measured[1:]), max(measured[1:])
-        print(f"  {name:<20} {middle:7.2f} s  ({low:.2f} to {high:.2f})  {ratio:.2f}x")
-    print(flush=True)
-
-
-def seconds(run):
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
-
-
-@contextmanager
-def clock(times):
-    start = time.perf_counter()
-    yield
-    times.append(time.perf_counter() - start)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ import resource
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
-from dr_unet.recipe import RECIPES
+from dr_unet.recipe import RECIPES, Recipe
 from shared import cli
 from shared.lazy import lazily
 from shared.scans import volume
@@ -28,7 +29,7 @@ with lazily():
     from shared.learning import training
 
 
-def main():
+def main() -> None:
     parser = cli.Parser(prog="python -m benchmarks.volumetric", description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("step", "predict"))
     parser.add_argument("experiment", choices=RECIPES)
@@ -51,7 +52,7 @@ def main():
     print(json.dumps({**result, "peak_gib": round(peak_gib, 2)}))
 
 
-def step(recipe, model, rounds):
+def step(recipe: Recipe, model: "keras.Model", rounds: int) -> dict:
     rng = np.random.default_rng(0)
     images = rng.normal(size=(recipe.batch_size, *model.input.shape[1:])).astype(np.float32)
     labels = rng.integers(0, len(recipe.structures) + 1, images.shape[:-1]).astype(np.uint8)
@@ -59,7 +60,7 @@ def step(recipe, model, rounds):
     return {"seconds": median(lambda: model.train_on_batch(images, labels), rounds), "input": list(images.shape)}
 
 
-def predict(segmenter, path, rounds):
+def predict(segmenter: prediction.Segmenter, path: Path, rounds: int) -> dict:
     scan = volume.read(path)
     prepared = prediction.prepare(scan, segmenter.recipe)
     located = median(lambda: prediction.locate(segmenter.localiser, prepared, segmenter.recipe), rounds)
@@ -70,7 +71,7 @@ def predict(segmenter, path, rounds):
     return {"seconds": whole, "localiser_seconds": located, "input": list(scan.array.shape)}
 
 
-def median(run, rounds):
+def median(run: Callable[[], object], rounds: int) -> float:
     """Median seconds of `rounds` runs after one that does not count."""
     times = []
     for _ in range(rounds + 1):

@@ -1,18 +1,20 @@
-"""The paper's pictures for one run: volumes in the manner of its Figures 7 and 8, localisation of 4 and 5, surfaces of 6.
+"""The paper's pictures for one run: volumes as in its Figures 7 and 8, localisation as in 4 and 5, surfaces as in 6.
 
     python -m dr_unet.figures RUN --dataset {lasc,acdc} --data-root DIR
 
-draws all of them; training draws them without the surfaces, which need the extra `[mesh]`.
+This command draws all of them. Training draws all but the surfaces, which need the extra `[mesh]`.
 """
 
 import dataclasses
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dr_unet import predict as prediction
 from shared import cli, datasets, runs
+from shared.datasets import Case
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.scans import preprocess, volume
@@ -22,7 +24,7 @@ with lazily():
     from shared.scoring import plots
 
 
-def draw(folder, segmenter, cases):
+def draw(folder: Path, segmenter: prediction.Segmenter, cases: Sequence[Case]) -> None:
     """figures/volumes.png and, for the multi-stage method, figures/localisation.png of a finished run.
 
     Args:
@@ -36,7 +38,7 @@ def draw(folder, segmenter, cases):
         localisation(folder / "figures" / "localisation.png", segmenter, ranked(cases, rows), folder)
 
 
-def agreement(path, rows):
+def agreement(path: Path, rows: Sequence[Mapping]) -> None:
     """Bland-Altman of every structure's volume: manual - automatic, bias and limits of agreement (Figures 7 and 8)."""
     panels = []
     for structure in dict.fromkeys(row["structure"] for row in rows):
@@ -46,7 +48,7 @@ def agreement(path, rows):
     plots.bland_altman(path, panels, difference="manual - automatic")
 
 
-def localisation(path, segmenter, cases, folder):
+def localisation(path: Path, segmenter: prediction.Segmenter, cases: Mapping[str, Case], folder: Path) -> None:
     """Activation map, region of interest and result of the best, the median and the worst case (Figures 4 and 5)."""
     rows = []
     for name, case in cases.items():
@@ -60,7 +62,7 @@ def localisation(path, segmenter, cases, folder):
     plots.localisation(path, rows, dict(enumerate(segmenter.recipe.preparation.structures, start=1)))
 
 
-def surfaces(path, segmenter, cases, folder):
+def surfaces(path: Path, segmenter: prediction.Segmenter, cases: Mapping[str, Case], folder: Path) -> None:
     """Reference and predicted surface of the best, the median and the worst case (Figure 6)."""
     rows = [
         [
@@ -72,19 +74,19 @@ def surfaces(path, segmenter, cases, folder):
     plots.surfaces(path, rows, segmenter.structures)
 
 
-def predicted_map(folder, case):
+def predicted_map(folder: Path, case: Case) -> Path:
     """File of the run's label map of a case."""
     return folder / "predictions" / f"{case.name}.nii.gz"
 
 
-def ranked(cases, rows):
-    """{"best": case, "median": case, "worst": case} by mean Dice."""
+def ranked(cases: Sequence[Case], rows: Sequence[Mapping]) -> dict[str, Case]:
+    """The best, the median and the worst case by mean Dice, under these names."""
     dice = tables.dice_by_case(rows)
     order = sorted(cases, key=lambda case: -dice[case.name])
     return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="python -m dr_unet.figures", description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="folder of a finished run")
     cli.add_data(parser)

@@ -2,10 +2,11 @@
 
     GCAM_c = ReLU(sum over channels k of x_k * dS_c / dx_k),    S_c = sum over voxels of the logit of class c
 
-x is the output of any layer; product and sum are voxel by voxel: unlike Grad-CAM's, the gradients are not averaged over space.
+x is the output of any layer. Product and sum are voxel by voxel: unlike those of Grad-CAM, gradients are not averaged over space.
 For the last layer before a linear 1x1x1 head the map is therefore ReLU(logit_c - bias_c).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,7 @@ from dr_unet.model import FEATURES
 from shared.errors import InputError
 from shared.framework import keras, ops
 from shared.scans.postprocess import largest_components
+from shared.scans.volume import Volume
 
 SCORES = {
     "logits": lambda logits, c: logits[..., c],
@@ -22,12 +24,14 @@ SCORES = {
 }
 
 
-def activation_map(model, image, output, layer=FEATURES, score="logits"):
-    """GCAM of one output of a network.
+def activation_map(
+    model: keras.Model, image: np.ndarray, output: int, layer: str = FEATURES, score: str = "logits"
+) -> np.ndarray:
+    """The activation map of one output of a network.
 
     Args:
-        model: from images (B, x, y, z, channels) to logits (B, x, y, z, outputs); of an end-to-end network one of its two,
-            `model.get_layer("localiser")` or `model.get_layer("segmenter")`, whose image is the output of its layer "join".
+        model: from images (B, x, y, z, channels) to logits (B, x, y, z, outputs). Of an end-to-end network give one of its two:
+            `model.get_layer("localiser")`, or `model.get_layer("segmenter")`, whose image is the output of the layer "join".
         image: (x, y, z, channels) float32.
         output: index of the class among the outputs; 0 is the foreground of a binary network.
         layer: name of the layer whose output is x.
@@ -50,14 +54,14 @@ def activation_map(model, image, output, layer=FEATURES, score="logits"):
     return ops.convert_to_numpy(ops.relu(ops.sum(product, axis=-1)))[0]
 
 
-def foreground_map(model, image, layer=FEATURES, score="logits"):
-    """Voxel-wise maximum of the maps of all foreground classes; arguments as `activation_map`."""
+def foreground_map(model: keras.Model, image: np.ndarray, layer: str = FEATURES, score: str = "logits") -> np.ndarray:
+    """Voxel-wise maximum of the maps of all foreground classes; for the arguments see `activation_map`."""
     outputs = model.output.shape[-1]
     classes = range(1, outputs) if outputs > 1 else [0]
     return np.maximum.reduce([activation_map(model, image, c, layer, score) for c in classes])
 
 
-def check(model, output, layer, score):
+def check(model: keras.Model, output: int, layer: str, score: str) -> None:
     """Raise InputError unless the network has such an output and layer, and there is such a score."""
     outputs = model.output.shape[-1]
     if not 0 <= output < outputs:
@@ -69,7 +73,7 @@ def check(model, output, layer, score):
         raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
 
 
-def gradient(function, at):
+def gradient(function: Callable[[keras.KerasTensor], keras.KerasTensor], at: keras.KerasTensor) -> keras.KerasTensor:
     """d function(x) / dx at the tensor `at`, by the backend's own means."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -87,11 +91,11 @@ def gradient(function, at):
     return at.grad
 
 
-def chosen(logits, c):
+def chosen(logits: keras.KerasTensor, c: int) -> keras.KerasTensor:
     return logits[..., c] > 0 if logits.shape[-1] == 1 else ops.argmax(logits, axis=-1) == c
 
 
-def probability(logits):
+def probability(logits: keras.KerasTensor) -> keras.KerasTensor:
     return ops.sigmoid(logits) if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
 
 
@@ -101,18 +105,18 @@ class Region:
 
     starts: tuple[int, ...]  # first voxel; negative where the box is wider than the grid
     shape: tuple[int, ...]
-    found: bool  # False: the map was empty, the box is at the grid's centre
+    found: bool  # False where the map was empty; the box is then at the grid's centre
 
 
-def region(heat, grid, shape, threshold):
+def region(heat: Volume, grid: Volume, shape: Sequence[int], threshold: float) -> Region:
     """The box of a fixed shape around the hot spot of a map (our rules; the paper says only that the crop's size is fixed).
 
-    Normalise to [0, 1], threshold, keep the largest component, centre the box on its intensity-weighted centre of mass, and
-    shift it back inside the grid.
+    The map is normalised to [0, 1] and cut at the threshold, and its largest component is kept. The box is centred on the centre
+    of mass of this component, weighted by intensity, and shifted until it lies inside the grid.
 
     Args:
-        heat: activation map, `Volume` (x, y, z) of any resolution.
-        grid: `Volume` in whose voxels the region is given.
+        heat: activation map (x, y, z) of any resolution.
+        grid: the image in whose voxels the region is given.
         shape: of the box, in voxels of `grid`.
         threshold: of the normalised map.
     """
@@ -128,10 +132,11 @@ def region(heat, grid, shape, threshold):
     wanted = np.floor(centre - (np.array(shape) - 1) / 2 + 0.5).astype(int)
     inside = np.clip(wanted, 0, np.maximum(sizes - shape, 0))
     starts = np.where(sizes >= shape, inside, -((shape - sizes) // 2))
-    return Region(tuple(map(int, starts)), tuple(shape), found)
+    x, y, z = map(int, starts)
+    return Region((x, y, z), shape, found)
 
 
-def share_inside(mask, box):
+def share_inside(mask: np.ndarray, box: Region) -> float:
     """Share of the voxels of `mask` (x, y, z) that lie inside the region; NaN for an empty mask."""
     inside = mask[tuple(slice(max(s, 0), max(s + n, 0)) for s, n in zip(box.starts, box.shape, strict=True))]
     total = np.count_nonzero(mask)

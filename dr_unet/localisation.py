@@ -1,7 +1,7 @@
 """The first stage of the multi-stage method (Vesal 2020, section 3.2): a localiser, and the region of every case that it finds.
 
-The segmenter trains on regions found by the frozen localiser, not on those of the reference, so that it sees in training what it
-will see in prediction (ours: the paper does not say).
+The segmenter trains on regions found by the frozen localiser, not on those of the reference. It sees in training what it will see
+in prediction (ours: the paper does not say).
 """
 
 import shutil
@@ -51,7 +51,7 @@ def find_regions(recipe: Recipe, run: Run) -> dict[str, "gcam.Region"]:
     """Case name -> the region that the localiser of the run finds; written to regions.csv, or read from it.
 
     Raises:
-        InputError: a regions.csv that is damaged or of other cases.
+        InputError: a regions.csv that is damaged or belongs to other cases.
     """
     path, sides = run.folder / REGIONS, [(side, case) for side in SIDES for case in run.side(side)]
     if not path.exists():
@@ -71,7 +71,7 @@ def read_regions(path: Path, names: set[str], shape: tuple[int, ...]) -> dict[st
 
 
 def region_row(localiser: "keras.Model", side: str, case: Case, recipe: Recipe) -> dict[str, object]:
-    """One case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
+    """The row of a case in regions.csv: where its region starts on the working grid, and the share of its foreground inside."""
     image, labels = prepared_pair(case, recipe.preparation)
     box = locate(localiser, image, recipe)[1]
     starts = dict(zip(STARTS, box.starts, strict=True))
@@ -80,7 +80,7 @@ def region_row(localiser: "keras.Model", side: str, case: Case, recipe: Recipe) 
 
 
 def share_line(folder: Path, side: str) -> str:
-    """What regions.csv says of the cases of one side, in a sentence; those without foreground are left out."""
+    """One sentence on the regions of the cases of one side; cases without foreground are left out."""
     rows = [row for row in read_csv(folder / REGIONS) if row["side"] == side]
     shares = {row["case"]: row["share_inside"] for row in rows if not np.isnan(row["share_inside"])}
     if not shares:

@@ -7,10 +7,8 @@
 | BCE-Dice, eq. 4 | BCE + Dice | the sum of the two above |
 | multi-class Dice, eq. 5 | mean of eq. 2 over all classes, background included | the same of eq. 2 as printed |
 
-Voxels whose label is `IGNORED` take part in no sum and in no mean (ours).
+No sum and no mean includes voxels whose label is `IGNORED` (ours).
 """
-
-from typing import Any
 
 from dr_unet.recipe import Recipe
 from shared.framework import keras, ops
@@ -45,7 +43,7 @@ class BceDice(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         logit = y_pred[..., 0]
         labels, kept = (ops.cast(part, logit.dtype) for part in annotated(y_true))
         y, p = ops.cast(labels > 0, logit.dtype), ops.sigmoid(logit)
@@ -67,7 +65,7 @@ class MulticlassDice(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         labels, kept = annotated(y_true)
         p = ops.softmax(y_pred, axis=-1)
         kept = ops.cast(kept, p.dtype)[..., None]
@@ -78,7 +76,7 @@ class MulticlassDice(keras.losses.Loss):
 
 
 class EndToEnd(keras.losses.Loss):
-    """Loss of the segmentation, the first channels of the logits, plus `weight` times BCE-Dice of the localiser, the last one."""
+    """Loss of the segmentation (all channels but the last), plus `weight` times the loss of the localiser (the last channel)."""
 
     def __init__(
         self, segmentation: keras.losses.Loss, localisation: keras.losses.Loss, weight: float, name: str = "end_to_end"
@@ -86,16 +84,16 @@ class EndToEnd(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.segmentation, self.localisation, self.weight = segmentation, localisation, weight
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         located = self.localisation.call(y_true, y_pred[..., -1:])
         return self.segmentation.call(y_true, y_pred[..., :-1]) + self.weight * located
 
 
-def mean(values: Any, kept: Any) -> Any:
-    """Of the values where `kept` is 1; 0 where it is 0 everywhere."""
+def mean(values: keras.KerasTensor, kept: keras.KerasTensor) -> keras.KerasTensor:
+    """Mean of the values where `kept` is 1; 0 where it is 0 everywhere."""
     return ops.sum(values * kept) / ops.maximum(ops.sum(kept), 1)
 
 
-def ratio(together: Any, apart: Any, smoothing: float, as_printed: bool) -> Any:
-    """The Dice coefficient of sums: of products, and of both sides."""
+def ratio(together: keras.KerasTensor, apart: keras.KerasTensor, smoothing: float, as_printed: bool) -> keras.KerasTensor:
+    """The Dice coefficient from the sum of the products (`together`) and the sum of both sides (`apart`)."""
     return together / (apart + keras.config.epsilon()) if as_printed else (2 * together + smoothing) / (apart + smoothing)

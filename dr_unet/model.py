@@ -14,14 +14,29 @@ Each block is two 3x3x3 convolutions with ReLU, normalised over the batch (paper
 the extent along x and y, and without Keep Z along z, is a multiple of 8.
 """
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 from shared.errors import InputError
 from shared.framework import keras
 from shared.learning.layers import BatchNormalization, InstanceNormalization
 
-FEATURES = "features"  # the layer whose output the head reads: where the class activation maps of the paper are taken
+Tensor: TypeAlias = keras.KerasTensor
+
+FEATURES = "features"  # the layer whose output the head reads; the paper takes its class activation maps there
 
 
-def build(network, shape, outputs, width, *, keep_z=False, channels=1, normalisation="batch", **options):
+def build(
+    network: str,
+    shape: Sequence[int],
+    outputs: int,
+    width: int,
+    *,
+    keep_z: bool = False,
+    channels: int = 1,
+    normalisation: str = "batch",
+    **options: bool | int,
+) -> keras.Model:
     """The untrained network called `network` (a key of `NETWORKS`).
 
     Args:
@@ -31,7 +46,7 @@ def build(network, shape, outputs, width, *, keep_z=False, channels=1, normalisa
         width: filters of the first block (the paper: 8, 16, 32).
         keep_z: pool and up-sample in-plane only (paper, "Keep Z").
         channels: of the input.
-        normalisation: "batch" (paper) or "instance": by the batch's statistics or by each volume's own.
+        normalisation: "batch" (paper) uses the statistics of the batch, "instance" those of each volume.
         **options: of the network's own builder.
 
     Raises:
@@ -47,7 +62,15 @@ def build(network, shape, outputs, width, *, keep_z=False, channels=1, normalisa
     return keras.Model(image, logits, name=network)
 
 
-def dr_unet(image, outputs, f, step, Norm, projection=False, bottleneck_norm=False):
+def dr_unet(
+    image: Tensor,
+    outputs: int,
+    f: int,
+    step: Sequence[int],
+    Norm: type[keras.Layer],
+    projection: bool = False,
+    bottleneck_norm: bool = False,
+) -> Tensor:
     """Logits of the DR-UNet; shapes in the comments are those of the ACDC segmenter (f 32, Keep Z, crops of 128 x 128 x 16).
 
     Args:
@@ -73,8 +96,8 @@ def dr_unet(image, outputs, f, step, Norm, projection=False, bottleneck_norm=Fal
     return head(x, outputs)  # (B, 128, 128, 16, 4)
 
 
-def unet3d(image, outputs, f, step, Norm):
-    """Logits of the 3D U-Net: the DR-UNet without residual concatenation and dilation."""
+def unet3d(image: Tensor, outputs: int, f: int, step: Sequence[int], Norm: type[keras.Layer]) -> Tensor:
+    """Logits of the 3D U-Net: a DR-UNet without residual concatenation and dilation."""
     skip1 = block(image, "enc1", f, Norm)
     skip2 = block(pool(skip1, step, "pool1"), "enc2", 2 * f, Norm)
     skip3 = block(pool(skip2, step, "pool2"), "enc3", 4 * f, Norm)
@@ -87,11 +110,11 @@ def unet3d(image, outputs, f, step, Norm):
     return head(x, outputs)
 
 
-def vnet(image, outputs, f, step, Norm, kernel=3):
+def vnet(image: Tensor, outputs: int, f: int, step: Sequence[int], Norm: type[keras.Layer], kernel: int = 3) -> Tensor:
     """Logits of the 3D V-Net: 1, 2, 3 convolutions per stage added to their input, strided convolutions down, transposed up.
 
     Args:
-        kernel: of the convolutions in the stages (3 gives a network of the DR-UNet's size, the original has 5).
+        kernel: of the convolutions in the stages; 3 gives a network of the DR-UNet's size, the original has 5.
     """
     x = keras.layers.Concatenate(name="repeated")([image] * f)  # the image in every channel, so that it can be added
     skip1 = added(x, "enc1", f, 1, kernel, Norm)
@@ -111,18 +134,28 @@ NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 JOINS = ("multiply", "concat", "add")
 
 
-def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply", keep_z=False, **options):
-    """Two DR-UNets in one graph: the first finds the foreground, the second segments the image that it lets through.
+def build_end_to_end(
+    shape: Sequence[int],
+    outputs: int,
+    localiser_width: int,
+    width: int,
+    *,
+    join: str = "multiply",
+    keep_z: bool = False,
+    normalisation: str = "batch",
+    **options: bool,
+) -> keras.Model:
+    """Two DR-UNets in one graph: the first finds the foreground, the second segments what the first lets through.
 
     Args:
-        shape, outputs, keep_z: as in `build`.
+        shape, outputs, keep_z, normalisation: see `build`.
         localiser_width, width: filters of the first block of each network.
         join: what the second network sees: image times foreground probability ("multiply"), both as two channels ("concat"),
             or their sum ("add").
-        **options: of `build` and `dr_unet`, for both networks.
+        **options: of `dr_unet`, for both networks.
 
     Returns:
-        `keras.Model` to logits (B, x, y, z, outputs + 1): the segmentation's, then the localiser's one.
+        A model to logits (B, x, y, z, outputs + 1): those of the segmentation, then the one of the localiser.
 
     Raises:
         InputError: an unknown join, or a shape the network cannot take.
@@ -130,7 +163,7 @@ def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply",
     if join not in JOINS:
         raise InputError(f"unknown join {join!r}: expected one of {', '.join(JOINS)}")
     image = keras.Input((*shape, 1), name="image")
-    localiser = build("dr_unet", shape, 1, localiser_width, keep_z=keep_z, **options)
+    localiser = build("dr_unet", shape, 1, localiser_width, keep_z=keep_z, normalisation=normalisation, **options)
     localiser.name = "localiser"
     located = localiser(image)
     attention = keras.layers.Activation("sigmoid", name="attention")(located)
@@ -140,14 +173,16 @@ def build_end_to_end(shape, outputs, localiser_width, width, *, join="multiply",
         seen = keras.layers.Concatenate(name="join")([image, attention])
     else:
         seen = keras.layers.Add(name="join")([image, attention])
-    segmenter = build("dr_unet", shape, outputs, width, keep_z=keep_z, channels=seen.shape[-1], **options)
+    segmenter = build(
+        "dr_unet", shape, outputs, width, keep_z=keep_z, channels=seen.shape[-1], normalisation=normalisation, **options
+    )
     segmenter.name = "segmenter"
     return keras.Model(
         image, keras.layers.Concatenate(dtype="float32", name="logits")([segmenter(seen), located]), name="end_to_end"
     )
 
 
-def block(x, name, filters, Norm):
+def block(x: Tensor, name: str, filters: int, Norm: type[keras.Layer]) -> Tensor:
     """Two 3x3x3 convolutions, each with normalisation and ReLU."""
     for i in (1, 2):
         x = conv(x, f"{name}_{i}", filters)
@@ -155,7 +190,7 @@ def block(x, name, filters, Norm):
     return x
 
 
-def dilated(x, name, filters, Norm):
+def dilated(x: Tensor, name: str, filters: int, Norm: type[keras.Layer] | None) -> Tensor:
     """Four 3x3x3 convolutions with dilation 1, 2, 4, 8, each fed by the one before, and the sum of their outputs."""
     outputs = []
     for dilation in (1, 2, 4, 8):
@@ -165,7 +200,7 @@ def dilated(x, name, filters, Norm):
     return keras.layers.Add(name=f"{name}_sum")(outputs)
 
 
-def added(x, name, filters, convolutions, kernel, Norm):
+def added(x: Tensor, name: str, filters: int, convolutions: int, kernel: int, Norm: type[keras.Layer]) -> Tensor:
     """V-Net stage: convolutions with normalisation and PReLU; the stage's input is added before the last PReLU."""
     onto = x if x.shape[-1] == filters else conv(x, f"{name}_onto", filters, kernel=1)
     for i in range(1, convolutions + 1):
@@ -175,62 +210,62 @@ def added(x, name, filters, convolutions, kernel, Norm):
     return x
 
 
-def conv(x, name, filters, kernel=3, dilation=1):
+def conv(x: Tensor, name: str, filters: int, kernel: int = 3, dilation: int = 1) -> Tensor:
     return keras.layers.Conv3D(
         filters, kernel, padding="same", dilation_rate=dilation, kernel_initializer="he_normal", name=name
     )(x)  # fmt: skip
 
 
-def norm(x, name, Norm):
+def norm(x: Tensor, name: str, Norm: type[keras.Layer]) -> Tensor:
     return Norm(epsilon=1e-3, name=name)(x)
 
 
-def relu(x, name):
+def relu(x: Tensor, name: str) -> Tensor:
     return keras.layers.Activation("relu", name=name)(x)
 
 
-def prelu(x, name):
+def prelu(x: Tensor, name: str) -> Tensor:
     return keras.layers.PReLU(shared_axes=(1, 2, 3), name=name)(x)
 
 
-def pool(x, step, name):
+def pool(x: Tensor, step: Sequence[int], name: str) -> Tensor:
     return keras.layers.MaxPooling3D(step, name=name)(x)
 
 
-def down(x, step, name, filters):
+def down(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tensor:
     """Convolution with kernel and stride `step`."""
     x = keras.layers.Conv3D(filters, step, step, kernel_initializer="he_normal", name=name)(x)
     return prelu(x, f"{name}_prelu")
 
 
-def up(x, step, name, filters):
+def up(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tensor:
     """Nearest neighbour, then a 3x3x3 convolution to `filters` without activation."""
     return conv(keras.layers.UpSampling3D(step, name=f"{name}_nearest")(x), name, filters)
 
 
-def transposed(x, step, name, filters):
+def transposed(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tensor:
     """Transposed convolution with kernel and stride `step`."""
     x = keras.layers.Conv3DTranspose(filters, step, step, kernel_initializer="he_normal", name=name)(x)
     return prelu(x, f"{name}_prelu")
 
 
-def residual(x, convolved, name, projection):
-    """[block's input | its convolved features], with `projection` brought to the filters of the latter."""
+def residual(x: Tensor, convolved: Tensor, name: str, projection: bool) -> Tensor:
+    """[block's input | its convolved features]; `projection` brings them to the filters of the latter."""
     x = keras.layers.Concatenate(name=name)([x, convolved])
     return conv(x, f"{name}_projection", convolved.shape[-1], kernel=1) if projection else x
 
 
-def merge(skip, x, name):
+def merge(skip: Tensor, x: Tensor, name: str) -> Tensor:
     return keras.layers.Concatenate(name=name)([skip, x])
 
 
-def head(x, outputs):
+def head(x: Tensor, outputs: int) -> Tensor:
     """1x1x1 convolution to logits, which leave the network as float32 whatever the precision it computes in."""
     x = keras.layers.Activation("linear", name=FEATURES)(x)
     return keras.layers.Conv3D(outputs, 1, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
 
 
-def check_shape(network, shape, keep_z):
+def check_shape(network: str, shape: Sequence[int], keep_z: bool) -> None:
     steps = (8, 8, 1 if keep_z else 8)
     if len(shape) != 3 or any(n < step or n % step for n, step in zip(shape, steps, strict=True)):
         wanted = " x ".join(f"{step}n" if step > 1 else "n" for step in steps)

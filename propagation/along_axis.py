@@ -5,7 +5,9 @@ fails near the apex, and gives no numbers; here they are.
 """
 
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -29,16 +31,16 @@ APEX = 1 / 6  # of the axis between base and apex
 
 @dataclass(frozen=True)
 class Compared:
-    """One held-out case, all but `native` on the network's grid, where slice `start` is the base and all above is empty.
+    """One held-out case. All but `native` is on the network's grid; masks are empty above slice `start`, the base.
 
     Attributes:
         case: of the data set.
         image: what the networks saw.
-        reference: wall.
-        found: method -> wall.
-        native: label map of the run's own method on the grid of the scan, in its own order of axes.
-        start: the reference's base.
-        automatic: the base that would have been found.
+        reference: the wall in the reference.
+        found: method -> the wall that it found.
+        native: label map of the run's own method, on the grid of the scan and in its order of axes.
+        start: the base of the reference.
+        automatic: the base that would have been found without the reference.
         seconds: of the run's own method, from the scan in memory to the label map.
     """
 
@@ -52,8 +54,8 @@ class Compared:
     seconds: float
 
     @property
-    def own(self):
-        """What the run's own method found."""
+    def own(self) -> Volume:
+        """The wall that the run's own method found."""
         return next(iter(self.found.values()))
 
 
@@ -89,7 +91,7 @@ def compare(segmenter: prediction.Segmenter, case: datasets.Case, scan: Volume, 
                     native, start, automatic, seconds)  # fmt: skip
 
 
-def slice_rows(compared):
+def slice_rows(compared: Compared) -> list[dict]:
     """Rows of slices.csv: every slice of the reference, from base to apex, by every method."""
     reference, start = compared.reference.array > 0, compared.start
     apex = int(np.flatnonzero(reference.any(axis=(0, 1)))[-1])
@@ -110,20 +112,23 @@ def slice_rows(compared):
     return rows
 
 
-def likeness(mask, z, apex):
+def likeness(mask: np.ndarray, z: int, apex: int) -> float:
     """Dice of slices z and z + 1 of a mask (x, y, n); undefined at the apex and where both are empty."""
     if z == apex or not mask[..., z : z + 2].any():
         return float("nan")
     return float(metrics.dice(mask[..., z], mask[..., z + 1]))
 
 
-def write(folder, compared, structures):
-    """Write slices.csv, bases.csv, figures/along_axis.png and figures/long_axis.png of a run, and return a summary in lines.
+def write(folder: Path, compared: Sequence[Compared], structures: Mapping[int, str]) -> list[str]:
+    """Write slices.csv, bases.csv, figures/along_axis.png and figures/long_axis.png of a run.
 
     Args:
-        folder: the run's.
-        compared: list of `Compared`.
+        folder: of the run.
+        compared: its held-out cases.
         structures: label value -> name.
+
+    Returns:
+        Lines of the summary.
     """
     rows = [row for each in compared for row in slice_rows(each)]
     write_csv(folder / SLICES, rows)
@@ -137,11 +142,11 @@ def write(folder, compared, structures):
     return [*method_lines(rows), base_line(bases), f"Time: {np.mean([each.seconds for each in compared]):.1f} s a volume."]
 
 
-def binned(rows, bins=12):
+def binned(rows: Sequence[Mapping], bins: int = 12) -> dict[str, list[tuple]]:
     """Method -> (position, mean, lower and upper quartile) of the slices' Dice in each part of the axis."""
     series = {}
     for method in dict.fromkeys(row["method"] for row in rows):
-        parts = [[] for _ in range(bins)]
+        parts: list[list[float]] = [[] for _ in range(bins)]
         for row in rows:
             if row["method"] == method:
                 parts[min(int(row["position"] * bins), bins - 1)].append(row["dice"])
@@ -151,7 +156,7 @@ def binned(rows, bins=12):
     return series
 
 
-def panels(compared):
+def panels(compared: Sequence[Compared]) -> list[tuple]:
     """Rows of `plots.overlay`: planes along the axis of the best, the median and the worst case of the run's own method."""
     ranked = sorted(compared, key=lambda each: -metrics.dice(each.own.array > 0, each.reference.array > 0))
     rows = []
@@ -164,8 +169,8 @@ def panels(compared):
     return rows
 
 
-def method_lines(rows):
-    """Markdown table: each method's Dice per slice, near the apex, slices missed, and how alike neighbouring slices are."""
+def method_lines(rows: Sequence[Mapping]) -> list[str]:
+    """Markdown table: each method's Dice per slice and near the apex, slices missed, and how similar neighbouring slices are."""
     lines = [
         "| below the base, 1.25 mm slices | Dice of a slice | in the sixth at the apex | slices missed (Dice below 0.1) "
         "| Dice of neighbouring slices |",
@@ -180,13 +185,13 @@ def method_lines(rows):
     return [*lines, f"| reference | | | | {mean(own, 'reference_next_slice_dice'):.3f} |", ""]
 
 
-def mean(rows, measure):
-    """Of the rows where the measure is defined."""
+def mean(rows: Sequence[Mapping], measure: str) -> float:
+    """Mean of the rows where the measure is defined."""
     return statistics.summary(row[measure] for row in rows).mean
 
 
-def base_line(bases):
-    """How well the base would have been found."""
+def base_line(bases: Sequence[Mapping]) -> str:
+    """One sentence: how well the base would have been found without the reference."""
     off_mm = np.array([abs(row["automatic"] - row["reference"]) * row["slice_mm"] for row in bases])
     return (f"The base is the reference's. Found automatically it would be {np.mean(off_mm):.1f} mm off on average (median "
             f"{np.median(off_mm):.1f} mm), within 5 mm in {(off_mm <= 5).sum()} and within 10 mm in {(off_mm <= 10).sum()} "

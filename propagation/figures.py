@@ -1,9 +1,10 @@
-"""The synthetic motion of one scan to look at: a healthy beat and infarcted ones over the cycle, and where volume is lost.
+"""Pictures of the synthetic motion of one scan: a healthy beat and infarcted ones over the cycle, and where volume is lost.
 
 python -m propagation.figures --dataset {acdc,stacom} --data-root DIR --patient NAME -o sheet.png [--variants 0,1,2]
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from propagation import masks
 from propagation.beating import infarcts
 from propagation.beating.database import heart_of, prepared
 from propagation.beating.motion import Motion, activation, deformed, inverse_grid, jacobian
-from propagation.recipe import PROPAGATION
+from propagation.recipe import PROPAGATION, Recipe
 from shared import cli, datasets
 from shared.errors import InputError
 from shared.lazy import lazily
@@ -21,11 +22,11 @@ with lazily():
     from shared.scoring import plots
 
 
-def beats(path, case, recipe, variants, seed=0):
-    """PNG of the variants `variants` (0 is healthy) of an end-diastolic `case`, in its middle slice.
+def beats(path: Path, case: datasets.Case, recipe: Recipe, variants: Sequence[int], seed: int = 0) -> None:
+    """Draw some variants (0 is healthy) of an end-diastolic case, in its middle slice, as a PNG.
 
     Raises:
-        InputError: as `masks.load`; a heart that cannot be moved.
+        InputError: see `masks.load`; a heart that cannot be moved.
     """
     channels = prepared(case, recipe.preparation)
     image, label = channels["image"], channels["label"]
@@ -41,8 +42,17 @@ def beats(path, case, recipe, variants, seed=0):
     sheet(path, image, wall, motions, spacing_mm, int(slices[len(slices) // 2]), recipe.instants)
 
 
-def sheet(path, image, mask, motions, spacing_mm, z, instants=30, columns=8):
-    """One slice over the cycle with the wall's outline, a row per motion; at its end the Jacobian at end-systole.
+def sheet(
+    path: Path,
+    image: np.ndarray,
+    mask: np.ndarray,
+    motions: Mapping[str, Motion],
+    spacing_mm: Sequence[float],
+    z: int,
+    instants: int = 30,
+    columns: int = 8,
+) -> None:
+    """Draw one slice over the cycle with the outline of the wall, one row per motion; the Jacobian at end-systole ends the row.
 
     Args:
         path: of the PNG.
@@ -73,7 +83,7 @@ def sheet(path, image, mask, motions, spacing_mm, z, instants=30, columns=8):
     plots.save(figure, path)
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="python -m propagation.figures", description=__doc__.splitlines()[0])
     cli.add_data(parser)
     parser.add_argument("--patient", required=True, help="of the data set")
@@ -92,7 +102,7 @@ def main(arguments=None):
         print(f"wrote {options.output}")
 
 
-def numbers(text):
+def numbers(text: str) -> list[int]:
     """`0,1,2` as whole numbers from 0."""
     if not all(part.strip().isdigit() for part in text.split(",")):
         raise argparse.ArgumentTypeError(f"expected whole numbers such as 0,1,2, found {text!r}")

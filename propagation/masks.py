@@ -5,7 +5,9 @@ Labels are (x, y, z) classes as `datasets.load_labels` gives them for ("RV", "My
 
 import csv
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -20,19 +22,19 @@ WALL, CAVITY = 1, 2  # of a `LabelledScan`
 BASE_COLUMNS = {"ED": "ed_base", "ES": "es_base"}
 
 
-def biventricular(labels, rv_wall_mm):
-    """The walls of both ventricles, as the paper's binary masks have them: LV myocardium and a ring outside the RV cavity.
+def biventricular(labels: Volume, rv_wall_mm: float) -> Volume:
+    """The walls of both ventricles, as in the paper's binary masks: LV myocardium and a ring outside the RV cavity.
 
-    Ours, since ACDC does not label the RV's wall. The ring holds the voxels outside both cavities whose centre lies, within its
-    slice, at most `rv_wall_mm` from the area that the RV's voxels cover. Along an axis a wall is thus round(rv_wall_mm / voxel)
-    voxels thick.
+    The ring is ours, because ACDC does not label the RV's wall. It consists of the voxels outside both cavities whose centre
+    lies, within its slice, at most `rv_wall_mm` from the area that the RV's voxels cover. Along an axis the ring is therefore
+    round(rv_wall_mm / voxel) voxels thick.
 
     Args:
-        labels: Volume (x, y, z) of classes.
+        labels: (x, y, z) classes.
         rv_wall_mm: thickness of the RV's wall.
 
     Returns:
-        Volume of the same grid, uint8: 1 = wall.
+        The same grid, uint8: 1 = wall.
 
     Raises:
         InputError: a thickness that is not positive.
@@ -47,7 +49,7 @@ def biventricular(labels, rv_wall_mm):
     return labels.with_array(mask.astype(np.uint8))
 
 
-def distance_mm(mask, spacing_mm):
+def distance_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
     """Distance (x, y) of every voxel centre from the area that the voxels of `mask` (x, y) cover, 0 inside."""
     points = np.zeros([2 * n + 1 for n in mask.shape], bool)  # half a voxel apart: centres have odd indices, corners even ones
     points[1::2, 1::2] = mask
@@ -55,13 +57,13 @@ def distance_mm(mask, spacing_mm):
     return ndimage.distance_transform_edt(~points, sampling=np.array(spacing_mm) / 2)[1::2, 1::2]
 
 
-def base_and_apex(labels):
+def base_and_apex(labels: Volume) -> tuple[int, int]:
     """First and last slice to segment, by the rule behind the authors' lists for ACDC.
 
     The base is the first slice with RV cavity, or with LV cavity where no slice has RV; the apex is the last with LV cavity.
 
     Args:
-        labels: Volume (x, y, z) of classes, slice 0 at the base end.
+        labels: (x, y, z) classes, slice 0 at the base end.
 
     Returns:
         (base, apex), both included, from 0.
@@ -75,11 +77,11 @@ def base_and_apex(labels):
     return int(rv[0] if rv.size else lv[0]), int(lv[-1])
 
 
-def read_bases(path):
-    """Base slices picked elsewhere, from a CSV file with the columns patient, ed_base and es_base; others are ignored.
+def read_bases(path: str | Path) -> dict[tuple[str, str], int]:
+    """Base slices from a CSV file with the columns patient, ed_base and es_base; other columns are ignored.
 
     Returns:
-        (patient, "ED" or "ES") -> slice, from 0 at the base end; an empty cell gives none.
+        (patient, "ED" or "ES") -> slice, from 0 at the base end; an empty cell has no entry.
 
     Raises:
         InputError: no such file or no CSV, a missing column, a cell that is no slice, or a patient without name or listed twice.
@@ -113,12 +115,12 @@ def read_bases(path):
 
 @dataclass(frozen=True)
 class LabelledScan:
-    """What the networks learn from and are scored on, basal slice first.
+    """A scan with its reference, basal slice first: the networks learn from it and are scored on it.
 
     Attributes:
         scan: (x, y, z).
-        classes: 1 wall of both ventricles, 2 LV cavity where the data set labels it; nothing above the base.
-        base: first slice that counts; the paper leaves out those above.
+        classes: 1 wall of both ventricles, 2 LV cavity where the data set labels it; 0 above the base.
+        base: first slice that counts; the paper leaves out the slices above.
     """
 
     scan: Volume
@@ -126,7 +128,7 @@ class LabelledScan:
     base: int
 
     @property
-    def wall(self):
+    def wall(self) -> Volume:
         return self.classes.with_array((self.classes.array == WALL).astype(np.uint8))
 
 
@@ -172,7 +174,7 @@ def wall_on(case: datasets.Case, scan: Volume, reference: Volume, rv_wall_mm: fl
     return orientation.with_slices_last(scan, lambda ordered: wall.array)
 
 
-def first_slice(mask):
+def first_slice(mask: np.ndarray) -> int:
     """The first slice of a mask (x, y, z) that is not empty.
 
     Raises:
@@ -184,6 +186,6 @@ def first_slice(mask):
     return int(slices[0])
 
 
-def holes_of(mask):
-    """What a mask (x, y, z) encloses within its slices, bool."""
+def holes_of(mask: np.ndarray) -> np.ndarray:
+    """The holes (x, y, z) bool that a mask (x, y, z) encloses within its slices."""
     return np.stack([ndimage.binary_fill_holes(part) & ~part for part in np.moveaxis(mask, 2, 0)], axis=2)

@@ -8,22 +8,24 @@ Both go from coarse to fine: a sub-network sees the input at its size together w
               ->        SubNet128 <- up -> mask 128            ->        SubNet128 <- up -> masks z+1 .. z+4, 128
 
 A sub-network is a row of groups (convolution, batch normalisation, leaky ReLU) and a 1x1 convolution with a sigmoid. Filter
-sizes, channels and numbers of groups stand in a figure of the paper that could not be had: ours, in `recipe.py`. Noise layers
-come first and work in training only; the paper's third one, a rotation, has to turn the labels too and so happens in the
-training step (`train.turn`).
+sizes, channels and numbers of groups stand in a figure of the paper that could not be had: those in `recipe.py` are ours. Noise
+layers come first and work in training only. The paper's third one, a rotation, must turn the labels too, and so it happens in the
+training step (see `train.turn`).
 
-Every mask comes out as probabilities at full size, `(B, size, size, scales * masks)`: the finest scale first, and the coarser
-ones, which only the loss wants, with every pixel repeated.
+All masks are probabilities at full size, `(B, size, size, scales * masks)`, the finest scale first. Coarser ones, which only the
+loss needs, have every pixel repeated.
 """
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from propagation.stack import STEP
 from shared.errors import InputError
 from shared.framework import keras, ops
 from shared.learning.layers import BatchNormalization, InstanceNormalization
+
+Tensor: TypeAlias = keras.KerasTensor
 
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 
@@ -39,7 +41,17 @@ def build(network: str, size: int, groups: Sequence[int], channels: Sequence[int
     return NETWORKS[network](size, groups, channels, **options)
 
 
-def build_initialization(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise):
+def build_initialization(
+    size: int,
+    groups: Sequence[int],
+    channels: Sequence[int],
+    *,
+    kernel: int,
+    slope: float,
+    normalisation: str,
+    gaussian_noise: float,
+    impulse_noise: float,
+) -> keras.Model:
     """One slice -> its mask.
 
     Args:
@@ -49,10 +61,10 @@ def build_initialization(size, groups, channels, *, kernel, slope, normalisation
         slope: of the leaky ReLU below 0 (paper: 0.25).
         normalisation: "batch" (paper) or "instance".
         gaussian_noise: standard deviation, in units of the normalised slice.
-        impulse_noise: share of the pixels that turn to pepper or salt.
+        impulse_noise: fraction of the pixels that become pepper or salt.
 
     Returns:
-        `keras.Model` from (B, size, size, 1) to (B, size, size, 3): the mask at scales 1, 1/2 and 1/4.
+        A model from (B, size, size, 1) to (B, size, size, 3): the mask at scales 1, 1/2 and 1/4.
 
     Raises:
         InputError: sizes, groups or a normalisation that the network cannot have.
@@ -69,20 +81,30 @@ def build_initialization(size, groups, channels, *, kernel, slope, normalisation
     return keras.Model(image, at_full_size(mask128, mask64, mask32), name="initialization")
 
 
-def build_propagation(size, groups, channels, *, kernel, slope, normalisation, gaussian_noise, impulse_noise):
+def build_propagation(
+    size: int,
+    groups: Sequence[int],
+    channels: Sequence[int],
+    *,
+    kernel: int,
+    slope: float,
+    normalisation: str,
+    gaussian_noise: float,
+    impulse_noise: float,
+) -> keras.Model:
     """A slice, its mask and the next four slices of one direction -> the masks of those four.
 
     Args:
         size: of the slices along x and y, a multiple of 2 (paper: 128).
         groups, channels: of SubNet64 and SubNet128.
-        kernel, slope, normalisation, gaussian_noise, impulse_noise: as of `build_initialization`; the mask gets no noise.
+        kernel, slope, normalisation, gaussian_noise, impulse_noise: see `build_initialization`; the mask gets no noise.
 
     Returns:
-        `keras.Model` from (B, size, size, 6), in the order slice z, mask z, slices z+1 to z+4, to (B, size, size, 8): four masks
+        A model from (B, size, size, 6), in the order slice z, mask z, slices z+1 to z+4, to (B, size, size, 8): four masks
         at scale 1, then four at 1/2.
 
     Raises:
-        InputError: as `build_initialization`.
+        InputError: see `build_initialization`.
     """
     check("propagation", size, groups, channels, normalisation, scales=2)
     subnet = functools.partial(sub_network, kernel=kernel, slope=slope, Norm=NORMS[normalisation])
@@ -100,12 +122,14 @@ def build_propagation(size, groups, channels, *, kernel, slope, normalisation, g
 NETWORKS = {"initialization": build_initialization, "propagation": build_propagation}
 
 
-def noise(x, gaussian_noise, impulse_noise):
+def noise(x: Tensor, gaussian_noise: float, impulse_noise: float) -> Tensor:
     x = keras.layers.GaussianNoise(gaussian_noise, name="gaussian_noise")(x)
     return ImpulseNoise(impulse_noise, name="impulse_noise")(x)
 
 
-def sub_network(x, masks, groups, channels, name, *, kernel, slope, Norm):
+def sub_network(
+    x: Tensor, masks: int, groups: int, channels: int, name: str, *, kernel: int, slope: float, Norm: type[keras.Layer]
+) -> Tensor:
     """`groups` of convolution, normalisation and leaky ReLU, then the masks' probabilities, all at the size of `x`."""
     for i in range(1, groups + 1):
         x = keras.layers.Conv2D(channels, kernel, padding="same", kernel_initializer="he_normal", name=f"{name}_{i}")(x)
@@ -114,23 +138,23 @@ def sub_network(x, masks, groups, channels, name, *, kernel, slope, Norm):
     return keras.layers.Conv2D(masks, 1, activation="sigmoid", dtype="float32", kernel_initializer="he_normal", name=name)(x)
 
 
-def down(x, factor):
+def down(x: Tensor, factor: int) -> Tensor:
     return keras.layers.AveragePooling2D(factor, name=f"down{factor}")(x)
 
 
-def merge(x, mask, name):
+def merge(x: Tensor, mask: Tensor, name: str) -> Tensor:
     """[x | mask], a mask of half the size with every pixel repeated."""
     return keras.layers.Concatenate(name=name)([x, repeated(mask, x.shape[1], f"{name}_up")])
 
 
-def at_full_size(*masks):
+def at_full_size(*masks: Tensor) -> Tensor:
     """The masks of all scales side by side, each repeated to the size of the first."""
     size = masks[0].shape[1]
     full = [repeated(mask, size, f"masks_up{size // mask.shape[1]}") for mask in masks]
     return keras.layers.Concatenate(dtype="float32", name="masks")(full)
 
 
-def repeated(mask, size, name):
+def repeated(mask: Tensor, size: int, name: str) -> Tensor:
     factor = size // mask.shape[1]
     return keras.layers.UpSampling2D(factor, name=name)(mask) if factor > 1 else mask
 
@@ -139,38 +163,38 @@ def repeated(mask, size, name):
 class Channels(keras.layers.Layer):
     """Some channels of an image, in the given order."""
 
-    def __init__(self, chosen, **options):
+    def __init__(self, chosen: Sequence[int], **options: object) -> None:
         super().__init__(**options)
         self.chosen = tuple(chosen)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.take(inputs, self.chosen, axis=-1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "chosen": self.chosen}
 
 
 @keras.saving.register_keras_serializable("propagation")
 class ImpulseNoise(keras.layers.Layer):
-    """Pepper and salt: in training a share of the pixels takes the least or the greatest value of its slice, either as often."""
+    """Pepper and salt: in training, a share of the pixels takes the least or the greatest value of its slice, equally often."""
 
-    def __init__(self, share, seed=None, **options):
+    def __init__(self, share: float, seed: int | None = None, **options: object) -> None:
         super().__init__(**options)
         self.share, self.seed = share, seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         if not training:
             return inputs
         drawn = keras.random.uniform(ops.shape(inputs), seed=self.generator, dtype="float32")
         pepper, salt = (extreme(inputs, axis=(1, 2), keepdims=True) for extreme in (ops.min, ops.max))
         return ops.where(drawn < self.share / 2, pepper, ops.where(drawn > 1 - self.share / 2, salt, inputs))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, object]:
         return {**super().get_config(), "share": self.share, "seed": self.seed}
 
 
-def check(network, size, groups, channels, normalisation, scales):
+def check(network: str, size: int, groups: Sequence[int], channels: Sequence[int], normalisation: str, scales: int) -> None:
     coarsest = 2 ** (scales - 1)
     if size < coarsest or size % coarsest:
         raise InputError(f"{network} takes slices of {coarsest}n x {coarsest}n, found {size} x {size}")

@@ -1,17 +1,25 @@
-"""Masks carried through a stack of slices: the loop of Zheng 2018, section 2.2, whatever the networks are.
+"""Masks carried through a stack of slices by any two networks: the loop of Zheng 2018, section 2.2.
 
 Slice 0 is at the base; the paper counts from the apex.
 """
+
+from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
 STEP = 4  # slices that one propagation reaches (paper 2.2)
-LEAST_CAVITY = 20  # pixels: less is a gap in the wall
+LEAST_CAVITY = 20  # pixels; smaller holes are gaps in the wall, not cavities
 
 
-def propagate(image, initialise, carry, base, binary_input=False):
-    """The mask of every slice from `base` on, carried up and down from the middle one, four slices a step (paper 2.2).
+def propagate(
+    image: np.ndarray,
+    initialise: Callable[[np.ndarray], np.ndarray],
+    carry: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    base: int,
+    binary_input: bool = False,
+) -> np.ndarray:
+    """The mask of every slice from `base` on, carried up and down from the middle one, four slices per step (paper 2.2).
 
     Args:
         image: (x, y, n), slice 0 at the base.
@@ -38,22 +46,24 @@ def propagate(image, initialise, carry, base, binary_input=False):
     return masks
 
 
-def neighbours(z, direction, last):
-    """The next four slices from `z` on; where the stack ends, its edge again (ours: the paper does not say)."""
+def neighbours(z: int, direction: int, last: int) -> list[int]:
+    """The next four slices from `z` on. Beyond the end of the stack its last slice is repeated (ours: the paper does not say)."""
     return [min(max(z + direction * k, 0), last) for k in range(1, STEP + 1)]
 
 
-def network_input(slice_, mask, next_slices):
-    """What the propagation network sees, (x, y, 6): slice z, mask z, slices z+1 to z+4."""
+def network_input(slice_: np.ndarray, mask: np.ndarray, next_slices: np.ndarray) -> np.ndarray:
+    """The input of the propagation network, (x, y, 6): slice z, mask z, slices z+1 to z+4."""
     return np.concatenate([np.stack([slice_, mask], axis=-1), next_slices], axis=-1, dtype=np.float32)
 
 
-def find_base(alone):
-    """The base where none is given: the first of the longest run of slices with an enclosed cavity and at least half the wall of
-    the slices in the middle third (ours: the paper's is picked by hand).
+def find_base(alone: np.ndarray) -> int:
+    """The base where none is given (ours: the paper's was picked by hand).
+
+    Slices count that have an enclosed cavity, and at least half as much wall as those in the middle third. The base is the first
+    slice of the longest run of such slices.
 
     Args:
-        alone: probabilities (x, y, n) of every slice by itself, as of `slice_by_slice`.
+        alone: probabilities (x, y, n) of every slice by itself, see `predict.slice_by_slice`.
 
     Returns:
         Slice index; the middle slice where there is no such slice.
@@ -70,6 +80,6 @@ def find_base(alone):
     return int(np.argmax(runs == longest))
 
 
-def has_cavity(mask):
+def has_cavity(mask: np.ndarray) -> bool:
     """Whether the wall (x, y) encloses a cavity of more than a few pixels."""
-    return (ndimage.binary_fill_holes(mask) & ~mask).sum() >= LEAST_CAVITY
+    return bool((ndimage.binary_fill_holes(mask) & ~mask).sum() >= LEAST_CAVITY)

@@ -3,6 +3,7 @@
 Lengths are mm, a position is voxel index times spacing, z grows from base to apex. Angles run from x to y.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +13,12 @@ from propagation.masks import holes_of
 from shared.errors import InputError
 
 SMOOTHING_MM = 5.0  # along z, of the measured shape
-LEAST_RV_DEPTH_MM2, LEAST_RV_RAD = 50.0, 0.05  # half an RV cavity in r^2 / 2 and angle, where it is a few voxels
+LEAST_RV_DEPTH_MM2, LEAST_RV_RAD = 50.0, 0.05  # least half-extent of the RV cavity in r^2 / 2 and angle, for a few voxels
 
 
 @dataclass(frozen=True)
 class Heart:
-    """What the motion needs to know of an anatomy; profiles have one value per slice.
+    """What the motion needs to know of an anatomy. Tuples of any length have one value per slice.
 
     Attributes:
         axis_mm: x and y of the LV axis at z = 0.
@@ -50,82 +51,96 @@ class Heart:
     rv_half_rad: tuple[float, ...]
 
 
-def heart_of(mask, spacing_mm, cavity=None):
+def heart_of(mask: np.ndarray, spacing_mm: Sequence[float], cavity: np.ndarray | None = None) -> Heart:
     """Measure the anatomy in a biventricular wall mask.
 
     Args:
         mask: (x, y, z) bool, the walls of both ventricles; slice 0 at the base end.
         spacing_mm: voxel size along x, y, z.
-        cavity: (x, y, z) bool, the LV cavity where the data set labels it. Otherwise it is that of the two largest holes of the
-            wall (slice by slice) which is rounder and has the thicker wall around it.
+        cavity: (x, y, z) bool, the LV cavity where the data set labels it. Without it, the two largest holes of the wall (slice
+            by slice) are compared: the LV cavity is rounder and has the thicker wall around it.
 
     Raises:
         InputError: arrays that do not fit together, or no two cavities in the wall.
     """
-    mask = np.asarray(mask, bool)
-    spacing_mm = np.array(spacing_mm, float)
-    if mask.ndim != 3 or spacing_mm.shape != (3,):
-        raise InputError(f"mask: expected (x, y, z) and 3 spacings, found shape {mask.shape} and {spacing_mm.size} spacings")
+    mask, voxel_mm = np.asarray(mask, bool), np.array(spacing_mm, float)
+    if mask.ndim != 3 or voxel_mm.shape != (3,):
+        raise InputError(f"mask: expected (x, y, z) and 3 spacings, found shape {mask.shape} and {voxel_mm.size} spacings")
     if cavity is not None and np.shape(cavity) != mask.shape:
         raise InputError(f"cavity: shape {np.shape(cavity)} differs from {mask.shape} of the mask")
-    left, right = cavities(mask, spacing_mm, cavity)
+    left, right = cavities(mask, voxel_mm, cavity)
+    slope, axis_mm = axis_of(left, voxel_mm)
 
     slices = np.arange(mask.shape[2])
-    area_mm2 = np.count_nonzero(left, axis=(0, 1)) * spacing_mm[0] * spacing_mm[1]
-    inside = np.flatnonzero(area_mm2)
-    weights = np.sqrt(area_mm2[inside])
-    centres_mm = np.array([np.argwhere(left[..., z]).mean(axis=0) for z in inside]) * spacing_mm[:2]
-    if len(inside) < 3:
-        raise InputError(f"mask: the LV cavity is seen in {len(inside)} slices, 3 are needed to find its axis")
-    slope, axis_mm = np.polyfit(inside * spacing_mm[2], centres_mm, 1, w=weights)
-
-    x, y = (
-        np.arange(n)[shape] * step
-        for n, step, shape in zip(mask.shape, spacing_mm, ((..., None, None), (..., None)), strict=False)
-    )
-    x = x - axis_mm[0] - slope[0] * slices * spacing_mm[2]
-    y = y - axis_mm[1] - slope[1] * slices * spacing_mm[2]
+    x = np.arange(mask.shape[0])[:, None, None] * voxel_mm[0] - axis_mm[0] - slope[0] * slices * voxel_mm[2]
+    y = np.arange(mask.shape[1])[:, None] * voxel_mm[1] - axis_mm[1] - slope[1] * slices * voxel_mm[2]
     depth_mm2 = (x**2 + y**2) / 2
     septum_rad = float(np.arctan2((y * right).sum(), (x * right).sum()))
     angle = turned(np.arctan2(y, x) - septum_rad)
 
+    area_mm2 = areas_mm2(left, voxel_mm)
+    inside = np.flatnonzero(area_mm2)
     first, tip, last = inside[0], inside[-1], np.flatnonzero(mask.any(axis=(0, 1)))[-1]
     middle = slice((2 * first + tip) // 3, (first + 2 * tip) // 3 + 1)
     free = (mask | left)[..., middle] & (np.abs(angle[..., middle]) > np.pi / 2)
-    epicardium_mm = np.sqrt(2 / np.pi * np.count_nonzero(free) * spacing_mm[0] * spacing_mm[1] / free.shape[2])
-
-    def smooth(profile):
-        return ndimage.gaussian_filter1d(profile, SMOOTHING_MM / spacing_mm[2], mode="nearest")
-
+    epicardium_mm = np.sqrt(2 / np.pi * np.count_nonzero(free) * voxel_mm[0] * voxel_mm[1] / free.shape[2])
     radius_mm = np.where(slices > tip, 0, np.interp(slices, inside, np.sqrt(area_mm2[inside] / np.pi)))
-    rv_mm2 = np.count_nonzero(right, axis=(0, 1)) * spacing_mm[0] * spacing_mm[1]
-    occupied = np.flatnonzero(rv_mm2)
-    moments = [
-        (f(depth_mm2[..., z][right[..., z]]), f(angle[..., z][right[..., z]])) for z in occupied for f in (np.mean, np.std)
-    ]
-    extent = np.array(moments).reshape(-1, 4) * (1, 1, np.sqrt(3), np.sqrt(3))  # the half-width of a box from its deviation
-    extent = [smooth(np.interp(slices, occupied, column)) for column in extent.T]
+
+    profiles = [radius_mm, areas_mm2(right, voxel_mm), *rv_extent(right, depth_mm2, angle)]
+    sigma = SMOOTHING_MM / voxel_mm[2]
+    profiles = [ndimage.gaussian_filter1d(profile, sigma, mode="nearest") for profile in profiles]
+    cavity_mm, rv_mm2, rv_depth_mm2, rv_rad, rv_half_depth_mm2, rv_half_rad = profiles
     return Heart(
         axis_mm=tuple(axis_mm.tolist()),
         slope=tuple(slope.tolist()),
         septum_rad=septum_rad,
-        base_mm=float(first * spacing_mm[2]),
-        tip_mm=float((tip + 0.5) * spacing_mm[2]),
-        apex_mm=float((last + 0.5) * spacing_mm[2]),
+        base_mm=float(first * voxel_mm[2]),
+        tip_mm=float((tip + 0.5) * voxel_mm[2]),
+        apex_mm=float((last + 0.5) * voxel_mm[2]),
         epicardium_mm=float(epicardium_mm),
         reach_mm=float(np.sqrt(2 * depth_mm2[mask].max())),
-        slice_mm=float(spacing_mm[2]),
-        cavity_mm=tuple(smooth(radius_mm).tolist()),
-        rv_mm2=tuple(smooth(rv_mm2.astype(float)).tolist()),
-        rv_depth_mm2=tuple(extent[0].tolist()),
-        rv_half_depth_mm2=tuple(np.maximum(extent[2], LEAST_RV_DEPTH_MM2).tolist()),
-        rv_rad=tuple(extent[1].tolist()),
-        rv_half_rad=tuple(np.maximum(extent[3], LEAST_RV_RAD).tolist()),
+        slice_mm=float(voxel_mm[2]),
+        cavity_mm=tuple(cavity_mm.tolist()),
+        rv_mm2=tuple(rv_mm2.tolist()),
+        rv_depth_mm2=tuple(rv_depth_mm2.tolist()),
+        rv_half_depth_mm2=tuple(np.maximum(rv_half_depth_mm2, LEAST_RV_DEPTH_MM2).tolist()),
+        rv_rad=tuple(rv_rad.tolist()),
+        rv_half_rad=tuple(np.maximum(rv_half_rad, LEAST_RV_RAD).tolist()),
     )
 
 
-def cavities(mask, spacing_mm, cavity=None):
-    """The LV and the RV cavity as two boolean arrays; arguments as in `heart_of`.
+def axis_of(left: np.ndarray, voxel_mm: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The LV axis, fitted to the centres of the LV cavity: its slope (2,) and its place (2,) in mm at z = 0.
+
+    Raises:
+        InputError: the cavity is seen in too few slices.
+    """
+    area_mm2 = areas_mm2(left, voxel_mm)
+    inside = np.flatnonzero(area_mm2)
+    if len(inside) < 3:
+        raise InputError(f"mask: the LV cavity is seen in {len(inside)} slices, 3 are needed to find its axis")
+    centres_mm = np.array([np.argwhere(left[..., z]).mean(axis=0) for z in inside]) * voxel_mm[:2]
+    slope, axis_mm = np.polyfit(inside * voxel_mm[2], centres_mm, 1, w=np.sqrt(area_mm2[inside]))
+    return slope, axis_mm
+
+
+def areas_mm2(mask: np.ndarray, voxel_mm: np.ndarray) -> np.ndarray:
+    """Area of a mask (x, y, z) in every slice."""
+    return np.count_nonzero(mask, axis=(0, 1)) * voxel_mm[0] * voxel_mm[1]
+
+
+def rv_extent(right: np.ndarray, depth_mm2: np.ndarray, angle: np.ndarray) -> np.ndarray:
+    """Where the RV cavity lies in every slice, (4, slices): its middle in r^2 / 2 and in angle, its half-extent in both."""
+    occupied = np.flatnonzero(right.any(axis=(0, 1)))
+    moments = [
+        (f(depth_mm2[..., z][right[..., z]]), f(angle[..., z][right[..., z]])) for z in occupied for f in (np.mean, np.std)
+    ]
+    extent = np.array(moments).reshape(-1, 4) * (1, 1, np.sqrt(3), np.sqrt(3))  # the half-width of a box from its deviation
+    return np.array([np.interp(np.arange(right.shape[2]), occupied, column) for column in extent.T])
+
+
+def cavities(mask: np.ndarray, spacing_mm: np.ndarray, cavity: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The LV and the RV cavity as two boolean arrays; for the arguments see `heart_of`.
 
     Raises:
         InputError: no two cavities in the wall.
@@ -135,7 +150,7 @@ def cavities(mask, spacing_mm, cavity=None):
         labels, count = ndimage.label(holes_of(mask | cavity))
         if not cavity.any() or count == 0:
             raise InputError(
-                "cavity: expected the LV cavity, and beside it an RV cavity enclosed by the mask; one of them is empty"
+                "cavity: expected the LV cavity, and next to it an RV cavity enclosed by the mask; one of them is empty"
             )
         return cavity, labels == 1 + np.bincount(labels.ravel())[1:].argmax()
     first, second = two_holes(mask)
@@ -147,10 +162,11 @@ def cavities(mask, spacing_mm, cavity=None):
     return (first, second) if first_score >= second_score else (second, first)
 
 
-def two_holes(mask):
-    """The two cavities, not yet told apart: followed from the slice where both are large, by overlap with the slice before.
+def two_holes(mask: np.ndarray) -> np.ndarray:
+    """The two cavities, not yet told apart, (2, x, y, z) bool.
 
-    In 3D they may touch: where slices are thick, the septum of one is beside a cavity in the next.
+    They are followed from the slice where both are large, by their overlap with the slice before. A search in 3D would not do:
+    where slices are thick, the septum in one slice touches a cavity in the next, and so cavities may touch.
 
     Raises:
         InputError: no slice with two holes.
@@ -179,8 +195,8 @@ def two_holes(mask):
     return result
 
 
-def roundness(hole, spacing_mm):
-    """Area over that of a disc with the same mean squared distance from the centre, at most 1; mean over slices by area."""
+def roundness(hole: np.ndarray, spacing_mm: np.ndarray) -> float:
+    """Area divided by that of a disc with the same mean squared distance from the centre; mean over slices, weighted by area."""
     total = 0.0
     for part in np.moveaxis(hole, 2, 0):
         if part.any():
@@ -188,14 +204,14 @@ def roundness(hole, spacing_mm):
             area = len(points_mm) * spacing_mm[0] * spacing_mm[1]
             spread = ((points_mm - points_mm.mean(axis=0)) ** 2).sum(axis=1).mean() + (spacing_mm[:2] ** 2).sum() / 12
             total += len(points_mm) * area / (2 * np.pi * spread)
-    return total / np.count_nonzero(hole)
+    return float(total / np.count_nonzero(hole))
 
 
-def thickness(wall, hole):
+def thickness(wall: np.ndarray, hole: np.ndarray) -> float:
     """Mean thickness, in voxels, of the part of the wall that is nearest to a hole."""
     return np.count_nonzero(wall) / np.count_nonzero(hole & ~ndimage.binary_erosion(hole))
 
 
-def turned(angle):
+def turned(angle: np.ndarray) -> np.ndarray:
     """The same angle in -pi to pi."""
     return (angle + np.pi) % (2 * np.pi) - np.pi

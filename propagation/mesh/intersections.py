@@ -1,15 +1,17 @@
-"""Where a surface of triangles runs through itself: a search for near pairs, then exact cases up to a stated tolerance."""
+"""Where a surface of triangles runs through itself: first a search for near pairs, then a test that is exact up to PARALLEL."""
 
 import numpy as np
 from scipy import spatial
 
-PARALLEL = 1e-9  # of a triangle's size: closer than that to its plane is in it
+from propagation.mesh.solid import Surface
+
+PARALLEL = 1e-9  # of a triangle's size: a point that is closer to its plane lies in the plane
 
 
-def self_intersections(solid):
-    """Pairs of triangles with a point in common other than the points and edges they share by index: (n, 2) indices of faces.
+def self_intersections(solid: Surface) -> np.ndarray:
+    """Pairs of triangles with a point in common besides the points and edges they share by index: (n, 2) indices of faces.
 
-    Triangles that touch count. A triangle with an edge in common with another counts where it is folded flat onto it.
+    Triangles that touch count. Two triangles that share an edge count where one is folded flat onto the other.
     """
     corners = solid.points_mm[solid.faces]
     middles = corners.mean(axis=1)
@@ -29,12 +31,12 @@ def self_intersections(solid):
     return np.concatenate(found)
 
 
-def meet(one, other, one_faces, other_faces):
-    """Whether triangles meet elsewhere than in what they share.
+def meet(one: np.ndarray, other: np.ndarray, one_faces: np.ndarray, other_faces: np.ndarray) -> np.ndarray:
+    """Whether triangles meet in more than the points and edges they share, (n,) bool.
 
     Args:
         one, other: (n, 3 corners, 3).
-        one_faces, other_faces: (n, 3) indices of the corners, by which they are known to be shared.
+        one_faces, other_faces: (n, 3) indices of the corners; triangles share a corner where they have the same index.
     """
     shared = one_faces[:, :, None] == other_faces[:, None, :]
     result = np.zeros(len(one), bool)
@@ -47,8 +49,8 @@ def meet(one, other, one_faces, other_faces):
     return result | ((np.count_nonzero(shared, axis=(1, 2)) == 2) & (cosine < -1 + 1e-12))
 
 
-def pierces(start, end, triangle):
-    """Whether segments have a point in common with triangles, border included.
+def pierces(start: np.ndarray, end: np.ndarray, triangle: np.ndarray) -> np.ndarray:
+    """Whether segments have a point in common with triangles, border included, (n,) bool.
 
     Args:
         start, end: (n, 3).
@@ -73,18 +75,18 @@ def pierces(start, end, triangle):
     return result  # a flat segment without a crossing has its start, which is `at`, inside
 
 
-def holds(triangle, point, tolerance):
+def holds(triangle: np.ndarray, point: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
     """Whether triangles (n, 3, 2) hold points (n, 2), border included."""
     sides = np.stack([turn(triangle[:, k], triangle[:, (k + 1) % 3], point) for k in range(3)])
     return np.all(sides >= -tolerance, axis=0) | np.all(sides <= tolerance, axis=0)
 
 
-def cross_flat(a, b, c, d, tolerance):
-    """Whether segments ab and cd (n, 2) cross; two in one line are found by `holds` at their ends."""
+def cross_flat(a: np.ndarray, b: np.ndarray, c: np.ndarray, d: np.ndarray, tolerance: np.ndarray) -> np.ndarray:
+    """Whether segments ab and cd (n, 2) cross. Segments in one line do not count here: `holds` finds them by their ends."""
     apart = [turn(a, b, c) * turn(a, b, d), turn(c, d, a) * turn(c, d, b)]
     return (apart[0] < -(tolerance**2)) & (apart[1] < -(tolerance**2))
 
 
-def turn(a, b, c):
+def turn(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """Twice the area of triangles abc (n, 2), positive where anticlockwise."""
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])

@@ -1,4 +1,4 @@
-"""What a mesh is worth: closed, manifold, free of self-intersections, its volume, and the shape of its tetrahedra."""
+"""Whether a mesh is fit for simulation: closed, manifold, free of self-intersections, its volume, the shape of its tetrahedra."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -6,21 +6,21 @@ from dataclasses import dataclass
 import numpy as np
 
 from propagation.mesh.intersections import self_intersections
-from propagation.mesh.solid import boundary, components, enclosed_ml, pieces, signed_volumes_mm3
+from propagation.mesh.solid import Surface, Tetrahedra, boundary, components, enclosed_ml, pieces, signed_volumes_mm3
 
 
 @dataclass(frozen=True)
 class SurfaceQuality:
-    """What a surface is worth.
+    """Whether a surface is fit for simulation.
 
     Attributes:
         points, faces: how many.
-        pieces: connected surfaces: the outside of every part and every cavity that is closed all around.
-        euler: points - edges + faces; 2 for every piece without handles, 0 for a torus.
+        pieces: connected surfaces: the outside of every part, and every cavity that is closed all around.
+        euler: points - edges + faces; 2 for each piece without handles, 0 for a torus.
         open_edges: edges that do not lie in exactly two triangles.
         pinched_points: points whose triangles do not form one fan.
         flipped_edges: edges that two triangles run through in the same direction.
-        self_intersections: pairs of triangles that meet elsewhere than in the points and edges they share.
+        self_intersections: pairs of triangles that meet in more than the points and edges they share.
         area_mm2, volume_ml: area and enclosed volume; negative where it is inside out.
         mask_ml: volume of the mask's voxels.
     """
@@ -38,22 +38,22 @@ class SurfaceQuality:
     mask_ml: float
 
     @property
-    def closed(self):
+    def closed(self) -> bool:
         return self.open_edges == 0
 
     @property
-    def manifold(self):
+    def manifold(self) -> bool:
         return self.open_edges == self.pinched_points == 0
 
     @property
-    def outward(self):
+    def outward(self) -> bool:
         return self.flipped_edges == 0 and self.volume_ml > 0
 
     @property
-    def volume_ratio(self):
+    def volume_ratio(self) -> float:
         return self.volume_ml / self.mask_ml
 
-    def lines(self):
+    def lines(self) -> list[str]:
         return [
             f"surface: {self.points} points, {self.faces} triangles, {self.pieces} piece(s), Euler characteristic {self.euler}",
             f"  closed: {yes(self.closed)}, manifold: {yes(self.manifold)}, outward: {yes(self.outward)}, "
@@ -64,7 +64,7 @@ class SurfaceQuality:
 
 @dataclass(frozen=True)
 class TetrahedraQuality:
-    """What tetrahedra are worth.
+    """Whether tetrahedra are fit for simulation.
 
     Attributes:
         points, cells: how many.
@@ -72,7 +72,7 @@ class TetrahedraQuality:
         worst, mean: radius ratio, 3 inscribed / circumscribed: 1 for a regular tetrahedron, 0 for a flat or inverted one.
         min_dihedral_deg: smallest angle between two faces of a tetrahedron; 70.5 in a regular one.
         boundary_manifold: whether the boundary is closed and without pinched points.
-        volume_ml, surface_ml: volume of the tetrahedra, and what the surface they fill encloses.
+        volume_ml, surface_ml: volume of the tetrahedra, and of the surface that they fill.
         regions_ml: volume by label value.
     """
 
@@ -88,10 +88,10 @@ class TetrahedraQuality:
     regions_ml: dict[int, float]
 
     @property
-    def volume_ratio(self):
+    def volume_ratio(self) -> float:
         return self.volume_ml / self.surface_ml
 
-    def lines(self):
+    def lines(self) -> list[str]:
         regions = ", ".join(f"{value}: {ml:.3f} ml" for value, ml in self.regions_ml.items())
         return [
             f"tetrahedra: {self.cells}, {self.points} points, inverted: {self.inverted}",
@@ -102,8 +102,8 @@ class TetrahedraQuality:
         ]
 
 
-def surface_quality(solid, wanted_ml):
-    """SurfaceQuality of a surface made from a mask of `wanted_ml`."""
+def surface_quality(solid: Surface, wanted_ml: float) -> SurfaceQuality:
+    """The quality of a surface made from a mask of `wanted_ml`."""
     edges, count, flipped, pinched = topology(solid)
     a, b, c = np.moveaxis(solid.points_mm[solid.faces], 1, 0)
     return SurfaceQuality(
@@ -121,7 +121,7 @@ def surface_quality(solid, wanted_ml):
     )
 
 
-def topology(solid):
+def topology(solid: Surface) -> tuple[int, np.ndarray, int, int]:
     """Number of edges, triangles per edge, edges run through twice in one direction, points whose triangles are not one fan."""
     faces = solid.faces
     directed = np.stack([faces, np.roll(faces, -1, axis=1)], axis=2).reshape(-1, 2)  # edge k of face f is row 3 f + k
@@ -141,8 +141,8 @@ def topology(solid):
     return len(undirected), count, flipped, int(pinched)
 
 
-def tetrahedra_quality(tets, solid):
-    """TetrahedraQuality of tetrahedra that fill a surface."""
+def tetrahedra_quality(tets: Tetrahedra, solid: Surface) -> TetrahedraQuality:
+    """The quality of tetrahedra that fill a surface."""
     corners = tets.points_mm[tets.cells]
     _, count, _, pinched = topology(boundary(tets))
     volumes_ml = signed_volumes_mm3(corners) / 1000
@@ -161,7 +161,7 @@ def tetrahedra_quality(tets, solid):
     )
 
 
-def radius_ratios(corners):
+def radius_ratios(corners: np.ndarray) -> np.ndarray:
     """3 inscribed / circumscribed radius of tetrahedra (n, 4 corners, 3); 0 where flat or inverted."""
     a, b, c = (corners[:, k] - corners[:, 0] for k in (1, 2, 3))
     volume_mm3 = np.maximum(signed_volumes_mm3(corners), 0)
@@ -171,7 +171,7 @@ def radius_ratios(corners):
     return 3 * (3 * volume_mm3 / areas_mm2) * (12 * volume_mm3 / around)
 
 
-def dihedrals_deg(corners):
+def dihedrals_deg(corners: np.ndarray) -> np.ndarray:
     """The six angles between the faces of tetrahedra (n, 4 corners, 3): (n, 6)."""
     normals = face_normals(corners)
     normals = normals / np.maximum(np.linalg.norm(normals, axis=2, keepdims=True), np.finfo(float).tiny)
@@ -180,17 +180,17 @@ def dihedrals_deg(corners):
     return np.rad2deg(np.arccos(np.clip(cosine, -1, 1)))
 
 
-def face_normals(corners):
+def face_normals(corners: np.ndarray) -> np.ndarray:
     """Normals of the faces opposite corners 0 to 3, outwards, as long as twice the face's area: (n, 4, 3)."""
     faces = corners[:, [[1, 2, 3], [0, 3, 2], [0, 1, 3], [0, 2, 1]]]
     return np.cross(faces[:, :, 1] - faces[:, :, 0], faces[:, :, 2] - faces[:, :, 0])
 
 
-def report(quality):
-    """The numbers of a quality, and what follows from them, for JSON."""
+def report(quality: SurfaceQuality | TetrahedraQuality) -> dict[str, object]:
+    """The fields and properties of a quality, for JSON."""
     derived = [name for name, value in vars(type(quality)).items() if isinstance(value, property)]
     return {**dataclasses.asdict(quality), **{name: getattr(quality, name) for name in derived}}
 
 
-def yes(value):
+def yes(value: bool) -> str:
     return "yes" if value else "NO"

@@ -1,84 +1,34 @@
-"""Short-axis scan -> label map on the scan's own grid by the released networks: heart found, cut out, segmented base to apex.
+"""Short-axis scan -> label map on the scan's own grid, by the released networks.
 
     scan -> grey values 0..255 -> roi_net on slices of the upper half -> square around the heart -> slice after slice:
             [slice before, slice, mask of the slice before] -> lvrv_net -> classes -> plausible? -> mask, else nothing
 
 Steps and numbers are those of the authors' code, except where a line says "ours". Images are rows, columns: the transpose of a
-slice of the scan, so x runs along columns. Classes are 1 LV cavity, 2 LV myocardium, 3 RV cavity; label maps are ACDC's.
+slice of the scan, so x runs along columns. Classes are 1 LV cavity, 2 LV myocardium, 3 RV cavity; label maps have ACDC's labels.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from propagation.released import identify, kind, load_released
-from propagation.released.images import (
-    clipped,
-    equalised,
-    grey,
-    largest_component,
-    normalised,
-    resized_bilinear,
-    resized_nearest,
-    square_image,
-)
+from propagation.released.heart import find_heart
+from propagation.released.images import grey, normalised, resized_bilinear, resized_nearest, square_image
+from propagation.released.plausibility import cleaned
+from propagation.released.variants import DEFAULT, VARIANTS, Released, Variant
+from propagation.released.weights import identify, kind, load_released
 from shared import prediction_command
 from shared.errors import InputError
 from shared.files import visible
 from shared.lazy import lazily
 from shared.scans import orientation, preprocess
+from shared.scans.volume import Volume
 
 with lazily():
     from shared.framework import keras
 
-LVC, LVM, RVC = 1, 2, 3
 STRUCTURES = {3: "LV", 2: "Myo", 1: "RV"}  # ACDC's label of each class, in the order of the classes
-MARGIN = 0.3  # of the heart's longer side, on each side
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What sets one way to use a segmentation network apart."""
-
-    network: str
-    from_zero: bool = False  # start at slice 0, whatever the base; else at the base, knowing the image above
-    earlier: int = 0  # slices above the given base that are segmented too
-    kept: tuple[int, ...] = ()  # classes of which the largest component is kept
-
-
-VARIANTS = {
-    "lvrv": Variant("lvrv_net", kept=(RVC,)),
-    "lv": Variant("lv_net", earlier=1),
-    "finetune": Variant("lvrv_net_finetune", from_zero=True, kept=(LVC, LVM, RVC)),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Released:
-    """How the released pipeline is run.
-
-    Attributes:
-        eight_bit: cut grey values to whole numbers, as the PNG files that the networks were trained on do.
-        stretch: as the authors: stretch every probability map to 0..255 by itself before it is resized, which favours classes
-            that are nowhere likely.
-        leaky_slope: of the activations below 0, used in `load_nets` (see `released_model.build`).
-        apex_first: the scan's slices go from apex to base.
-        roi_slices: from which to which share of the slices roi_net is run: 0.1 to 0.5 on ACDC, 0.2 to 0.6 on UK Biobank.
-        roi_frames: of a cine; the first should be end-diastole.
-        centre_mm: without a roi_net, the side of the square at the centre of the slices that is segmented (ours).
-    """
-
-    eight_bit: bool = True
-    stretch: bool = False
-    leaky_slope: float = 0.0
-    apex_first: bool = False
-    roi_slices: tuple[float, float] = (0.1, 0.5)
-    roi_frames: tuple[int, ...] = (0,)
-    centre_mm: float = 160.0
-
-
-DEFAULT = Released()
 
 
 @dataclass(frozen=True)
@@ -89,20 +39,11 @@ class Nets:
     roi: "keras.Model | None" = None
 
 
-@dataclass(frozen=True)
-class Square:
-    """A square of a slice, `side` pixels from (`row`, `column`) on; it may reach outside."""
+def load_nets(folder: str | Path, variant: str = "lvrv", options: Released = DEFAULT) -> Nets:
+    """The networks for a variant from the .h5 files of a folder, which are told apart by what they hold.
 
-    row: int
-    column: int
-    side: int
-
-
-def load_nets(folder, variant="lvrv", options=DEFAULT):
-    """`Nets` for a variant from the .h5 files of a folder, told apart by what they hold.
-
-    lvrv_net and its fine-tuned form hold the same tensors: where a folder has both, the fine-tuned ones are those with "finetune"
-    in their name. Without roi_net in the folder `Nets.roi` is None.
+    Files of lvrv_net and of its fine-tuned form hold the same tensors. Where a folder has both, those with "finetune" in their
+    name are fine-tuned. Without roi_net in the folder, `Nets.roi` is None.
 
     Raises:
         InputError: an unknown variant, no such folder, none or several files of a network, or files that cannot be read.
@@ -113,7 +54,7 @@ def load_nets(folder, variant="lvrv", options=DEFAULT):
         raise InputError(
             f"{folder}: no such folder; expected one with the authors' weights (python -m propagation.released fetch)"
         )
-    files = {}
+    files: dict[str, list[Path]] = {}
     for path in visible(folder, "*.h5"):
         files.setdefault(identify(path), []).append(path)
     found = files.get(kind(network), [])
@@ -126,30 +67,31 @@ def load_nets(folder, variant="lvrv", options=DEFAULT):
     return Nets(**{part: load_released(name, path, leaky_slope=slope) for part, (name, path) in chosen.items()})
 
 
-def one(paths, network, folder):
+def one(paths: Sequence[Path], network: str, folder: Path) -> Path:
+    """The only one of `paths`, files of one network; InputError where there is none or are several."""
     if len(paths) != 1:
         names = f": {', '.join(path.name for path in paths)}; keep one of them there" if paths else ""
         raise InputError(f"{folder}: expected one file with the weights of {network}, found {len(paths)}{names}")
     return paths[0]
 
 
-def check_variant(variant):
+def check_variant(variant: str) -> None:
     if variant not in VARIANTS:
         raise InputError(f"unknown variant {variant!r}: expected one of {', '.join(VARIANTS)}")
 
 
-def segment(scan, nets, *, base=None, variant="lvrv", options=DEFAULT):
-    """Label map (1 RV, 2 Myo, 3 LV) on the grid of `scan`; every frame of a cine by itself, in one square.
+def segment(scan: Volume, nets: Nets, *, base: int | None = None, variant: str = "lvrv", options: Released = DEFAULT) -> Volume:
+    """Label map (1 RV, 2 Myo, 3 LV) on the grid of `scan`. Frames of a cine are segmented one by one, all in the same square.
 
     Args:
-        scan: `Volume` (x, y, z) or (x, y, z, t) in any order of axes; slices go from base to apex, or the other way round with
-            `options.apex_first`.
-        nets: `Nets`.
-        base: the first slice with a right ventricle, counted from 0 at the base end; None: the first of the scan. "lvrv"
-            starts there and sees the image of the slice above. "lv" starts one slice earlier, as its authors count the slice
-            at the base in. "finetune" always starts at slice 0 without an image above, whatever `base` is.
+        scan: (x, y, z) or (x, y, z, t) in any order of axes. Slices go from base to apex, with `options.apex_first` from apex to
+            base.
+        nets: the networks of the variant.
+        base: the first slice with a right ventricle, counted from 0 at the base end; None means the first of the scan. "lvrv"
+            starts there and sees the image of the slice above. "lv" starts one slice earlier, because its authors include the
+            slice at the base. "finetune" always starts at slice 0 without an image above, whatever `base` is.
         variant: a key of `VARIANTS`.
-        options: `Released`.
+        options: settings of the pipeline.
 
     Raises:
         InputError: an unknown variant, a base outside the scan, a constant scan, frames that it has not, or no heart found.
@@ -158,8 +100,8 @@ def segment(scan, nets, *, base=None, variant="lvrv", options=DEFAULT):
     return orientation.with_slices_last(scan, lambda ordered: labels_of(ordered, nets, base, VARIANTS[variant], options))
 
 
-def labels_of(scan, nets, base, way, options):
-    """`segment` of a scan with its slices last: label map array (x, y, z) or (x, y, z, t)."""
+def labels_of(scan: Volume, nets: Nets, base: int | None, way: Variant, options: Released) -> np.ndarray:
+    """The label map (x, y, z) or (x, y, z, t) of a scan with its slices last, see `segment`."""
     shape = scan.array.shape
     if base is not None and not 0 <= base < shape[2]:
         raise InputError(f"base: expected a slice from 0 to {shape[2] - 1}, found {base}")
@@ -167,13 +109,13 @@ def labels_of(scan, nets, base, way, options):
     if low == scan.array.max():
         raise InputError(preprocess.NOTHING.format(low))
     order = -1 if options.apex_first else 1
-    ordered = scan.with_array(scan.array[:, :, ::order] - min(float(low), 0.0))  # ours: negative values count from the least
+    ordered = scan.with_array(scan.array[:, :, ::order] - min(float(low), 0.0))  # ours: a negative minimum becomes 0
     square = find_heart(ordered, nets.roi, options)
     cropped = preprocess.window(ordered, (square.column, square.row, 0), (square.side, square.side, shape[2]))
     images = cropped.with_array(grey(cropped.array, cropped.array.max(), options.eight_bit))
     first = 0 if way.from_zero else max((base or 0) - way.earlier, 0)
 
-    def segment_frame(frame):
+    def segment_frame(frame: Volume) -> np.ndarray:
         classes = propagate(frame.array.swapaxes(0, 1), nets.segmentation, first, way, options.stretch)
         pasted = frame.with_array(classes.swapaxes(0, 1))
         return preprocess.window(pasted, (-square.column, -square.row, 0), shape[:3]).array
@@ -182,15 +124,15 @@ def labels_of(scan, nets, base, way, options):
     return labels[:, :, ::order]
 
 
-def propagate(images, model, first, way, stretch=False):
-    """Classes of every slice from `first` on, each segmented with the image and the mask of the slice before.
+def propagate(images: np.ndarray, model: "keras.Model", first: int, way: Variant, stretch: bool = False) -> np.ndarray:
+    """Classes of every slice from `first` on, each segmented with the help of the image and the mask of the slice before.
 
     Args:
         images: (rows, columns, z) grey values of the square, base first.
         model: the segmentation network.
         first: slice to start with; earlier ones stay background.
-        way: `Variant`.
-        stretch: as in `Released`.
+        way: the variant.
+        stretch: see `Released`.
 
     Returns:
         (rows, columns, z) uint8.
@@ -207,105 +149,3 @@ def propagate(images, model, first, way, stretch=False):
         classes[:, :, z] = mask
         before = images[:, :, z]
     return classes
-
-
-def cleaned(classes, kept):
-    """The classes (rows, columns) of one slice, all background where they are implausible.
-
-    Args:
-        kept: classes of which only the largest component stays, pixels connected over their sides.
-    """
-    if not plausible(classes):
-        return np.zeros_like(classes)
-    result = classes.copy()
-    for value in kept:
-        result[(classes == value) & ~largest_component(classes == value)] = 0
-    return result
-
-
-def plausible(classes):
-    """Is there myocardium, and does the LV cavity touch it at least twice as much as background and RV cavity together?"""
-    outside = touching(classes, LVC, 0) + touching(classes, LVC, RVC)
-    return bool((classes == LVM).any()) and outside <= 0.5 * touching(classes, LVC, LVM)
-
-
-def touching(classes, value, other):
-    """How many pairs of neighbours over a side there are of a pixel of class `value` and one of class `other`."""
-    return sum(
-        int(np.sum((a == value) & (b == other)) + np.sum((a == other) & (b == value)))
-        for a, b in ((classes[1:], classes[:-1]), (classes[:, 1:], classes[:, :-1]))
-    )
-
-
-def find_heart(scan, model, options):
-    """The `Square` around what `model`, a roi_net, finds in the upper slices; without a model, one at the centre.
-
-    Raises:
-        InputError: no such frames, or nothing found.
-    """
-    rows, columns = scan.array.shape[1], scan.array.shape[0]
-    if model is None:
-        side = min(round(options.centre_mm / min(scan.spacing_mm[:2])), max(rows, columns))
-        return Square((rows - side) // 2, (columns - side) // 2, side)
-    if not options.roi_frames or not all(0 <= t < scan.frames for t in options.roi_frames):
-        raise InputError(f"roi_frames: expected some of the scan's {scan.frames}, counted from 0, found {options.roi_frames}")
-    masks = [
-        heart_mask(grey(scan.frame(t).array[:, :, z].T, scan.array.max(), eight_bit=True), model)  # CLAHE takes whole numbers
-        for t in options.roi_frames
-        for z in share_of(scan.array.shape[2], *options.roi_slices)
-    ]
-    if not any(mask.any() for mask in masks):
-        raise InputError("roi_net found no heart: check the order of the axes, or segment the centre, without a roi_net")
-    return square_around(masks)
-
-
-def share_of(slices, start, stop):
-    """Indices from one share of the slices to another, at least one."""
-    first = min(round(start * slices + 0.001), slices - 1)
-    return range(first, max(round(stop * slices + 0.001), first + 1))
-
-
-def heart_mask(image, model):
-    """The largest part of a slice (rows, columns) of whole grey values 0..255 that roi_net takes for heart."""
-    size, side = model.input_shape[1], max(image.shape)
-    inputs = normalised(equalised(square_image(clipped(image), size)))
-    found = model.predict_on_batch(inputs[None, ..., None])[0, ..., 0] >= 0.5
-    row, column = ((side - n) // 2 for n in image.shape)
-    found = resized_nearest(found, side)[row : row + image.shape[0], column : column + image.shape[1]]
-    return largest_component(found)
-
-
-def square_around(masks):
-    """The `Square` around all masks (rows, columns): the longer side of their box and, on each side, 0.3 of it as margin."""
-    rows, columns = np.nonzero(np.any(masks, axis=0))
-    side = int(max(np.ptp(rows), np.ptp(columns))) + 1
-    margin = round(MARGIN * side + 0.001)
-    row, column = ((int(each.min()) + int(each.max())) // 2 - side // 2 - margin for each in (rows, columns))
-    return Square(row, column, side + 2 * margin)
-
-
-def apparent_flow(model, ed, frame):
-    """How the slice moves from end-diastole to `frame`, by an apparentflow_net.
-
-    Args:
-        ed, frame: (rows, columns) grey values of the square around the heart at both instants.
-
-    Returns:
-        (size, size, 2) float32, pixels of the network's grid: along columns, along rows.
-    """
-    size = model.input_shape[0][1]
-    inputs = [normalised(square_image(image, size))[None, ..., None] for image in (ed, frame)]
-    return np.asarray(model.predict_on_batch(inputs))[0]
-
-
-def warp_by_flow(mask, flow):
-    """The mask at end-diastole of a mask at the instant that `flow` leads to: each pixel looks where it goes.
-
-    Args:
-        mask: (rows, columns).
-        flow: (rows, columns, 2) as from `apparent_flow`. Halves are rounded to the even pixel, what leads outside to the border.
-    """
-    rows, columns = np.indices(mask.shape)
-    rows = np.clip(np.rint(rows + flow[..., 1]), 0, mask.shape[0] - 1).astype(int)
-    columns = np.clip(np.rint(columns + flow[..., 0]), 0, mask.shape[1] - 1).astype(int)
-    return mask[rows, columns]

@@ -1,4 +1,4 @@
-"""A file from an address: continued where it was cut, and refused where it is not what it should be."""
+"""Download a file: a download that was cut is continued, and an answer that is not what was asked for is refused."""
 
 import http
 import http.client
@@ -6,6 +6,8 @@ import math
 import urllib.error
 import urllib.parse
 import urllib.request
+from pathlib import Path
+from typing import IO
 
 from shared.errors import InputError
 from shared.learning.foreign import printable, reason
@@ -16,12 +18,12 @@ CHUNK = 2**20  # bytes
 SIZE_LIMIT = 2**30  # bytes; the largest file has 240 MB
 
 
-def download(url, part):
-    """Bring the file at `url` to the path `part`, going on where `part` ends.
+def download(url: str, part: Path) -> None:
+    """Download the file at `url` to the path `part`; go on where `part` ends.
 
     Raises:
-        InputError: another kind of address, no answer, an error of the server's, less than the server announced, or something
-            else than a file at `part`.
+        InputError: another kind of address, no answer, an error of the server, less than the server announced, or something
+            other than a file at `part`.
     """
     check_address(url)
     check_place(part)
@@ -45,20 +47,20 @@ def download(url, part):
         raise InputError(f"{url}: {reason(error)}; the same command goes on from the {part.stat().st_size} bytes here") from error
 
 
-def check_address(url):
+def check_address(url: str) -> None:
     """Raise InputError unless `url` is the address of something on a host, by http or https."""
     try:
         parts = urllib.parse.urlsplit(url)
         (parts.hostname or "").encode("idna")
-        right = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-    except ValueError:  # the port is none, or the host's name
+        right = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # the port is not a number, or the host's name not a name
         right = False
     if not right or not url.isascii() or not url.isprintable() or " " in url:
         raise InputError(f"{printable(url)}: expected an address that starts with http:// or https:// and a host, in ASCII")
 
 
-def check_place(path):
-    """Raise InputError where something else than a file is at `path`: what a link leads to would be overwritten."""
+def check_place(path: Path) -> None:
+    """Raise InputError where something other than a file is at `path`; the target of a link would be overwritten."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
         what = "a link" if path.is_symlink() else "no file"
         raise InputError(f"{path}: expected a file or nothing there, found {what}; remove it")
@@ -67,7 +69,15 @@ def check_place(path):
 class Redirects(urllib.request.HTTPRedirectHandler):
     """Follows a server to another address of the same kind, or from http to https."""
 
-    def redirect_request(self, request, response, code, message, headers, url):
+    def redirect_request(
+        self,
+        request: urllib.request.Request,
+        response: IO[bytes],
+        code: int,
+        message: str,
+        headers: http.client.HTTPMessage,
+        url: str,
+    ) -> urllib.request.Request | None:
         before, after = (urllib.parse.urlsplit(address).scheme for address in (request.full_url, url))
         if after not in (before, "https"):
             response.close()
@@ -75,8 +85,8 @@ class Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(request, response, code, message, headers, url)
 
 
-def receive(response, part, start):
-    """Write the body of a response to `part`, behind its first `start` bytes where the server goes on from there."""
+def receive(response: http.client.HTTPResponse, part: Path, start: int) -> None:
+    """Write the body of a response to `part`: after its first `start` bytes where the server goes on from there, else anew."""
     continued = response.status == http.HTTPStatus.PARTIAL_CONTENT
     if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         raise InputError(f"{response.url}: expected bytes {start}-, found {response.headers.get('Content-Range')}; remove {part}")
@@ -95,5 +105,5 @@ def receive(response, part, start):
         raise InputError(f"{response.url}: cut at {size} of {total} bytes; the same command goes on from there")
 
 
-def unreachable(url, what):
+def unreachable(url: str, what: str) -> InputError:
     return InputError(f"{url}: {what}; the authors' address may be gone for good: --base names the address of a copy")

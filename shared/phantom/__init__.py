@@ -1,12 +1,14 @@
 """A parametric beating heart: drawn, rendered as MRI with its labels, and written in the challenges' layouts.
 
-`heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. Everything follows from (seed, number).
+`patient` draws the sizes, `heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. The same (seed,
+number) gives the same patient.
 """
 
 from shared.phantom.atrium import render_atrium
-from shared.phantom.heart import GROUPS, Patient, beat, draw_patient
+from shared.phantom.heart import beat
 from shared.phantom.layouts import biventricular_walls, group_of, write_acdc, write_lasc, write_nnunet, write_stacom
 from shared.phantom.mri import render
+from shared.phantom.patient import GROUPS, Patient, draw_patient
 
 __all__ = [
     "GROUPS",

@@ -13,8 +13,9 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom.atrium import render_atrium
-from shared.phantom.heart import GROUPS, beat, draw_patient
+from shared.phantom.heart import beat
 from shared.phantom.mri import render
+from shared.phantom.patient import GROUPS, draw_patient
 
 RECORD = "phantom.json"  # says what a folder was asked to hold, so that it is written once
 LABELS = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}

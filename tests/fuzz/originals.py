@@ -29,10 +29,10 @@ with lazily():
     from dr_unet import recipe as dr_unet_recipe
     from propagation import predict as propagation_predict
     from propagation import recipe as propagation_recipe
-    from propagation import released as propagation_released
+    from propagation.released import fetching as propagation_fetching
     from shared.learning import training
     from tests.acdc_segmenter_tf import test_released
-    from tests.propagation.released import test_released as test_propagation_released
+    from tests.propagation.released import small
 
 CINE = oblique((6, 5, 3, 4), frame_s=0.04)
 RANDOM = ("1.2.826.0.1.3680043.", "2.25.")  # how identifiers of GDCM and pydicom begin
@@ -224,17 +224,17 @@ def trained(folder):
 
 
 def narrow_network():
-    return test_propagation_released.narrow("roi_net")
+    return small.narrow("roi_net")
 
 
 def keras_file(folder):
-    authors_files.write(folder / "roi_net.h5", test_propagation_released.seeded_weights(narrow_network()))
+    authors_files.write(folder / "roi_net.h5", small.seeded_weights(narrow_network()))
 
 
 def checksums(folder):
     keras_file(folder)
-    digest = propagation_released.sha256(folder / "roi_net.h5")
-    write_text(folder / propagation_released.SUMS, f"{'0' * 64}  lvrv_net.h5\n{digest}  roi_net.h5\n")
+    digest = propagation_fetching.sha256(folder / "roi_net.h5")
+    write_text(folder / propagation_fetching.SUMS, f"{'0' * 64}  lvrv_net.h5\n{digest}  roi_net.h5\n")
 
 
 def small_network():

@@ -17,7 +17,7 @@ with lazily():
     from dr_unet import localisation
     from dr_unet import recipe as dr_unet_recipe
     from propagation import masks
-    from propagation import released as propagation_released
+    from propagation.released import weights as propagation_weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ def read_regions(folder):
 
 def read_keras_file(folder, cache=[]):  # noqa: B006
     cache[:] = cache or [originals.narrow_network()]
-    propagation_released.fill(cache[0], folder / "roi_net.h5")
+    propagation_weights.fill(cache[0], folder / "roi_net.h5")
 
 
 def read_checkpoint(folder, cache=[]):  # noqa: B006
@@ -112,14 +112,14 @@ SUBJECTS = [
     Subject(name="regions.csv", make=originals.regions, reader=read_regions),
     Subject(name="authors' .h5", make=originals.keras_file, reader=read_keras_file, rounds=80, sampled=3),
     Subject(name="authors' checkpoint", make=originals.checkpoint, reader=read_checkpoint, rounds=80, sampled=0),
-    Subject(name="SHA256SUMS", make=originals.checksums, command="propagation.released", damages=("SHA256SUMS", "*.h5"),
+    Subject(name="SHA256SUMS", make=originals.checksums, command="propagation.released.__main__", damages=("SHA256SUMS", "*.h5"),
             arguments=FETCH, rounds=60, sampled=3),
     Subject(name="evaluation", make=originals.label_folders, command="shared.evaluation",
             arguments=("predictions", "references", "--structures", "1=RV,2=Myo,3=LV"), rounds=60),
     Subject(name="table", make=originals.tables, command="scripts.reproduce_table",
             arguments=("baumgartner2017", "1", "--report-only", "--workdir", "runs"), rounds=40),
-    Subject(name="mesh", make=originals.heart_labels, command="propagation.mesh", arguments=("labels.nii.gz", "-o", "heart.stl"),
-            rounds=40, sampled=0),
+    Subject(name="mesh", make=originals.heart_labels, command="propagation.mesh.__main__",
+            arguments=("labels.nii.gz", "-o", "heart.stl"), rounds=40, sampled=0),
     Subject(name="run of acdc_segmenter_tf", make=originals.acdc_run, command="acdc_segmenter_tf.predict", arguments=PREDICTION,
             label_map=ON_SCAN, damages=("run/**/*",), rounds=50, sampled=3),
     Subject(name="scan to segment", make=originals.acdc_run, command="acdc_segmenter_tf.predict", arguments=PREDICTION,
@@ -138,9 +138,9 @@ SUBJECTS = [
     arguments("shared.phantom", "shared.phantom.__main__", "nnunet", "made", "--patients", "1", "--seed", "0",
               make=originals.label_folders,
               stops=("shared.phantom.layouts.draw_patient", "shared.phantom.layouts.render_atrium")),
-    arguments("propagation.mesh", "propagation.mesh", "labels.nii.gz", "-o", "heart.stl", "--labels", "2,3", "--step-mm", "4",
-              "--smoothing-mm", "2", make=originals.heart_labels, rounds=40, sampled=0),
-    arguments("propagation.released", "propagation.released", *FETCH, make=originals.checksums, rounds=30, sampled=2),
+    arguments("propagation.mesh", "propagation.mesh.__main__", "labels.nii.gz", "-o", "heart.stl", "--labels", "2,3",
+              "--step-mm", "4", "--smoothing-mm", "2", make=originals.heart_labels, rounds=40, sampled=0),
+    arguments("propagation.released", "propagation.released.__main__", *FETCH, make=originals.checksums, rounds=30, sampled=2),
     arguments("reproduce_table", "scripts.reproduce_table", "baumgartner2017", "2", "--report-only", "--workdir", "runs",
               "--preset", "quick", "--fold", "0", make=originals.tables, rounds=40, sampled=3),
     arguments("propagation.figures", "propagation.figures", *DATA, "--patient", "patient001", "-o", "sheet.png",

@@ -8,47 +8,16 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from propagation import figures, masks
+from propagation import masks
 from propagation.beating import motion
 from propagation.beating.anatomy import heart_of
-from propagation.beating.infarcts import HEALTHY, TERRITORIES, adjacent, variant
+from propagation.beating.infarcts import HEALTHY, variant
 from propagation.beating.motion import Motion, activation, deformed, inverse_grid, jacobian
 from shared import datasets
-from shared.errors import InputError
 from shared.scans import preprocess
+from tests.propagation.beating.drawn import SHAPE, SPACING_MM
 
-SPACING_MM = (2.0, 2.0, 2.0)
-SHAPE = (72, 64, 42)
-AXIS_MM = np.array([84.0, 62.0])
-SLOPE = np.array([0.08, -0.05])
-RV_DEG = 180.0
-CAVITY_MM, WALL_MM, LENGTH_MM = 24.0, 10.0, 68.0
 SEED = (3, 1)
-
-
-def anatomy():
-    """(wall, LV cavity, RV cavity): a cylinder that rounds off towards the apex, and a crescent along it."""
-    x, y, z = (np.arange(n).reshape([-1 if a == i else 1 for a in range(3)]) * 2.0 for i, n in enumerate(SHAPE))
-    x, y = x - AXIS_MM[0] - SLOPE[0] * z, y - AXIS_MM[1] - SLOPE[1] * z
-    r, angle = np.hypot(x, y), np.arctan2(y, x) - np.deg2rad(RV_DEG)
-    angle = (angle + np.pi) % (2 * np.pi) - np.pi
-    radius = CAVITY_MM * np.sqrt(np.clip(1 - (z / LENGTH_MM) ** 4, 0, 1))
-    outer = (CAVITY_MM + WALL_MM) * np.sqrt(np.clip(1 - (z / (LENGTH_MM + WALL_MM)) ** 4, 0, 1))
-    left = r < radius
-    reach = outer + 26 * np.sqrt(np.clip(1 - (z / 56) ** 2, 0, 1)) * np.clip(1 - (angle / 1.25) ** 4, 0, 1)
-    right = (r >= outer) & (r < reach)
-    around = np.stack([ndimage.binary_dilation(part, iterations=2) for part in np.moveaxis(right, 2, 0)], axis=2)
-    return ((r < outer) | around) & ~left & ~right, left, right
-
-
-@pytest.fixture(scope="module")
-def parts():
-    return anatomy()
-
-
-@pytest.fixture(scope="module")
-def heart(parts):
-    return heart_of(parts[0], SPACING_MM)
 
 
 @pytest.fixture(scope="module")
@@ -78,42 +47,6 @@ def everywhere(heart):
 
 def from_axis(heart, points):
     return np.hypot(*(points[:, :2] - heart.axis_mm - points[:, 2:] * heart.slope).T)
-
-
-def test_measures_of_the_heart_are_those_it_was_drawn_with(heart, parts):
-    np.testing.assert_allclose(heart.axis_mm, AXIS_MM, atol=0.3)
-    np.testing.assert_allclose(heart.slope, SLOPE, atol=0.01)
-    assert abs(np.rad2deg(heart.septum_rad)) == pytest.approx(180, abs=2)
-    assert heart.base_mm == 0 and heart.tip_mm == pytest.approx(LENGTH_MM, abs=2) and heart.apex_mm == pytest.approx(78, abs=2)
-    assert heart.cavity_mm[5] == pytest.approx(CAVITY_MM, abs=0.5)
-    assert heart.epicardium_mm == pytest.approx(CAVITY_MM + WALL_MM, abs=1)
-    assert heart.reach_mm == pytest.approx(34 + 26 + 4, abs=2)
-    assert heart.rv_half_rad[3] == pytest.approx(1.05, abs=0.15)
-
-
-def test_a_given_cavity_is_the_one_that_is_found(heart, parts):
-    assert heart_of(parts[0], SPACING_MM, cavity=parts[1]) == heart
-
-
-def test_the_left_ventricle_is_found_where_the_scan_is_turned_and_slices_lack_their_hole(heart, parts):
-    wall = parts[0].copy()
-    wall[:, :, 12] = wall[:, :, 12] & (np.arange(SHAPE[1]) < 30)  # a slice whose walls are open
-    turned = heart_of(np.rot90(wall), SPACING_MM)
-    assert turned.cavity_mm[5] == pytest.approx(heart.cavity_mm[5], abs=0.3)
-    assert np.rad2deg(turned.septum_rad - heart.septum_rad) % 360 == pytest.approx(90, abs=2)
-
-
-def test_a_mask_without_two_cavities_is_refused(parts):
-    wall, left, right = parts
-    for mask in (np.zeros(SHAPE, bool), wall | right, wall | left):
-        with pytest.raises(InputError, match="two cavities"):
-            heart_of(mask, SPACING_MM)
-    with pytest.raises(InputError, match="differs"):
-        heart_of(wall, SPACING_MM, cavity=left[1:])
-    with pytest.raises(InputError, match="empty"):
-        heart_of(wall, SPACING_MM, cavity=np.zeros(SHAPE, bool))
-    with pytest.raises(InputError, match=r"\(x, y, z\)"):
-        heart_of(wall[0], SPACING_MM)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
@@ -217,27 +150,6 @@ def test_segments_share_out_the_whole_wall(heart):
     assert one[2, 180 - 90] == one[2, 180] == one[-1, 180 + 90] == 1
 
 
-def test_neighbours_in_the_bulls_eye():
-    assert {s for s in range(1, 18) if s != 1 and adjacent(1, s)} == {2, 6, 7}
-    assert {s for s in range(1, 18) if s != 8 and adjacent(8, s)} == {2, 7, 9, 13, 14}
-    assert {s for s in range(1, 18) if s != 16 and adjacent(16, s)} == {11, 12, 13, 15, 17}
-
-
-def test_variants_are_drawn_once_and_for_all():
-    assert variant(0, 5) == HEALTHY
-    drawn = [variant(index, SEED) for index in range(1, 31)]
-    assert drawn == [variant(index, list(SEED)) for index in range(1, 31)]
-    assert len(set(drawn)) == 30 and drawn[0] != variant(1, (3, 2)) and drawn[0] != variant(1, (4, 1))
-    for one in drawn:
-        assert 1 <= len(one.segments) <= 5 and 0 <= one.residual <= 0.3 and len(set(one.segments)) == len(one.segments)
-        assert any(set(one.segments) <= set(territory) for territory in TERRITORIES)
-        reached = {one.segments[0]}
-        for _ in one.segments:
-            reached |= {s for s in one.segments if any(adjacent(s, other) for other in reached - {s})}
-        assert reached == set(one.segments)
-    assert {len(one.segments) for one in drawn} == {1, 2, 3, 4, 5}
-
-
 def test_healthy_hearts_eject_more_than_infarcted_ones_and_walls_keep_their_volume(heart, parts):
     wall, left, _ = parts
     fraction = []
@@ -278,11 +190,6 @@ def test_masks_end_with_the_volume_and_images_go_on():
     outside = np.indices((4, 4, 4)).astype(float)[..., :1] - [[[[0]]], [[[0]]], [[[1.0]]]]
     picture, wall = deformed(image, mask, outside)
     assert (picture == 7).all() and not wall.any()
-
-
-def test_the_sheet_is_a_picture(heart, parts, tmp_path):
-    figures.sheet(tmp_path / "a.png", parts[1] * 1.0, parts[0], {"healthy": Motion(heart, HEALTHY)}, SPACING_MM, 12, columns=2)
-    assert (tmp_path / "a.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_a_real_heart_beats():

@@ -6,6 +6,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+# name: layers, weights, trainable weights (counted on the authors' definitions)
+COUNTS = {
+    "roi_net": (90, 17_705_571, 17_696_547),
+    "lvrv_net": (138, 59_790_988, 59_770_892),
+    "lv_net": (138, 33_641_961, 33_626_889),
+    "apparentflow_net": (76, 4_423_398, 4_418_982),
+}
 PARTS = {"conv": ("kernel", "bias"), "bn": ("gamma", "beta", "moving_mean", "moving_variance")}
 
 

@@ -17,7 +17,6 @@ from shared import datasets
 from shared.errors import InputError
 from shared.phantom import (
     GROUPS,
-    beat,
     draw_patient,
     group_of,
     layouts,
@@ -29,7 +28,6 @@ from shared.phantom import (
     write_stacom,
 )
 from shared.phantom.__main__ import main
-from shared.phantom.heart import fit_heart, volumes_ml, walls
 
 RV, MYOCARDIUM, LV = 1, 2, 3
 # as measured on the labels: LV end-diastolic volume (ml) and ejection fraction, the same of the RV
@@ -85,21 +83,6 @@ def test_myocardium_keeps_its_volume(beats):
         assert volume_ml(systole, MYOCARDIUM) == pytest.approx(volume_ml(diastole, MYOCARDIUM), rel=0.12)
 
 
-def test_walls_thicken_and_a_scar_does_not():
-    def thickening(group):
-        patient = draw_patient(1, group)
-        heart = fit_heart(patient)
-        apex_mm = patient.length_mm + 0.7 * heart.wall_mm
-        depth_mm = patient.scar_depth * patient.length_mm  # the same tissue lies deeper in systole
-        later_mm = apex_mm - (apex_mm - depth_mm) * (1 - patient.shortening)
-        angles = np.radians(np.arange(0, 360, 10))
-        diastole, systole = walls(heart, 0, [depth_mm], angles), walls(heart, 1, [later_mm], angles)
-        return (systole.epicardium - systole.cavity) / (diastole.epicardium - diastole.cavity) - 1
-
-    assert 0.3 < thickening("NOR").min() and thickening("NOR").max() < 0.8
-    assert thickening("MINF").min() < 0.15
-
-
 def test_shape_of_the_scan(beats):
     for patient, (image, label, spacing_mm), _ in beats:
         assert image.dtype == np.int16 and label.dtype == np.uint8
@@ -142,31 +125,6 @@ def test_a_breath_hold_moves_image_and_label_together():
         before, after = (np.argwhere(f[1] == LV).mean(0) * f[2] for f in (frame, shifted))
         np.testing.assert_allclose(after - before, (4, -3, 0), atol=0.2)
         assert np.median(shifted[0][shifted[1] == LV]) == pytest.approx(np.median(frame[0][frame[1] == LV]), rel=0.1)
-
-
-def test_the_beat():
-    phases = beat(25, 9)
-    assert phases.shape == (25,) and phases[0] == 0 and phases[8] == 1 and phases.argmax() == 8
-    assert (np.diff(phases[:9]) > 0).all() and (np.diff(phases[8:]) <= 0).all() and phases[-1] < 0.1
-    heart = fit_heart(draw_patient(1, "DCM"))
-    volumes = [volumes_ml(heart, phase)[2] for phase in np.linspace(0, 1, 6)]
-    assert (np.diff(volumes) < 5).all() and volumes[-1] < volumes[0]
-
-
-def test_one_seed_one_patient():
-    patient = draw_patient(3, "HCM", seed=1)
-    assert patient == draw_patient(3, "HCM", seed=1)
-    assert patient != draw_patient(3, "HCM", seed=2) and patient != draw_patient(4, "HCM", seed=1)
-    first = render(patient, 0.5)
-    render(draw_patient(1, "NOR"), 0)
-    for array, again in zip(first[:2], render(patient, 0.5)[:2], strict=True):
-        np.testing.assert_array_equal(array, again)
-
-
-@pytest.mark.parametrize("arguments", [(1, "XXX"), (0, "NOR"), (1, "NOR", -1)])
-def test_a_patient_that_cannot_be_drawn(arguments):
-    with pytest.raises(InputError, match="expected"):
-        draw_patient(*arguments)
 
 
 def test_phase_outside_the_beat():

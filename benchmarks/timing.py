@@ -1,0 +1,35 @@
+"""Seconds of what runs, and a comparison of several ways to do the same."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+
+def report(title: str, rivals: Mapping[str, Callable[[], object]], rounds: int) -> None:
+    """Time the rivals in turn, round by round after one that does not count; print medians, and ratios to the first."""
+    times: dict[str, list[float]] = {name: [] for name in rivals}
+    for _ in range(rounds + 1):
+        for name, run in rivals.items():
+            times[name].append(seconds(run))
+    first = next(iter(rivals))
+    print(title)
+    for name, measured in times.items():
+        ratio = statistics.median(ours / rival for ours, rival in zip(measured[1:], times[first][1:], strict=True))
+        low, middle, high = min(measured[1:]), statistics.median(measured[1:]), max(measured[1:])
+        print(f"  {name:<20} {middle:7.2f} s  ({low:.2f} to {high:.2f})  {ratio:.2f}x")
+    print(flush=True)
+
+
+def seconds(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
+
+
+@contextmanager
+def clock(times: list[float]) -> Iterator[None]:
+    """Append the seconds that the block takes."""
+    start = time.perf_counter()
+    yield
+    times.append(time.perf_counter() - start)
