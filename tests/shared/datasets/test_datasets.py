@@ -59,7 +59,7 @@ def patient(root, number, info=INFO, frames=(1, 12), suffix=".nii.gz"):
         write_nifti(folder / f"{folder.name}_frame{frame:02d}_gt{suffix}", labels(0, 1, 2, 3))
     folder.mkdir(parents=True, exist_ok=True)
     if info is not None:
-        (folder / "Info.cfg").write_text(info)
+        (folder / "Info.cfg").write_text(info, encoding="utf-8")
     return folder
 
 
