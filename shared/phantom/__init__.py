@@ -1,6 +1,6 @@
 """A parametric beating heart: drawn, rendered as MRI with its labels, and written in the challenges' layouts.
 
-`heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. Everything follows from (seed, number).
+`heart` holds anatomy and motion, `mri` and `atrium` the pictures, `layouts` the files. (seed, number) determines a patient fully.
 """
 
 from shared.phantom.atrium import render_atrium
