@@ -1,24 +1,26 @@
 """Segmentation losses as Keras losses: integer labels `(B, x, y[, z])` against logits `(B, x, y[, z], classes)`, in float32.
 
-Pixels whose label is `IGNORED` count nowhere: they take part neither in a mean nor in a sum.
+Pixels whose label is `IGNORED` do not count: they are part of no mean and no sum.
 """
 
+from collections.abc import Sequence
+
 from shared.datasets import IGNORED
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 
 
 class CrossEntropy(keras.losses.Loss):
     """Mean over the pixels of the batch of -w[t] log softmax(logits)[t], t the true class.
 
     Args:
-        class_weights: w, one a class; None weighs all alike. The mean is plain: it is not divided by the sum of weights.
+        class_weights: w, one weight per class; None weighs all classes alike. The mean is not divided by the sum of weights.
     """
 
-    def __init__(self, class_weights=None, name="cross_entropy"):
+    def __init__(self, class_weights: Sequence[float] | None = None, name: str = "cross_entropy") -> None:
         super().__init__(name=name)
         self.class_weights = class_weights
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, kept = annotated(y_true)
         loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         if self.class_weights is not None:
@@ -30,34 +32,37 @@ class CrossEntropy(keras.losses.Loss):
 class SoftDice(keras.losses.Loss):
     """1 - mean over images and classes of 2 sum(t y) / (sum t + sum y + 1e-10), sums over one image's pixels.
 
-    A class that an image lacks has d = 0 and no gradient there.
+    A class that an image lacks adds a Dice of 0 to the mean, without a gradient.
 
     Args:
         foreground_only: leave class 0 out of the mean.
     """
 
-    def __init__(self, foreground_only, name="soft_dice"):
+    def __init__(self, foreground_only: bool, name: str = "soft_dice") -> None:
         super().__init__(name=name)
         self.foreground_only = foreground_only
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         intersection, total = overlap(y_true, y_pred)  # (B, classes)
         dice = 2 * intersection / (total + 1e-10)
         return 1 - ops.mean(dice[:, 1:] if self.foreground_only else dice, axis=1)
 
 
 class PooledOverlap(keras.losses.Loss):
-    """1 - sum(t y) / sum(t + y), one ratio over all foreground classes and pixels of the batch: no factor 2, so at least 0.5."""
+    """1 - sum(t y) / sum(t + y), one ratio over all foreground classes and pixels of the batch.
 
-    def __init__(self, name="pooled_overlap"):
+    There is no factor 2, so it is at least 0.5.
+    """
+
+    def __init__(self, name: str = "pooled_overlap") -> None:
         super().__init__(name=name, reduction="none")
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         intersection, total = overlap(y_true, y_pred)
         return 1 - ops.sum(intersection[:, 1:]) / ops.maximum(ops.sum(total[:, 1:]), keras.config.epsilon())
 
 
-def overlap(labels, logits):
+def overlap(labels: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Per image and class, sum(t y) and sum(t) + sum(y), with y the softmax and t the one-hot labels; both (B, classes)."""
     labels, kept = annotated(labels)
     y = ops.softmax(logits, axis=-1)
@@ -67,8 +72,8 @@ def overlap(labels, logits):
     return ops.sum(t * y, axis=pixels), ops.sum(t, axis=pixels) + ops.sum(y, axis=pixels)
 
 
-def annotated(labels):
-    """Integer labels with 0 in the place of `IGNORED`, and which pixels are not ignored."""
+def annotated(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Integer labels with 0 in the place of `IGNORED`, and a mask of the pixels that are not ignored."""
     labels = ops.cast(labels, "int32")
     kept = labels != IGNORED
     return ops.where(kept, labels, 0), kept

@@ -332,7 +332,7 @@ def test_a_bomb_takes_no_more_memory_than_its_header_declares(tmp_path, suffix):
 def test_a_broken_file_gives_one_line(tmp_path, suffix):
     volume.write(oblique(), tmp_path / f"scan{suffix}")
     (tmp_path / f"scan{suffix}").write_bytes((tmp_path / f"scan{suffix}").read_bytes()[:-5])
-    code = "import sys; from shared import cli; from shared.scans import volume as v\nwith cli.one_line_errors(): v.read(sys.argv[1])"
+    code = "from sys import argv; from shared import cli; from shared.scans.volume import read\nwith cli.one_line_errors(): read(argv[1])"
     done = subprocess.run([sys.executable, "-c", code, tmp_path / f"scan{suffix}"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and len(done.stderr.splitlines()) == 1 and "scan" in done.stderr
 
