@@ -21,6 +21,7 @@ test: setup  ## the test suite
 lint: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 format: setup
 	$(RUN) -m ruff check --fix .

@@ -4,10 +4,9 @@
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 from acdc_segmenter_tf.recipe import Recipe
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 from shared.learning.losses import annotated
 
 
@@ -27,14 +26,14 @@ class CrossEntropy(keras.losses.Loss):
     """Mean over the pixels of the batch of -w[t] log softmax(logits)[t], t the true class.
 
     Args:
-        class_weights: w, one per class; with None all classes weigh the same. The mean is not divided by the sum of weights.
+        class_weights: w, one weight per class; None weighs all classes alike. The mean is not divided by the sum of weights.
     """
 
     def __init__(self, class_weights: Sequence[float] | None = None, name: str = "cross_entropy") -> None:
         super().__init__(name=name)
         self.class_weights = class_weights
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, kept = annotated(y_true)
         loss = ops.sparse_categorical_crossentropy(labels, y_pred, from_logits=True)
         if self.class_weights is not None:
@@ -46,7 +45,7 @@ class CrossEntropy(keras.losses.Loss):
 class SoftDice(keras.losses.Loss):
     """1 - mean over images and classes of 2 sum(t y) / (sum t + sum y + 1e-10), sums over one image's pixels.
 
-    A class that an image lacks has d = 0 and no gradient there.
+    A class that an image lacks adds a Dice of 0 to the mean, without a gradient.
 
     Args:
         foreground_only: leave class 0 out of the mean.
@@ -56,24 +55,27 @@ class SoftDice(keras.losses.Loss):
         super().__init__(name=name)
         self.foreground_only = foreground_only
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         intersection, total = overlap(y_true, y_pred)  # (B, classes)
         dice = 2 * intersection / (total + 1e-10)
         return 1 - ops.mean(dice[:, 1:] if self.foreground_only else dice, axis=1)
 
 
 class PooledOverlap(keras.losses.Loss):
-    """1 - sum(t y) / sum(t + y), one ratio over all foreground classes and pixels of the batch: no factor 2, so at least 0.5."""
+    """1 - sum(t y) / sum(t + y), one ratio over all foreground classes and pixels of the batch.
+
+    There is no factor 2, so it is at least 0.5.
+    """
 
     def __init__(self, name: str = "pooled_overlap") -> None:
         super().__init__(name=name, reduction="none")
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         intersection, total = overlap(y_true, y_pred)
         return 1 - ops.sum(intersection[:, 1:]) / ops.maximum(ops.sum(total[:, 1:]), keras.config.epsilon())
 
 
-def overlap(labels: Any, logits: Any) -> tuple[Any, Any]:
+def overlap(labels: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     """Per image and class, sum(t y) and sum(t) + sum(y), with y the softmax and t the one-hot labels; both (B, classes)."""
     labels, kept = annotated(labels)
     y = ops.softmax(logits, axis=-1)

@@ -6,7 +6,7 @@ x is the output of any layer. Product and sum are voxel by voxel: unlike those o
 For the last layer before a linear 1x1x1 head the map is therefore ReLU(logit_c - bias_c).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np

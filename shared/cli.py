@@ -1,4 +1,4 @@
-"""What all commands share: their arguments, and whatever goes wrong as one line with exit status 2."""
+"""What all commands share: their arguments, and errors as one line with exit status 2."""
 
 import argparse
 import contextlib
@@ -7,43 +7,57 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from shared import startup
 from shared.datasets import DATASETS, HOMEPAGES
 from shared.errors import InputError
 from shared.progress import clear_line
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Recipe = TypeVar("Recipe", bound="DataclassInstance")
+
 LINE = 280  # characters of a message at most, without "error: "
-OF_ONE_KIND = 3  # warnings
-NOBODY_READS = 141  # status of a command whose output goes to a pipe that was closed, as of any Unix command
+OF_ONE_KIND = 3  # how many warnings from one place in the code are shown
+NOBODY_READS = 141  # status of a command whose output goes to a closed pipe, like that of other Unix commands
 INTERRUPTED = 130
 
 
 class Parser(argparse.ArgumentParser):
-    """Arguments of a command; what is wrong with them is one line too."""
+    """Arguments of a command; wrong ones give one line too."""
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {one_line(message)} (--help says more)\n")
 
-    def exit(self, status=0, message=None):
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         flush()
         super().exit(status, message)
 
 
 @contextlib.contextmanager
-def one_line_errors(debug=False):
+def one_line_errors(debug: bool = False) -> Iterator[None]:
     """End with one line on stderr and status 2 on bad input, a failing disk or too little memory; `debug` adds the traceback.
 
-    Each warning is one line as well, shown once; of those that one place in the code gives, say for each of a hundred files, the
-    first few are shown. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any.
+    Each warning is one line as well, shown once; if one place in the code warns often, say about each of a hundred files, only
+    the first few warnings are shown. Ctrl-C ends with one line and status 130, a closed pipe (`| head`) without any line.
     """
-    shown = {}  # place in the code -> the texts that it gave
+    shown: dict[tuple, list[str]] = {}  # place in the code -> the texts that it gave
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
-            stream.reconfigure(errors="backslashreplace")  # names of files may be no UTF-8
+            stream.reconfigure(errors="backslashreplace")  # file names may not be UTF-8
 
-    def show(message, category, filename, lineno, *_):
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
         texts, text = shown.setdefault((category, filename, lineno), []), one_line(message)
         if text not in texts and len(texts) < OF_ONE_KIND:
             texts.append(text)
@@ -67,12 +81,12 @@ def one_line_errors(debug=False):
         if not is_out_of_memory(error):
             raise
         fail(
-            f"out of memory ({one_line(error, 120) or 'no more is known'}); a smaller batch_size or width (--set) needs less",
+            f"out of memory ({one_line(error, 120) or 'no details'}); a smaller batch_size or width (--set) needs less",
             debug,
         )
 
 
-def fail(message, debug):
+def fail(message: str, debug: bool) -> NoReturn:
     if debug:
         traceback.print_exc()
     clear_line()
@@ -80,15 +94,15 @@ def fail(message, debug):
     sys.exit(2)
 
 
-def said(error):
-    """What an exception says; of the operating system's the file first, and without its number."""
+def said(error: Exception) -> str:
+    """The message of an exception; that of the operating system begins with the file and leaves out the error's number."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error) or type(error).__name__
 
 
-def one_line(text, limit=LINE):
-    """`text` in one line of printable characters; of a long one the middle, "...", stands for what is left out."""
+def one_line(text: object, limit: int = LINE) -> str:
+    """`text` in one line of printable characters; where it is too long, "..." replaces the middle."""
     text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(str(text).split()))
     if len(text) <= limit:
         return text
@@ -96,13 +110,13 @@ def one_line(text, limit=LINE):
     return f"{text[:half]} ... {text[-half:]}"
 
 
-def is_out_of_memory(error):
-    """Python's and NumPy's own error, or what TensorFlow and JAX raise when a device has no more memory."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether it is Python's and NumPy's own error, or that of TensorFlow and JAX when a device has no more memory."""
     return isinstance(error, MemoryError) or "ResourceExhausted" in type(error).__name__ or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def flush():
-    """Write out what was printed so far."""
+def flush() -> None:
+    """Write out everything that was printed so far."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -110,61 +124,63 @@ def flush():
         nobody_reads()
 
 
-def nobody_reads():
-    """End silently. The interpreter flushes once more when it ends: nothing is read there either."""
+def nobody_reads() -> NoReturn:
+    """End silently. The interpreter flushes once more when it ends, so what is left goes to the null device."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(NOBODY_READS)
 
 
-def add_debug(parser):
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """--debug."""
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def add_data(parser, required=True):
+def add_data(parser: argparse.ArgumentParser, required: bool = True) -> None:
     """--dataset and --data-root."""
     parser.add_argument("--dataset", required=required, choices=DATASETS, help="layout of the data")
     places = "default: $CARDIAC_DATA/DATASET, then data/DATASET; the phantom needs none"
     parser.add_argument("--data-root", type=Path, help=f"folder the data was unpacked to ({places})")
 
 
-def fold(text):
-    """The value of --fold: a whole number from 0 or "all"."""
+def fold(text: str) -> int | str:
+    """The value of --fold: a whole number from 0, or "all"."""
     return text if text == "all" else within(text, 0, 10_000, " or all")
 
 
-def seed(text):
+def seed(text: str) -> int:
     """The value of --seed: a whole number of 32 bits."""
     return within(text, 0, 2**32 - 1)
 
 
-def within(text, low, high, otherwise=""):
-    """`text` as a whole number from `low` to `high`."""
+def within(text: str, low: int, high: int, otherwise: str = "") -> int:
+    """`text` as a whole number from `low` to `high`; `otherwise` is what messages allow besides."""
     try:
         number = int(text)
     except ValueError:
-        number = None
-    if number is None or not low <= number <= high:
+        number = low - 1
+    if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"expected a whole number from {low} to {high}{otherwise}, found {text!r}")
     return number
 
 
-def workdir(text):
-    """The value of --workdir: a folder that is there, or can be made."""
+def workdir(text: str) -> Path:
+    """The value of --workdir: a folder that exists, or can be made."""
     folder = Path(text)
     nearest = next(place for place in (folder, *folder.absolute().parents) if os.path.lexists(place))
     if not nearest.is_dir():
-        raise argparse.ArgumentTypeError(f"expected a folder, but {nearest} is none")
+        raise argparse.ArgumentTypeError(f"expected a folder, but {nearest} is not one")
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise argparse.ArgumentTypeError(f"expected a folder that can be written, {nearest} cannot")
+        raise argparse.ArgumentTypeError(f"expected a folder that can be written, but {nearest} cannot")
     return folder
 
 
-def data_root(dataset, root, workdir):
-    """The folder of a data set: `root`, or where none is given, $CARDIAC_DATA/DATASET or data/DATASET, the first that is there;
-    for the phantom a folder of its own in `workdir`.
+def data_root(dataset: str, root: Path | None, workdir: Path) -> Path:
+    """The folder of a data set: `root`; without it the first of $CARDIAC_DATA/DATASET and data/DATASET that exists.
+
+    The phantom has its own folder in `workdir`.
 
     Raises:
-        InputError: none is given and none is there.
+        InputError: no folder is given and none exists.
     """
     if root is not None:
         return root

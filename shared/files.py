@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and fingerprints of what is in them."""
+"""Files that appear whole or not at all, tables and JSON, and fingerprints of contents."""
 
 import contextlib
 import csv
@@ -9,30 +9,32 @@ import os
 import platform
 import re
 import secrets
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from shared.errors import InputError
 
-# columns that hold text, though it may look like a number
+# columns of text, even where the text looks like a number
 NAMES = {"case", "patient", "phase", "group", "structure", "side", "scan", "ed_scan", "es_scan"}
-LARGEST = 1e15  # numbers of tables; squares of larger ones would not be exact, or overflow
+LARGEST = 1e15  # of the numbers in tables; squares of larger ones would not be exact, or overflow
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.")  # machine, process, and a number drawn for each file
-TEXT = {"encoding": "utf-8", "errors": "backslashreplace"}  # names of files that we write down may be no UTF-8
-_in_use = set()  # names of this process's temporary files
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}  # because file names may not be UTF-8
+_in_use: set[str] = set()  # names of this process's temporary files
 
 
 @contextlib.contextmanager
-def written_whole(path):
-    """Yield a temporary path beside `path`, with its suffixes; rename it to `path` when the block ends well, else remove it.
+def written_whole(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path in the folder of `path`, with its suffixes; rename it if the block succeeds, else remove it.
 
-    What a killed process left of an earlier try to write `path` is removed.
+    Temporary files that a killed process left when it wrote `path` are removed too.
 
     Raises:
-        InputError: there is a device or a pipe at `path`.
+        InputError: `path` is a device or a pipe.
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):  # whoever may write to /dev would replace /dev/null by a file
+    if path.exists() and not (path.is_file() or path.is_dir()):  # the superuser would replace /dev/null by a file
         raise InputError(f"{path}: a device or a pipe; expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in _leftovers(path.parent.glob(".*")):
@@ -55,26 +57,26 @@ def written_whole(path):
         _in_use.discard(temporary.name)
 
 
-def remove_leftovers(folder):
+def remove_leftovers(folder: Path | str) -> None:
     """Remove the temporary files that killed processes of this machine left in `folder` and below; those in use stay."""
     for path in _leftovers(Path(folder).rglob(".*")):
         path.unlink(missing_ok=True)
 
 
-def write_text(path, text):
+def write_text(path: Path | str, text: str) -> None:
     with written_whole(path) as temporary:
         temporary.write_text(text, **TEXT)
 
 
-def write_json(path, content):
+def write_json(path: Path | str, content: object) -> None:
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
-def read_json(path):
+def read_json(path: Path | str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        InputError: it cannot be read, or is not JSON in UTF-8.
+        InputError: the file cannot be read, or is not JSON in UTF-8.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
@@ -85,8 +87,8 @@ def read_json(path):
         raise InputError(f"{path}: expected JSON in UTF-8 ({reason})") from error
 
 
-def write_csv(path, rows):
-    """Rows (dictionaries with the same keys) as CSV; floats keep nine digits, an undefined value is an empty cell."""
+def write_csv(path: Path | str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows, which have the same keys, as CSV; floats keep nine digits, and an undefined value is an empty cell."""
     with written_whole(path) as temporary, open(temporary, "w", newline="", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n")
         if rows:
@@ -94,21 +96,21 @@ def write_csv(path, rows):
             writer.writerows([_cell(value) for value in row.values()] for row in rows)
 
 
-def read_csv(path, columns=()):
-    """The rows of a CSV file as dictionaries: names stay text, other columns of numbers become floats, empty cells NaN.
+def read_csv(path: Path | str, columns: Iterable[str] = ()) -> list[dict[str, Any]]:
+    """The rows of a CSV file. Names stay text; other columns of numbers become floats, where an empty cell is NaN.
 
     Args:
         path: of the file.
-        columns: those that the file must have. All of them except `NAMES` must hold numbers or nothing.
+        columns: those that the file must have; except for `NAMES`, they must hold numbers or nothing.
 
     Raises:
-        InputError: the file is missing, is no CSV table, or has no rows; a row has more or fewer cells than the header; a column
-            is missing, is there twice, or holds text in the place of a number.
+        InputError: the file is missing, is not a CSV table, or has no rows; a row has more or fewer cells than the header; a
+            column is missing, is there twice, or holds text in the place of a number.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
             reader = csv.DictReader(file, strict=True)
-            lines = [(reader.line_num, row) for row in reader]
+            lines: list[tuple[int, dict[str, Any]]] = [(reader.line_num, row) for row in reader]
             header = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a table in CSV format ({error}); make it again or remove it") from error
@@ -119,7 +121,7 @@ def read_csv(path, columns=()):
     if not lines:
         raise InputError(f"{path}: the table has a header and no rows; make it again or remove it")
     for line, row in lines:
-        if None in row or None in row.values():
+        if None in row.keys() or None in row.values():
             raise InputError(f"{path}: line {line} does not have the {len(header)} cells of the header; make the file again")
     for column in header:
         if column not in NAMES:
@@ -127,9 +129,9 @@ def read_csv(path, columns=()):
     return [row for _, row in lines]
 
 
-def _to_numbers(path, column, lines, must):
-    """Replace the texts of a column by floats; leave it where one is no number, or raise InputError where it `must` be."""
-    numbers = []
+def _to_numbers(path: Path | str, column: str, lines: Sequence[tuple[int, dict[str, Any]]], must: bool) -> None:
+    """Replace the texts of a column by floats. If one is not a number, raise InputError if it `must` be, else change nothing."""
+    numbers: list[float] = []
     for line, row in lines:
         try:
             numbers.append(float(row[column] or "nan"))
@@ -145,18 +147,18 @@ def _to_numbers(path, column, lines, must):
         row[column] = number
 
 
-def visible(folder, pattern):
+def visible(folder: Path | str, pattern: str) -> list[Path]:
     """The paths below `folder` that match a glob `pattern`, sorted, without hidden files and folders.
 
-    A Mac leaves a small file called ._NAME beside every file that it copies to a foreign disk.
+    A Mac adds a small hidden file ._NAME for every file that it copies to a foreign disk.
     """
     folder = Path(folder)
-    found = (path for path in folder.glob(pattern))
+    found = folder.glob(pattern)
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
-def fingerprint(*contents):
-    """Hexadecimal digest of file contents (`Path`) and values (anything whose `repr` is its value), order included."""
+def fingerprint(*contents: object) -> str:
+    """Hexadecimal digest of file contents (`Path`) and values (anything whose `repr` shows its value), in this order."""
     digest = hashlib.sha256()
     for content in contents:
         if isinstance(content, Path):
@@ -167,14 +169,14 @@ def fingerprint(*contents):
     return digest.hexdigest()
 
 
-def _cell(value):
+def _cell(value: object) -> object:
     if isinstance(value, float):
         return "" if value != value else f"{value:.9g}"
     return value
 
 
-def _leftovers(paths):
-    """Those of `paths` that are temporary files of processes of this machine which no longer run."""
+def _leftovers(paths: Iterable[Path]) -> Iterator[Path]:
+    """The temporary files among `paths` whose process was one of this machine and no longer runs."""
     for path in paths:
         match = TEMPORARY.match(path.name)
         if match and match[1] == _machine() and path.name not in _in_use and not _runs(int(match[2])) and path.is_file():
@@ -182,21 +184,21 @@ def _leftovers(paths):
 
 
 @functools.cache
-def _machine():
-    """What tells this machine from others that write into the same folder."""
+def _machine() -> str:
+    """Digits that distinguish this machine from others that write into the same folder."""
     return hashlib.sha256(platform.node().encode()).hexdigest()[:8]
 
 
-def _runs(pid):
-    """Whether another process has this number; a name with our own number is from an earlier process, unless it is in use."""
+def _runs(pid: int) -> bool:
+    """Whether another process has this number. A file with our own number is in `_in_use`, or an earlier process left it."""
     if pid == os.getpid():
         return False
-    if os.name == "nt":  # where the call below would be a Ctrl-C
+    if os.name == "nt":  # there, the call below would be a Ctrl-C
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # another user's
+    except (OSError, OverflowError):  # the process is another user's
         return True
     return True

@@ -1,25 +1,29 @@
-"""Keras, imported without what its backend says about itself: `from shared.framework import keras, ops`.
+"""Keras, imported without the messages that its backend prints: `from shared.framework import keras, ops`.
 
 This import takes seconds. Modules that define layers, losses or networks do it at their top; all others import those modules
-with `shared.lazy`.
+through `shared.lazy`.
 """
 
 import contextlib
 import logging
 import os
+from collections.abc import Iterator
+from typing import Any
 
 from shared import startup
 from shared.errors import InputError
 
-__all__ = ["keras", "ops"]
+__all__ = ["Tensor", "keras", "ops"]
+
+Tensor = Any  # of any backend, or symbolic: Keras has no type for it
 
 
 @contextlib.contextmanager
-def without_banner():
+def without_banner() -> Iterator[None]:
     """Hide what compiled code writes to stderr in the block; meant for the first import of Keras.
 
-    TensorFlow 2.21 prints while it is imported whatever TF_CPP_MIN_LOG_LEVEL says; after that it obeys. Its advice on tracing,
-    given whenever scans differ in size, is hidden for good.
+    While it is imported, TensorFlow 2.21 ignores TF_CPP_MIN_LOG_LEVEL; after that it obeys. Its advice on tracing, which would
+    come whenever scans differ in size, stays hidden after the block too.
     """
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     stderr, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

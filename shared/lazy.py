@@ -11,7 +11,7 @@ import builtins
 import contextlib
 import importlib
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.errors import InputError
@@ -45,8 +45,8 @@ def lazily() -> Iterator[None]:
     for `keras` in it. Readers, editors and type checkers see ordinary imports.
     """
 
-    def promise(name: str, globals: object = None, locals: object = None, fromlist: tuple[str, ...] = (), level: int = 0) -> Any:
-        return types.SimpleNamespace(**{each: Lazy(name, each) for each in fromlist})
+    def promise(name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] | None = (), level: int = 0) -> Any:
+        return types.SimpleNamespace(**{each: Lazy(name, each) for each in fromlist or ()})
 
     before = builtins.__import__
     builtins.__import__ = promise

@@ -1,9 +1,12 @@
-"""Segmenting scans from file to file: which label map goes where, and the tables of volumes and function beside them."""
+"""The prediction command of all papers: which label map goes to which file, and the tables of volumes and function."""
 
+import argparse
 import os
 import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,30 +16,33 @@ from shared.errors import InputError
 from shared.files import read_csv, visible, write_csv
 from shared.progress import Progress
 from shared.scans import dicom, orientation, volume
+from shared.scans.volume import Volume
 from shared.scoring import function
+
+Row = dict[str, Any]  # of a table: column -> value
 
 
 @dataclass(frozen=True)
 class Job:
-    """One scan to segment and the file that its label map goes to."""
+    """One scan to segment, and the file for its label map."""
 
     scan: Path
     output: Path
 
 
-def jobs(scans, ed, es, output):
-    """A `Job` for every scan; `ed` and `es` are scans too. Label maps are named as the scans are, links included.
+def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: Path) -> list[Job]:
+    """A `Job` for every scan; `ed` and `es` are scans too. A label map has the name of its scan, or of the link to it.
 
     A folder of image files stands for the scans in it; see `scans_in`.
 
     Raises:
-        InputError: no scans, ED and ES lists of different length, outputs that collide with each other or with a scan.
+        InputError: no scans; ED and ES lists of different length; outputs that collide with each other or with a scan.
     """
     scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan)), *ed, *es]))
     if not scans:
         raise InputError("no scans given: name at least one file, or --ed and --es files")
     if len(ed) != len(es):
-        raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each a patient, in the same order")
+        raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each per patient, in the same order")
     check_pairs(ed, es)
     if is_file_name(output):
         if not output.name.endswith(volume.WRITABLE):
@@ -48,7 +54,7 @@ def jobs(scans, ed, es, output):
         raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
     else:
         result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
-    taken = {}
+    taken: dict[Path, Path] = {}
     for job in result:
         if os.path.realpath(job.output) == os.path.realpath(job.scan):
             raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
@@ -58,8 +64,8 @@ def jobs(scans, ed, es, output):
     return result
 
 
-def check_pairs(ed, es):
-    """Warn of the first ED and ES scan whose names, such as p1_ED and p2_ES, are of two patients."""
+def check_pairs(ed: Iterable[Path], es: Iterable[Path]) -> None:
+    """Warn of the first pair of ED and ES scan whose names, such as p1_ED and p2_ES, are of two patients."""
     for pair in zip(ed, es, strict=True):
         patients, phases = zip(*(nnunet.patient_and_phase(name_of(scan).removesuffix("_0000")) for scan in pair), strict=True)
         if all(phases) and patients[0] != patients[1]:
@@ -68,14 +74,14 @@ def check_pairs(ed, es):
             return
 
 
-def name_of(scan):
-    """What the label map of a scan (a path) is called, without suffix: as the scan, and for "." and ".." as the folder meant."""
+def name_of(scan: Path) -> str:
+    """The name of a scan and of its label map, without suffix; for "." and ".." it is that of the folder."""
     return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
 
 
-def scans_in(scan):
-    """The paths of the scans that `scan` means: the image files of a folder that has no DICOM file, without references that lie
-    beside their scans; anything else is one scan."""
+def scans_in(scan: Path) -> list[Path]:
+    """The scans that a path means: in a folder without DICOM files its image files, but not the references among them; any other
+    path is one scan."""
     files = [path for path in visible(scan, "*") if path.is_file()] if scan.is_dir() else []
     images = [path for path in files if path.name.lower().endswith(volume.SUFFIXES)]
     if not images or any(dicom.is_file(path) for path in files if path not in images):
@@ -83,22 +89,30 @@ def scans_in(scan):
     return [path for path in images if not datasets.is_reference(path)] or images
 
 
-def segment(scans, predict, structures, ed=(), es=(), write=lambda volumes, functions: None):
+def segment(
+    scans: Sequence[Job],
+    predict: Callable[[Volume, Path], Volume],
+    structures: Mapping[int, str],
+    ed: Sequence[Path] = (),
+    es: Sequence[Path] = (),
+    write: Callable[[list[Row], list[Row]], None] = lambda volumes, functions: None,
+) -> tuple[list[Row], list[Row]]:
     """Write the label map of every job, and return the tables of volumes and of function.
 
-    A warning names a scan in which nothing was found.
+    A warning names each scan in which nothing was found.
 
     Args:
-        scans: list of `Job`.
+        scans: what to segment.
         predict: `predict(scan Volume, its path) -> label map Volume`.
         structures: label value -> name.
         ed, es: scans (paths) of the same patients, in the same order.
-        write: receives both tables too, also those of the label maps that were written before an error or Ctrl-C.
+        write: `write(volumes, functions)` receives both tables; after an error or Ctrl-C, those of the label maps written so far.
 
     Returns:
         Rows of `function.volumes_ml` for every scan and frame; rows of `function.function` for every ED/ES pair and every cine.
     """
-    rows, functions = {}, []
+    rows: dict[Path, list[Row]] = {}
+    functions: list[Row] = []
     try:
         for job in Progress("scan", len(scans)).over(scans):
             scan = volume.read_grey(job.scan)
@@ -107,7 +121,7 @@ def segment(scans, predict, structures, ed=(), es=(), write=lambda volumes, func
                                  "give it as SCAN, and ED and ES are found in it")  # fmt: skip
             shown = frames_with_contrast(scan, job.scan)
             try:
-                labels = predict_shown(scan, shown, lambda part, path=job.scan: predict(part, path))
+                labels = predict_shown(scan, shown, predict, job.scan)
             except InputError as error:
                 raise InputError(f"{job.scan}: {error}") from error
             if not labels.array.any():
@@ -126,8 +140,8 @@ def segment(scans, predict, structures, ed=(), es=(), write=lambda volumes, func
     return volumes, functions
 
 
-def frames_with_contrast(scan, path):
-    """The frames of `scan`, from 0, that are not constant; all of them where every one is. A warning names the others."""
+def frames_with_contrast(scan: Volume, path: Path) -> list[int]:
+    """The frames of `scan`, from 0, that are not constant; all frames where every one is. A warning names the others."""
     frames = range(scan.frames)
     shown = [t for t in frames if scan.frame(t).array.min() < scan.frame(t).array.max()]
     if not shown or len(shown) == scan.frames:
@@ -137,18 +151,18 @@ def frames_with_contrast(scan, path):
     return shown
 
 
-def predict_shown(scan, shown, predict):
-    """The label map of `scan`, where `predict` sees the frames `shown` only; that of the other frames is 0."""
+def predict_shown(scan: Volume, shown: Sequence[int], predict: Callable[[Volume, Path], Volume], path: Path) -> Volume:
+    """The label map of `scan`, where `predict` sees only the frames `shown`; the other frames are 0."""
     if len(shown) == scan.frames:
-        return predict(scan)
-    found = predict(scan.with_array(scan.array[..., shown])).array
+        return predict(scan, path)
+    found = predict(scan.with_array(scan.array[..., shown]), path).array
     labels = np.zeros(scan.array.shape, found.dtype)
     labels[..., shown] = found
     return scan.with_array(labels)
 
 
-def predict_frames(scan, predict_frame, structures):
-    """Label map on the grid of `scan`, in its own order of axes; every frame of a cine by itself.
+def predict_frames(scan: Volume, predict_frame: Callable[[Volume], np.ndarray], structures: Mapping[int, str]) -> Volume:
+    """The label map on the grid of `scan`, in its own order of axes; each frame of a cine is predicted by itself.
 
     Args:
         scan: `Volume` (x, y, z) or (x, y, z, t).
@@ -156,7 +170,7 @@ def predict_frames(scan, predict_frame, structures):
         structures: label value on disk -> name, in the order of the classes.
     """
 
-    def segment(ordered):
+    def segment(ordered: Volume) -> np.ndarray:
         frames = [predict_frame(ordered.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
         return frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
 
@@ -165,14 +179,14 @@ def predict_frames(scan, predict_frame, structures):
     return classes.with_array(values[classes.array])
 
 
-def write_tables(volumes, functions, output):
-    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or beside the file `output`.
+def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path) -> None:
+    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or next to the file `output`.
 
-    What an earlier command wrote into the folder stays, except the rows of scans whose label maps were replaced now.
+    Rows that an earlier command wrote into the folder stay, unless the label map of their scan was replaced now.
 
     Args:
-        volumes, functions: rows as `segment` gives them.
-        output: the command's.
+        volumes, functions: rows from `segment`.
+        output: folder or file name, from the command line.
     """
     replaced = {name_of(Path(row["scan"])) for row in volumes}
     for path, rows in zip(table_paths(output), (volumes, functions), strict=True):
@@ -183,21 +197,21 @@ def write_tables(volumes, functions, output):
             write_csv(path, [*kept, *rows])
             print(f"wrote {path}")
         else:
-            path.unlink(missing_ok=True)  # it was of the label map that was replaced
+            path.unlink(missing_ok=True)  # its label map was replaced
 
 
-def check_tables(output, structures, scans):
-    """Refuse tables in the folder `output` that cannot grow, and warn where the label map of another scan will be replaced.
+def check_tables(output: Path, structures: Mapping[int, str], scans: Iterable[Path]) -> None:
+    """Check the tables in the folder `output`, and warn where the label map of another scan will be replaced.
 
     Args:
-        output: the command's.
+        output: folder or file name, from the command line.
         structures: label value -> name.
         scans: paths of those that will be segmented.
 
     Raises:
-        InputError: a table to which rows for these structures cannot be added.
+        InputError: rows for these structures cannot be added to a table.
     """
-    earlier = []
+    earlier: list[Row] = []
     for path, columns in zip(table_paths(output), function.columns(structures), strict=True):
         if not is_file_name(output) and path.exists():
             earlier += earlier_rows(path, columns)
@@ -209,40 +223,40 @@ def check_tables(output, structures, scans):
             warnings.warn(f"{text}; to keep both, choose another --output", stacklevel=2)
 
 
-def earlier_rows(path, columns):
+def earlier_rows(path: Path, columns: list[str] | None) -> list[Row]:
     """The rows of a table that an earlier command wrote.
 
     Args:
         path: of the file.
-        columns: those that it must have; None: any.
+        columns: those that it must have; None allows any.
 
     Raises:
-        InputError: as `files.read_csv`; other columns.
+        InputError: see `files.read_csv`; or the table has other columns.
     """
     rows = read_csv(path, columns or ())
     if columns and list(rows[0]) != columns:
-        raise InputError(f"{path}: is a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
+        raise InputError(f"{path}: a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
                          "--output or move it away")  # fmt: skip
     return rows
 
 
-def scans_of(row):
-    """The names of the label maps that a row of a table is of."""
+def scans_of(row: Row) -> set[str]:
+    """The names of the label maps that a row of a table describes."""
     return {name_of(Path(row[column])) for column in ("scan", "ed_scan", "es_scan") if column in row}
 
 
-def table_paths(output):
-    """Where the tables of volumes and of function go."""
+def table_paths(output: Path) -> tuple[Path, Path]:
+    """The files for the tables of volumes and of function."""
     folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file_name(output) else (output, "")
     return folder / f"{prefix}volumes.csv", folder / f"{prefix}function.csv"
 
 
-def is_file_name(output):
-    """Whether --output names one label map rather than a folder."""
+def is_file_name(output: Path) -> bool:
+    """Whether --output names one label map and not a folder."""
     return output.name.lower().endswith(volume.SUFFIXES)
 
 
-def parser(prog, description, weights_help):
+def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     """The arguments that all prediction commands share."""
     result = cli.Parser(prog=prog, description=description)
     result.add_argument("--weights", required=True, type=Path, help=weights_help)
@@ -251,10 +265,10 @@ def parser(prog, description, weights_help):
         nargs="*",
         type=Path,
         metavar="SCAN",
-        help="NIfTI, NRRD or MetaImage file, 3D or cine; folder of them; DICOM folder",
+        help="NIfTI, NRRD or MetaImage file, 3D or cine; a folder of such files; a DICOM folder",
     )
     result.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
-    result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one a patient")
+    result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one per patient")
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
     )
@@ -262,11 +276,11 @@ def parser(prog, description, weights_help):
     return result
 
 
-def command(options, load, predict):
+def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: Callable[[Any, Volume, Path], Volume]) -> None:
     """A paper's whole prediction command, after its arguments are read.
 
     Args:
-        options: of `parser`.
+        options: from `parser`.
         load: `load(weights path) -> segmenter`, whose `structures` are label value -> name.
         predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
     """

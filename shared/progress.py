@@ -1,13 +1,17 @@
-"""What a long loop is doing and how long it will take: one line that is rewritten on a terminal, plain lines elsewhere."""
+"""What a long loop does and how long it will take: one line that is rewritten on a terminal, plain lines elsewhere."""
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 WIDTH = 100  # characters of a line that is rewritten
 
 
-def clear_line():
-    """Remove a line that is being rewritten on the terminal, before something else is printed."""
+def clear_line() -> None:
+    """Remove the line that is being rewritten on the terminal, before something else is printed."""
     if Progress.unfinished:
         print(f"\r{'':<{WIDTH}}\r", end="", flush=True)
         Progress.unfinished = False
@@ -16,18 +20,18 @@ def clear_line():
 class Progress:
     """Count `total` steps and print `what`, the count, `detail` and the time left, at most every `every_s` seconds.
 
-    The first step, which compiles networks and opens files, says nothing about the time of the others.
+    The first step is left out of the estimate, because it compiles networks and opens files.
     """
 
     unfinished = False  # whether the terminal shows a line that will be rewritten
 
-    def __init__(self, what, total, done=0, every_s=None):
+    def __init__(self, what: str, total: int, done: int = 0, every_s: float | None = None) -> None:
         self.what, self.total, self.done, self.first = what, total, done, done + 1
         self.terminal = sys.stdout.isatty()
         self.every_s = every_s or (0.2 if self.terminal else 15.0)
         self.start = self.shown = self.after_first = time.monotonic()
 
-    def step(self, detail=""):
+    def step(self, detail: str = "") -> None:
         self.done += 1
         now = time.monotonic()
         last = self.done >= self.total
@@ -41,14 +45,14 @@ class Progress:
             print(f"\r{line:<{WIDTH}}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
             Progress.unfinished = self.terminal and not last
 
-    def over(self, items):
-        """Yield `items`, a step after each."""
+    def over(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield `items` and count a step after each."""
         for item in items:
             yield item
             self.step()
 
 
-def duration(seconds):
+def duration(seconds: float) -> str:
     """'45 s', '12 min' or '3 h 20 min'."""
     if seconds < 90:
         return f"{seconds:.0f} s"

@@ -19,12 +19,12 @@ from shared.errors import InputError
 from shared.scans.volume import stem
 
 DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
-HOMEPAGES = {
+HOMEPAGES = {  # where to get the data
     "acdc": acdc.HOMEPAGE,
     "lasc": lasc.HOMEPAGE,
     "nnunet": nnunet.HOMEPAGE,
     "stacom": stacom.HOMEPAGE,
-}  # where to get it
+}
 
 __all__ = [
     "DATASETS",
@@ -44,11 +44,11 @@ __all__ = [
 ]
 
 
-def find(name, root):
+def find(name: str, root: Path | str) -> list[Case]:
     """The cases of data set `name` below the folder `root`.
 
     Raises:
-        InputError: an unknown data set, a missing folder, or whatever the data set's own reader refuses.
+        InputError: an unknown data set, a missing folder, or anything that the data set's own `find` refuses.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
@@ -57,6 +57,6 @@ def find(name, root):
     return DATASETS[name](root)
 
 
-def is_reference(path):
-    """Whether a file is called as ACDC or LASC call their references, so that other files beside it are scans."""
+def is_reference(path: Path | str) -> bool:
+    """Whether a file has the name that references have in ACDC or LASC, where scans and references share a folder."""
     return stem(path).endswith("_gt") or stem(path) == lasc.LABEL

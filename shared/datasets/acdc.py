@@ -13,11 +13,11 @@ HOMEPAGE = "https://www.creatis.insa-lyon.fr/Challenge/acdc/"
 STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
 
 
-def find(root):
+def find(root: Path | str) -> list[Case]:
     """The ED and ES cases of every patient below `root`, sorted.
 
     Raises:
-        InputError: no patients, an Info.cfg that lacks a field, a frame that lacks its file.
+        InputError: there are no patients, an Info.cfg lacks a field, or a frame lacks its file.
     """
     root = Path(root)
     folders = sorted(folder for base in (root, root / "training") for folder in base.glob("patient*") if folder.is_dir())
@@ -26,7 +26,8 @@ def find(root):
     return [case for folder in folders for case in patient_cases(folder)]
 
 
-def patient_cases(folder):
+def patient_cases(folder: Path) -> list[Case]:
+    """The ED and ES case in the folder of one patient."""
     info = read_info(folder / "Info.cfg")
     cases = []
     for phase in ("ED", "ES"):
@@ -42,7 +43,7 @@ def patient_cases(folder):
     return cases
 
 
-def read_info(path):
+def read_info(path: Path) -> dict[str, str]:
     """The fields of an Info.cfg as text."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -51,5 +52,5 @@ def read_info(path):
     return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines) if value.strip()}
 
 
-def existing(folder, name):
+def existing(folder: Path, name: str) -> Path | None:
     return next((path for path in (folder / f"{name}.nii.gz", folder / f"{name}.nii") if path.is_file()), None)

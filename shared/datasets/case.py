@@ -89,7 +89,7 @@ def load_reference(case: Case, scan: Volume) -> Volume:
             voxels of the scan (see `orientation.matched`).
     """
     labels = orientation.matched(scan, read_reference(case), (case.image, case.label))
-    first = {name: value for value, name in reversed(case.structures.items())}
+    first = {name: value for value, name in reversed(list(case.structures.items()))}
     table = np.arange(2**16, dtype=np.uint16)
     for value, name in case.structures.items():
         table[value] = first[name]
@@ -118,7 +118,8 @@ def pair_of(case: Case, scan: Volume, reference: Volume, structures: Sequence[st
     Raises:
         InputError: see `values_of`.
     """
-    return orientation.all_slices_last(scan, classes_of(case, reference, structures))
+    image, labels = orientation.all_slices_last(scan, classes_of(case, reference, structures))
+    return image, labels
 
 
 def load_labels(case: Case, structures: Sequence[str]) -> Volume:

@@ -11,28 +11,22 @@ from shared.files import visible
 
 HOMEPAGE = "https://www.cardiacatlas.org/atriaseg2018-challenge/"
 STRUCTURES = {255: "LA"}
-LABEL = "laendo"  # what every reference is called
+LABEL = "laendo"  # the name of every reference
 
 
-def find(root):
+def find(root: Path | str) -> list[Case]:
     """The cases below `root`, sorted.
 
     Raises:
-        InputError: no cases.
+        InputError: there are no scans.
     """
     root = Path(root)
     scans = sorted(scan for base in (root, root / "Training Set") for scan in visible(base, "*/lgemri.nrrd"))
     if not scans:
         raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/lgemri.nrrd'")
-    labels = [scan.with_name("laendo.nrrd") for scan in scans]
-    return [
-        Case(
-            patient=scan.parent.name,
-            phase="",
-            image=scan,
-            label=label if label.is_file() else None,
-            group="",
-            structures=STRUCTURES,
-        )  # fmt: skip
-        for scan, label in zip(scans, labels, strict=True)
-    ]
+    return [one_case(scan, scan.with_name(f"{LABEL}.nrrd")) for scan in scans]
+
+
+def one_case(scan: Path, label: Path) -> Case:
+    return Case(patient=scan.parent.name, phase="", image=scan, label=label if label.is_file() else None, group="",
+                structures=STRUCTURES)  # fmt: skip

@@ -4,14 +4,17 @@
     ROOT/imagesTr/<CASE>_0000.nii.gz   one channel
     ROOT/labelsTr/<CASE>.nii.gz
 
-A case named `<PATIENT>_ED`, `<PATIENT>_ES` or `<PATIENT>_frameNN` (in any case) belongs to <PATIENT>; any other name is a patient
-of its own. Voxels of the label "ignore", which may be missing, were not annotated: they count neither in training nor in scores.
+A case named `<PATIENT>_ED`, `<PATIENT>_ES` or `<PATIENT>_frameNN` (upper or lower case) belongs to <PATIENT>; any other name is a
+patient of its own. The label "ignore", which may be missing, marks voxels that nobody annotated: they count neither in training
+nor in scores.
 """
 
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from shared.datasets.case import Case, known_name
 from shared.errors import InputError
@@ -22,14 +25,14 @@ HOMEPAGE = "https://github.com/MIC-DKFZ/nnUNet (the layout; the scans are your o
 PHASE = re.compile(r"(?P<patient>.+)_(?P<phase>ED|ES|frame\d+)", re.IGNORECASE)
 
 
-def find(root):
+def find(root: Path | str) -> list[Case]:
     """The training cases below `root`, sorted.
 
     A warning counts label maps without an image.
 
     Raises:
-        InputError: a dataset.json that is missing, broken or without integer labels; no images; several channels; two cases of
-            one name.
+        InputError: dataset.json is missing, broken or without integer labels; there are no images, several channels, or two cases
+            of one name.
     """
     root = Path(root)
     description = root / "dataset.json"
@@ -50,7 +53,7 @@ def find(root):
     if not images:
         raise InputError(f"{root / 'imagesTr'}: no images named <CASE>_0000{ending}")
     if visible(root / "imagesTr", f"*_0001{ending}"):
-        raise InputError(f"{root / 'imagesTr'}: several channels a case (_0001); the networks here take one")
+        raise InputError(f"{root / 'imagesTr'}: several channels per case (_0001); the networks here take one")
     cases = [one_case(image, root / "labelsTr", ending, structures, ignore) for image in images]
     wanted = {image.name.replace(f"_0000{ending}", ending) for image in images}
     strange = [label.name for label in visible(root / "labelsTr", f"*{ending}") if label.name not in wanted]
@@ -58,7 +61,7 @@ def find(root):
         image = f"{strange[0].removesuffix(ending)}_0000{ending}"
         what = f"label maps without an image are left out: {len(strange)}, such as {strange[0]}"
         warnings.warn(f"{root / 'labelsTr'}: {what}, which needs imagesTr/{image}", stacklevel=2)
-    image_of = {}
+    image_of: dict[str, Path] = {}
     for case in cases:
         if case.name in image_of:
             raise InputError(f"{case.image}: is the same case {case.name} as {image_of[case.name].name}; rename one of them")
@@ -66,13 +69,15 @@ def find(root):
     return cases
 
 
-def meaning(labels, description):
-    """Label value -> structure name, and the value of "ignore" or None, of the labels in a dataset.json.
+def meaning(labels: Mapping[str, Any], description: Path) -> tuple[dict[int, str], int | None]:
+    """What the labels in a dataset.json mean: label value -> structure name; and the value of "ignore", or None.
 
-    They are name -> value, or value -> name as in the Medical Segmentation Decathlon and nnU-Net 1: {"1": "LV"}.
+    Args:
+        labels: name -> value, or value -> name as in the Medical Segmentation Decathlon and nnU-Net 1: {"1": "LV"}.
+        description: path of the dataset.json, for messages.
 
     Raises:
-        InputError: a label that is a region, or values that are not different whole numbers.
+        InputError: a label is a region, or the values are not different whole numbers.
     """
     pairs = list(labels.items())
     if all(re.fullmatch("[0-9]{1,5}", value) and isinstance(name, str) for value, name in pairs):
@@ -91,7 +96,7 @@ def meaning(labels, description):
     return structures, next((value for name, value in pairs if name.casefold() == "ignore" and value != 0), None)
 
 
-def one_case(image, labels, ending, structures, ignore):
+def one_case(image: Path, labels: Path, ending: str, structures: Mapping[int, str], ignore: int | None) -> Case:
     name = image.name.removesuffix(f"_0000{ending}")
     label = labels / f"{name}{ending}"
     patient, phase = patient_and_phase(name)
@@ -99,8 +104,8 @@ def one_case(image, labels, ending, structures, ignore):
                 structures=structures, ignore=ignore)  # fmt: skip
 
 
-def patient_and_phase(name):
-    """("heart_a", "ED") of "heart_a_ED" or "heart_a_ed"; any name without a phase is a patient's own."""
+def patient_and_phase(name: str) -> tuple[str, str]:
+    """("heart_a", "ED") of "heart_a_ED" or "heart_a_ed"; a name without a phase is a patient, with the phase ""."""
     match = PHASE.fullmatch(name)
     if not match:
         return name, ""

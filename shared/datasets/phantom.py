@@ -4,12 +4,13 @@ from pathlib import Path
 
 from shared import phantom
 from shared.datasets import acdc
+from shared.datasets.case import Case
 
 PATIENTS = 20
 
 
-def find(root):
-    """The cases of the phantom at `root`, which is written first where it is missing."""
+def find(root: Path | str) -> list[Case]:
+    """The cases of the phantom at `root`, which is written first if it is missing."""
     root = Path(root)
     if not root.exists():
         print(f"writing the phantom of {PATIENTS} patients to {root}", flush=True)

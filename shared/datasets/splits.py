@@ -1,22 +1,24 @@
 """Which patients train, validate and test. Splits are by patient, deterministic, and written into every run."""
 
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from shared.datasets.case import Case
 from shared.errors import InputError
 
 
 @dataclass(frozen=True)
 class Split:
-    """Patient identifiers of the three sides; `test` is disjoint from both others, or is the validation side itself."""
+    """Patient identifiers of the three sides. No patient is on two sides, but `test` may be the validation side itself."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         sides = [("train", self.train), ("validation", self.validation)]
         if set(self.test) != set(self.validation):
             sides.append(("test", self.test))
@@ -28,26 +30,26 @@ class Split:
                 if both:
                     raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)}")
 
-    def of(self, cases, side):
+    def of(self, cases: Iterable[Case], side: str) -> list[Case]:
         """The cases whose patient is on `side` ("train", "validation" or "test"), in their order."""
         patients = set(getattr(self, side))
         return [case for case in cases if case.patient in patients]
 
 
-def by_number(cases, modulus, fold):
+def by_number(cases: Iterable[Case], modulus: int, fold: int) -> Split:
     """Validation and test are the patients whose number is `fold` modulo `modulus`; all others train.
 
-    A patient's number is the one that its identifier ends with (patient005 -> 5), where all patients have different ones that
-    give every fold a patient. Elsewhere it is its place in alphabetical order, from 1, and fewer patients than `modulus` make
-    as many folds as there are patients. Over all folds, everybody is held out once.
+    A patient's number is the one at the end of its identifier (patient005 -> 5), if all patients have different ones that give
+    every fold a patient. Otherwise it is its place in alphabetical order, from 1, and if there are fewer patients than `modulus`,
+    there are as many folds as patients. Over all folds, each patient is held out once.
 
     Raises:
-        InputError: no such fold; a single patient.
+        InputError: there is no such fold, or only one patient.
     """
     patients = sorted({case.patient for case in cases})
     check_fold(fold, modulus)
-    numbers = [trailing_number(patient) for patient in patients]
-    distinct = None not in numbers and len(set(numbers)) == len(numbers)
+    numbers: Sequence[int] = [number for number in map(trailing_number, patients) if number is not None]
+    distinct = len(set(numbers)) == len(patients)
     if not distinct or len({number % modulus for number in numbers}) < modulus:
         numbers, parts = range(1, len(patients) + 1), max(1, min(modulus, len(patients)))
         if fold >= parts:
@@ -65,16 +67,19 @@ def by_number(cases, modulus, fold):
     return Split(tuple(p for p in patients if p not in set(held_out)), held_out, held_out)
 
 
-def k_fold(cases, folds, fold, seed):
-    """Patients dealt into `folds` random parts of equal size, each group evenly; part `fold` validates and tests."""
+def k_fold(cases: Iterable[Case], folds: int, fold: int, seed: int) -> Split:
+    """Deal the patients into `folds` random parts of equal size, each group evenly; part `fold` validates and tests."""
     check_fold(fold, folds)
     held_out, others = deal(groups(cases), folds, fold, np.random.default_rng(seed))
     return Split(others, held_out, held_out)
 
 
-def hold_out(cases, parts, folds, fold, seed):
-    """One of `parts` equal random parts of the patients tests, the same in every fold; the others are dealt into `folds`
-    random parts, of which part `fold` validates and the rest train. Each group is dealt evenly, both times."""
+def hold_out(cases: Iterable[Case], parts: int, folds: int, fold: int, seed: int) -> Split:
+    """Deal the patients into `parts` random parts of equal size, of which one tests, the same in every fold.
+
+    The others are dealt into `folds` random parts, of which part `fold` validates and the rest train. Each group is dealt evenly,
+    both times.
+    """
     check_fold(fold, folds)
     group_of, rng = groups(cases), np.random.default_rng(seed)
     test, others = deal(group_of, parts, 0, rng)
@@ -82,13 +87,13 @@ def hold_out(cases, parts, folds, fold, seed):
     return Split(train, validation, test)
 
 
-def groups(cases):
+def groups(cases: Iterable[Case]) -> dict[str, str]:
     """Patient -> group."""
     return {case.patient: case.group for case in cases}
 
 
-def deal(group_of, parts, part, rng):
-    """The patients of `part`, where all are shuffled and dealt like cards, one group after the other; and those of the others."""
+def deal(group_of: Mapping[str, str], parts: int, part: int, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Shuffle the patients and deal them like cards, one group after the other: those of `part`, and all others."""
     shuffled = [
         patient
         for group in sorted(set(group_of.values()))
@@ -98,11 +103,11 @@ def deal(group_of, parts, part, rng):
     return tuple(sorted(dealt)), tuple(sorted(set(shuffled) - set(dealt)))
 
 
-def check_fold(fold, folds):
+def check_fold(fold: int, folds: int) -> None:
     if not 0 <= fold < folds:
         raise InputError(f"--fold {fold}: expected 0 to {folds - 1}")
 
 
-def trailing_number(name):
+def trailing_number(name: str) -> int | None:
     digits = name[len(name.rstrip("0123456789")) :]
     return int(digits) if digits else None

@@ -1,7 +1,10 @@
-"""What a run keeps of its network on disk: the best weights, and the checkpoint that training goes on from."""
+"""The network of a run on disk: its best weights, and the checkpoint from which training continues."""
 
 import json
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,18 +17,18 @@ from shared.runs import BEST, CHECKPOINT
 AGAIN = "remove the run folder to start again"
 
 
-def save(folder, model, optimizer, state):
-    """Write every variable of the model, its running loss and the optimiser, and `state` (JSON), into one file."""
+def save(folder: Path, model: keras.Model, optimizer: keras.Optimizer, state: dict[str, Any]) -> None:
+    """Write all `variables` and `state`, which is JSON, into one file."""
     arrays = {f"{i:04d}": ops.convert_to_numpy(variable) for i, variable in enumerate(variables(model, optimizer))}
     with written_whole(folder / CHECKPOINT) as temporary, open(temporary, "wb") as file:
         np.savez(file, state=np.frombuffer(json.dumps(state).encode(), np.uint8), **arrays)
 
 
-def restore(folder, model, optimizer):
+def restore(folder: Path, model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any] | None:
     """Fill model and optimiser from the checkpoint in `folder` and return its state; None where there is no checkpoint.
 
     Raises:
-        InputError: a damaged checkpoint, or one of another network.
+        InputError: the checkpoint is damaged, or belongs to another network.
     """
     path = folder / CHECKPOINT
     if not path.exists():
@@ -48,7 +51,7 @@ def restore(folder, model, optimizer):
     return state
 
 
-def is_state(state):
+def is_state(state: Any) -> bool:
     """Whether `state` is what `training.fit` saves."""
     count, rows = whole(0, 10**12), state.get("history") if isinstance(state, dict) else None
     return (
@@ -62,22 +65,22 @@ def is_state(state):
     )
 
 
-def is_number(value):
+def is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def usable(array, variable):
-    """Whether `array` has the type of a variable and is finite."""
+def usable(array: np.ndarray, variable: keras.Variable) -> bool:
+    """Whether `array` has the type of the variable and is finite."""
     return array.dtype.name == keras.backend.standardize_dtype(variable.dtype) and bool(np.isfinite(array).all())
 
 
-def copy_of(model, optimizer):
-    """The values of all variables, as `save_best` wants them."""
+def copy_of(model: keras.Model, optimizer: keras.Optimizer) -> list[np.ndarray]:
+    """The values of all `variables`, for `save_best`."""
     return [np.array(ops.convert_to_numpy(variable)) for variable in variables(model, optimizer)]
 
 
-def save_best(folder, model, optimizer, values):
-    """Write the weights of when `copy_of` took `values` (Keras adds the optimiser's); all variables are left as they are now."""
+def save_best(folder: Path, model: keras.Model, optimizer: keras.Optimizer, values: Sequence[np.ndarray]) -> None:
+    """Write `values`, which `copy_of` took earlier, as weights (Keras adds the optimiser's); no variable changes."""
     now = copy_of(model, optimizer)
     assign(model, optimizer, values)
     with written_whole(folder / BEST) as temporary:
@@ -85,20 +88,20 @@ def save_best(folder, model, optimizer, values):
     assign(model, optimizer, now)
 
 
-def assign(model, optimizer, values):
+def assign(model: keras.Model, optimizer: keras.Optimizer, values: Sequence[np.ndarray]) -> None:
     for variable, value in zip(variables(model, optimizer), values, strict=True):
         variable.assign(value)
 
 
-def load_weights(model, path):
+def load_weights(model: keras.Model, path: Path) -> None:
     """Fill `model` from a weights file of Keras (see `runs.weights_of`).
 
     Raises:
-        InputError: a file that does not fit the model in every layer, or whose numbers are not finite.
+        InputError: the file does not fit the model in every layer, or its numbers are not finite.
     """
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("error", message="Skipping")  # Keras leaves layers that it cannot fill as they are
+            warnings.filterwarnings("error", message="Skipping")  # else Keras leaves out layers that it cannot fill
             model.load_weights(path)
     except Exception as error:  # Keras and h5py raise many kinds
         raise InputError(f"{path}: broken, or not weights of the network {model.name} of this run ({reason(error)})") from error
@@ -107,13 +110,13 @@ def load_weights(model, path):
         raise InputError(f"{path}: {len(bad)} tensors hold NaN or infinite values, first {bad[0]}; train again")
 
 
-def reason(error):
-    """The beginning of what another library's exception says."""
+def reason(error: Exception) -> str:
+    """The beginning of the message of another library's exception."""
     return next((line.strip()[:100] for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
-def variables(model, optimizer):
-    """Everything that decides how training goes on: the model's variables, its running loss, and the optimiser's."""
+def variables(model: keras.Model, optimizer: keras.Optimizer) -> list[keras.Variable]:
+    """Everything that the further course of training depends on: the model's variables, its running loss, and the optimiser's."""
     metrics = {id(variable) for variable in model.metrics_variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
     return own + list(model.metrics_variables) + list(optimizer.variables)

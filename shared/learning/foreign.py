@@ -1,13 +1,15 @@
-"""Tensors of somebody's weight file -> the variables of a network, by name and shape: all of them, into all of them, or none."""
+"""Fills a network from somebody else's weight file: all variables from all of its tensors, or none."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from shared.errors import InputError
 
 SHOWN = 8  # tensors of each kind in a message
-TEXT_LIMIT = 200  # characters of whatever a file says
+TEXT_LIMIT = 200  # characters of text from a file in a message
 
 
 @dataclass(frozen=True)
@@ -19,17 +21,17 @@ class Stored:
     has_data: bool = True
 
 
-def fill(variables, found, read, description):
-    """Assign tensors of a file to variables.
+def fill(variables: Mapping[str, Any], found: Mapping[str, Stored], read: Callable[[str], np.ndarray], description: str) -> None:
+    """Assign the tensors of a file to variables, after all checks.
 
     Args:
-        variables: tensor name -> the variable that it belongs to.
-        found: tensor name -> `Stored`, of everything in the file.
-        read: `read(tensor name) -> array`; asked only of a file that has all tensors and no other.
-        description: of a file that is refused, begins the message.
+        variables: tensor name -> the Keras variable that it fills.
+        found: tensor name -> `Stored`, for everything in the file.
+        read: `read(tensor name) -> array`; called only if the file has all tensors and no others.
+        description: of the file; messages begin with it.
 
     Raises:
-        InputError: tensors that are missing, left over, of another shape, not float32, without data or not finite.
+        InputError: tensors are missing, left over, of another shape, not float32, without data or not finite.
     """
     shapes = {tensor: tuple(variable.shape) for tensor, variable in variables.items()}
     known = {tensor: found[tensor] for tensor in shapes if tensor in found}
@@ -41,7 +43,7 @@ def fill(variables, found, read, description):
         "not float32": [f"{tensor} ({stored.dtype})" for tensor, stored in known.items() if stored.dtype != "float32"],
         "without data": [tensor for tensor, stored in known.items() if not stored.has_data],
     })  # fmt: skip
-    values = {tensor: read(tensor) for tensor in shapes}  # none is larger than ours
+    values = {tensor: read(tensor) for tensor in shapes}  # none is larger than its variable
     refuse_any(description, {
         "with NaN or infinite values": [tensor for tensor, value in values.items() if not np.isfinite(value).all()]
     })  # fmt: skip
@@ -49,21 +51,21 @@ def fill(variables, found, read, description):
         variable.assign(values[tensor])
 
 
-def refuse_any(description, faults):
-    """Raise InputError if there are `faults`, kind -> tensors."""
+def refuse_any(description: str, faults: Mapping[str, Sequence[str]]) -> None:
+    """Raise InputError if there are `faults`: kind -> tensors."""
     if any(faults.values()):
         what = "; ".join(f"{len(tensors)} {kind}: {listed(tensors)}" for kind, tensors in faults.items() if tensors)
         raise InputError(f"{description}: {what}")
 
 
-def listed(names):
+def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
 
 
-def printable(text):
-    """A foreign text in one line without control characters, cut where it is long."""
+def printable(text: str) -> str:
+    """Text from a file in one line, without control characters, and cut if it is long."""
     return repr(text)[1:-1][:TEXT_LIMIT]
 
 
-def reason(error):
+def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {printable(' '.join(str(error).split()))}"

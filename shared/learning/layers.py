@@ -1,25 +1,27 @@
-"""Normalisation by statistics of the batch or of each example, through TensorFlow's fused kernel where there is one."""
+"""Normalisation by statistics of the batch or of each example, through TensorFlow's fused kernel on that backend."""
 
-from shared.framework import keras, ops
+from typing import Any
+
+from shared.framework import Tensor, keras, ops
 
 
 @keras.saving.register_keras_serializable("shared")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """`keras.layers.BatchNormalization` over the last axis: same variables, same numbers, a third less time per training step.
+    """`keras.layers.BatchNormalization` over the last axis, with the same variables and numbers, but a third faster in training.
 
     Args:
-        unbiased: the moving variance receives the batch variance times n / (n - 1), as TensorFlow 1's fused layer did for 2D
-            images; otherwise the plain batch variance, as Keras does. Outputs in training use the plain one in both cases.
+        unbiased: True updates the moving variance with the batch variance times n / (n - 1), like TensorFlow 1's fused layer for
+            2D images; False with the plain batch variance, like Keras. Outputs in training use the plain one in both cases.
         **options: of the Keras layer (`momentum`, `epsilon`, `name`, ...).
     """
 
-    def __init__(self, unbiased=False, **options):
+    def __init__(self, unbiased: bool = False, **options: Any) -> None:
         super().__init__(**options)
         if self.axis != -1 or self.renorm or self.synchronized or not (self.center and self.scale):
             raise ValueError("BatchNormalization: only the plain form over the last axis, with scale and offset")
         self.unbiased = unbiased
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor = None) -> Tensor:
         if not (training and self.trainable):
             statistics = self.moving_mean, self.moving_variance
             return self.normalised(inputs, *statistics)[0]
@@ -31,8 +33,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))
         return outputs
 
-    def normalised(self, inputs, mean=None, variance=None):
-        """Normalised inputs, by the given statistics or the batch's own, and those (variance without n / (n - 1))."""
+    def normalised(self, inputs: Tensor, mean: Tensor = None, variance: Tensor = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Inputs normalised by the given statistics or the batch's own, and these statistics (variance not times n / (n - 1))."""
         if keras.backend.backend() == "tensorflow":
             return self.normalised_fused(inputs, mean, variance)
         values = ops.cast(inputs, "float32")
@@ -41,7 +43,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         outputs = ops.batch_normalization(values, mean, variance, -1, self.beta, self.gamma, self.epsilon)
         return ops.cast(outputs, self.compute_dtype), mean, variance
 
-    def normalised_fused(self, inputs, mean, variance):
+    def normalised_fused(self, inputs: Tensor, mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         import tensorflow as tf
 
         shape = ops.shape(inputs)
@@ -56,24 +58,26 @@ class BatchNormalization(keras.layers.BatchNormalization):
             variance = variance * ((count - 1) / count)
         return ops.reshape(outputs, shape), mean, variance
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "unbiased": self.unbiased}
 
 
 @keras.saving.register_keras_serializable("shared")
 class InstanceNormalization(keras.layers.Layer):
-    """Every channel of every example by its own mean and variance over the voxels, then scale and offset: the same in training
-    and prediction, whatever the batch."""
+    """Every channel of every example by its own mean and variance over the voxels, then scale and offset.
 
-    def __init__(self, epsilon=1e-3, **options):
+    It does the same in training and prediction, and does not depend on the rest of the batch.
+    """
+
+    def __init__(self, epsilon: float = 1e-3, **options: Any) -> None:
         super().__init__(**options)
         self.epsilon = epsilon
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.gamma = self.add_weight(shape=(input_shape[-1],), initializer="ones", name="gamma")
         self.beta = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="beta")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         if keras.backend.backend() == "tensorflow":
             return self.normalised_fused(inputs)
         values = ops.cast(inputs, "float32")
@@ -82,8 +86,8 @@ class InstanceNormalization(keras.layers.Layer):
         outputs = (values - mean) * scale + ops.cast(self.beta, "float32")
         return ops.cast(outputs, self.compute_dtype)
 
-    def normalised_fused(self, inputs):
-        """Examples side by side as channels of one image, whose batch statistics are then those of each."""
+    def normalised_fused(self, inputs: Tensor) -> Tensor:
+        """The channels of all examples become channels of one image, whose batch statistics are then those of each example."""
         import tensorflow as tf
 
         batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
@@ -94,5 +98,5 @@ class InstanceNormalization(keras.layers.Layer):
         )[0]
         return ops.reshape(ops.transpose(ops.reshape(outputs, (-1, batch, channels)), (1, 0, 2)), ops.shape(inputs))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

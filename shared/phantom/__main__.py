@@ -1,17 +1,19 @@
 """python -m shared.phantom {acdc,lasc,nnunet,stacom} OUT [--patients N] [--seed S] [--cine]"""
 
+from collections.abc import Callable, Sequence
+
 from shared import cli
 from shared.phantom import write_acdc, write_lasc, write_nnunet, write_stacom
 
-WRITERS = {"acdc": write_acdc, "lasc": write_lasc, "nnunet": write_nnunet, "stacom": write_stacom}
+WRITERS: dict[str, Callable] = {"acdc": write_acdc, "lasc": write_lasc, "nnunet": write_nnunet, "stacom": write_stacom}
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(prog="python -m shared.phantom", description="Write a made-up heart in a challenge's own layout.")
     parser.add_argument("layout", choices=WRITERS)
     parser.add_argument("out", metavar="OUT", help="folder to make")
     parser.add_argument("--patients", type=int, default=20, help="how many patients or cases (default 20)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other patients (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed makes other patients (default 0)")
     parser.add_argument("--cine", action="store_true", help="acdc: also write every frame of the beat")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
@@ -23,7 +25,7 @@ def main(arguments=None):
         print(f"{root}: {options.layout} layout, {options.patients} patients, seed {options.seed}")
 
 
-def tell(line):
+def tell(line: str) -> None:
     print(line, flush=True)
 
 

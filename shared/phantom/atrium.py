@@ -3,6 +3,8 @@
 Shapes are signed distances in mm (negative inside) from the middle of the atrium: x to the patient's left, y backwards, z up.
 """
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 from scipy import ndimage
 
@@ -11,7 +13,9 @@ SLICES = 88
 LUNG, FAT, WALL, BLOOD, SCAR, BONE = 0.08, 0.28, 0.24, 0.72, 0.95, 0.34
 
 
-def render_atrium(number, seed=0, size=(160, 160)):
+def render_atrium(
+    number: int, seed: int = 0, size: tuple[int, int] = (160, 160)
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
     """Image (x, y, 88) uint8, label (x, y, 88) uint8 (255 = left atrial cavity) and spacing (3,) in mm of case `number`."""
     random = np.random.default_rng((seed, number, 7))
     atrium = _Atrium(random)
@@ -28,13 +32,13 @@ def render_atrium(number, seed=0, size=(160, 160)):
     coil = np.exp(-(0.25 * y + random.uniform(-0.1, 0.1) * x) / 100)[..., None]
     noise = random.uniform(0.04, 0.08) * _noise(random, (2, *shape), (0, 0.7, 0.7, 0.8))
     magnitude = np.hypot(signal * coil + noise[0], noise[1])
-    return np.clip(magnitude * random.uniform(150, 190), 0, 255).astype(np.uint8), label, (SPACING_MM,) * 3
+    return np.clip(magnitude * random.uniform(150, 190), 0, 255).astype(np.uint8), label, (SPACING_MM, SPACING_MM, SPACING_MM)
 
 
 class _Atrium:
-    """One drawn atrium and its neighbours."""
+    """One atrium and its neighbours, with sizes drawn from `random`."""
 
-    def __init__(self, random):
+    def __init__(self, random: np.random.Generator) -> None:
         uniform = random.uniform
         self.half = np.array([uniform(21, 27), uniform(12.5, 16), uniform(15, 19)])
         # start and end (mm), radius at both: right and left, superior and inferior veins; the appendage in two pieces
@@ -58,10 +62,12 @@ class _Atrium:
         self.shift = random.normal(0, 2, (8, 2))
 
     @staticmethod
-    def _tube(random, start, end, first_mm, last_mm):
+    def _tube(
+        random: np.random.Generator, start: Sequence[float], end: Sequence[float], first_mm: float, last_mm: float
+    ) -> tuple[np.ndarray, np.ndarray, float, float]:
         return np.array(start), np.array(end) + random.normal(0, 2, 3), first_mm, last_mm
 
-    def slice(self, x, y, z, clouds):
+    def slice(self, x: np.ndarray, y: np.ndarray, z: float, clouds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Signed distance of the cavity and signal, both (x, y), at height `z`."""
         a, b, c = self.wave
         x, y = x + 2 * np.sin(y / 11 + z / 13 + a), y + 1.5 * np.sin(x / 12 - z / 9 + b)
@@ -75,11 +81,13 @@ class _Atrium:
         canvas = np.full(x.shape, FAT, np.float32)
         shift = self.shift
 
-        def paint(distance, value):
+        def paint(distance: np.ndarray, value: float | np.ndarray) -> None:
             nonlocal canvas
             canvas += np.clip(0.5 - distance / 1.2, 0, 1) * (value - canvas)
 
-        def column(k, centre_x, centre_y, radius_mm, blood=BLOOD, wall_mm=1.5):
+        def column(
+            k: int, centre_x: float, centre_y: float, radius_mm: float, blood: float = BLOOD, wall_mm: float = 1.5
+        ) -> None:
             away = np.hypot(x - centre_x - shift[k, 0], y - centre_y - shift[k, 1]) - radius_mm
             paint(away - wall_mm, WALL)
             paint(away, blood)
@@ -112,13 +120,19 @@ class _Atrium:
         return cavity, canvas
 
 
-def _ball(x, y, z, centre, half, power=2.0):
-    reach = sum(np.abs((u - c) / h) ** power for u, c, h in zip((x, y, z), centre, half, strict=True)) ** (1 / power)
+def _ball(
+    x: np.ndarray, y: np.ndarray, z: float, centre: Iterable[float], half: Iterable[float], power: float = 2.0
+) -> np.ndarray:
+    """An ellipsoid with half axes `half` (3,), or a box with round corners where `power` is above 2."""
+    point: tuple[np.ndarray | float, ...] = (x, y, z)
+    reach = sum(np.abs((u - c) / h) ** power for u, c, h in zip(point, centre, half, strict=True)) ** (1 / power)
     return (reach - 1) * min(half)
 
 
-def _tube(x, y, z, start, end, first_mm, last_mm):
-    """A rod with round ends from `start` to `end` (3,) whose radius goes from `first_mm` to `last_mm`."""
+def _tube(
+    x: np.ndarray, y: np.ndarray, z: float, start: np.ndarray, end: np.ndarray, first_mm: float, last_mm: float
+) -> np.ndarray:
+    """A rod with round ends from `start` to `end` (3,), whose radius goes from `first_mm` to `last_mm`."""
     axis = end - start
     along = ((x - start[0]) * axis[0] + (y - start[1]) * axis[1] + (z - start[2]) * axis[2]) / (axis @ axis)
     along = np.clip(along, 0, 1)
@@ -126,12 +140,12 @@ def _tube(x, y, z, start, end, first_mm, last_mm):
     return away - (first_mm + along * (last_mm - first_mm))
 
 
-def _melt(first, second, width_mm):
-    """Union of two shapes with a fillet of about `width_mm`."""
+def _melt(first: np.ndarray, second: np.ndarray, width_mm: float) -> np.ndarray:
+    """The union of two shapes; about `width_mm` of the corner between them is filled up."""
     blend = np.maximum(width_mm - np.abs(first - second), 0) / width_mm
     return np.minimum(first, second) - blend**2 * width_mm / 4
 
 
-def _noise(random, shape, sigma):
+def _noise(random: np.random.Generator, shape: Sequence[int], sigma: Sequence[float]) -> np.ndarray:
     field = ndimage.gaussian_filter(random.standard_normal(shape, np.float32), sigma)
     return field / field.std()

@@ -1,11 +1,13 @@
-"""The phantom as files, as ACDC, the 2018 Atrial Segmentation Challenge, nnU-Net and STACOM lay out their data."""
+"""The phantom as files in the layouts of ACDC, the 2018 Atrial Segmentation Challenge, nnU-Net and STACOM."""
 
 import gzip
 import json
 import os
 import shutil
 import string
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -13,30 +15,34 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom.atrium import render_atrium
-from shared.phantom.heart import beat
+from shared.phantom.heart import Patient, beat
 from shared.phantom.mri import render
 from shared.phantom.patient import GROUPS, draw_patient
 
-RECORD = "phantom.json"  # says what a folder was asked to hold, so that it is written once
+RECORD = "phantom.json"  # says which phantom a folder holds, so that it is written only once
 LABELS = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
+Tell = Callable[[str], object] | None  # receives one line per patient
 
 
-def write_acdc(root, patients=20, seed=0, cine=False, progress=None):
+def write_acdc(root: Path | str, patients: int = 20, seed: int = 0, cine: bool = False, progress: Tell = None) -> Path:
     """Write `root/training/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}`, ED and ES frames.
 
-    ED is frame 1. Every patient whose number is a multiple of 4 carries the quirk of some official files: an sform of unit scale
-    beside a correct qform and voxel size. With `cine`, `patientNNN_4d.nii.gz` (x, y, z, t) holds the whole beat.
+    ED is frame 1. Every patient whose number is a multiple of 4 has the fault of some official files: an sform of unit scale next
+    to a correct qform and voxel size. With `cine`, `patientNNN_4d.nii.gz` (x, y, z, t) holds the whole beat.
 
     Args:
-        root: folder to make. It appears when it is complete; one that holds the same phantom already is left as it is.
-        progress: called with one line per patient, or None.
+        root: folder to make. It appears when it is complete; a folder that holds the same phantom already is left as it is.
+        progress: called with one line per patient; None tells nothing.
+
+    Returns:
+        `root`.
 
     Raises:
-        InputError: `root` exists and is neither empty nor this phantom, no patients, or a negative seed.
+        InputError: `root` exists and is neither empty nor this phantom; there are no patients; the seed is negative.
         OSError: the folder cannot be written.
     """
 
-    def fill(folder):
+    def fill(folder: Path) -> None:
         for number in range(1, patients + 1):
             patient = draw_patient(number, group_of(number), seed)
             name = f"patient{number:03d}"
@@ -46,15 +52,17 @@ def write_acdc(root, patients=20, seed=0, cine=False, progress=None):
     return _write_once(root, {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine}, fill)
 
 
-def write_lasc(root, cases=8, seed=0, size=(160, 160), progress=None):
+def write_lasc(
+    root: Path | str, cases: int = 8, seed: int = 0, size: tuple[int, int] = (160, 160), progress: Tell = None
+) -> Path:
     """Write `root/Training Set/<CASE>/{lgemri.nrrd, laendo.nrrd}`: 88 slices of `size` voxels, 0.625 mm, cavity 255.
 
-    Args and Raises: as `write_acdc`.
+    For arguments and errors see `write_acdc`.
     """
 
     import SimpleITK as sitk
 
-    def fill(folder):
+    def fill(folder: Path) -> None:
         letters = np.random.default_rng((seed, 0)).choice(list(string.ascii_uppercase + string.digits), (cases, 20))
         for number in range(1, cases + 1):
             name = "".join(letters[number - 1])
@@ -67,19 +75,18 @@ def write_lasc(root, cases=8, seed=0, size=(160, 160), progress=None):
                 sitk.WriteImage(itk, str(case / file), useCompression=True)
             _tell(progress, name, number, cases)
 
-    size = tuple(map(int, size))
     if len(size) != 2 or min(size) < 32:
         raise InputError(f"expected two in-plane sizes of at least 32 voxels, found {size}")
     return _write_once(root, {"layout": "lasc", "cases": cases, "seed": seed, "size": list(size)}, fill)
 
 
-def write_nnunet(root, patients=20, seed=0, progress=None):
+def write_nnunet(root: Path | str, patients: int = 20, seed: int = 0, progress: Tell = None) -> Path:
     """Write the patients of `write_acdc` as `root/{imagesTr, labelsTr, dataset.json}`, cases `patientNNN_ED` and `patientNNN_ES`.
 
-    Args and Raises: as `write_acdc`.
+    For arguments and errors see `write_acdc`.
     """
 
-    def fill(folder):
+    def fill(folder: Path) -> None:
         for part in ("imagesTr", "labelsTr"):
             (folder / part).mkdir()
         for number in range(1, patients + 1):
@@ -95,21 +102,21 @@ def write_nnunet(root, patients=20, seed=0, progress=None):
     return _write_once(root, {"layout": "nnunet", "patients": patients, "seed": seed}, fill)
 
 
-def write_stacom(root, patients=15, seed=0, frames=30, progress=None):
+def write_stacom(root: Path | str, patients: int = 15, seed: int = 0, frames: int = 30, progress: Tell = None) -> Path:
     """Write `root/vN/{cine_sax.nii.gz, mask_ed.nii.gz}` of healthy hearts: the cine (x, y, z, t), and where the walls are at ED.
 
     Volunteers are numbered as in the benchmark, which has no v3.
 
     Args:
-        root, progress: as in `write_acdc`.
+        root, progress: see `write_acdc`.
         frames: instants of the cycle, the first of them ED.
 
     Raises:
-        InputError: as `write_acdc`, or fewer than two frames.
+        InputError: see `write_acdc`; or fewer than two frames.
         OSError: the folder cannot be written.
     """
 
-    def fill(folder):
+    def fill(folder: Path) -> None:
         for number in range(1, patients + 1):
             name = f"v{number if number < 3 else number + 1}"
             volunteer = draw_patient(number, "NOR", seed)
@@ -125,8 +132,8 @@ def write_stacom(root, patients=15, seed=0, frames=30, progress=None):
     return _write_once(root, {"layout": "stacom", "patients": patients, "seed": seed, "frames": frames}, fill)
 
 
-def biventricular_walls(patient):
-    """(x, y, z) uint8, 1 = walls of both ventricles at ED: the labelled myocardium and, around the RV, its wall as drawn."""
+def biventricular_walls(patient: Patient) -> np.ndarray:
+    """(x, y, z) uint8, 1 = walls of both ventricles at ED: the labelled myocardium, and the RV's wall, which has no label."""
     _, label, spacing_mm = render(patient, 0)
     in_plane = (*spacing_mm[:2], 1e6)  # no distance reaches the next slice
     reach_mm = patient.rv_wall_mm + spacing_mm[0] / 2  # from the centres of the RV's outermost voxels
@@ -134,16 +141,16 @@ def biventricular_walls(patient):
     return ((label == LABELS["Myo"]) | ((label == 0) & near_rv)).astype(np.uint8)
 
 
-def group_of(number):
+def group_of(number: int) -> str:
     """Group of ACDC patient `number` (from 1).
 
-    Every block of five numbers holds all five groups, and each block starts one group later, so that numbers 5, 10, 15, 20
-    and 25 differ in group as well: a fold of every fifth patient is balanced.
+    Every block of five numbers holds all five groups, and each block starts one group later. So numbers 5, 10, 15, 20 and 25
+    are of five groups too, and a fold of every fifth patient is balanced.
     """
     return GROUPS[(number - 1 + (number - 1) // 5) % 5]
 
 
-def _write_acdc_patient(folder, name, patient, cine):
+def _write_acdc_patient(folder: Path, name: str, patient: Patient, cine: bool) -> None:
     folder.mkdir(parents=True)
     (folder / "Info.cfg").write_text(
         f"ED: 1\nES: {patient.es_frame}\nGroup: {patient.group}\nHeight: {patient.height_cm:.1f}\n"
@@ -162,8 +169,8 @@ def _write_acdc_patient(folder, name, patient, cine):
         _write_nifti(folder / f"{name}_4d.nii.gz", np.stack(images, axis=-1), zooms, unit_sform)
 
 
-def _write_nifti(path, array, zooms, sform=None):
-    """Write voxels of size `zooms` (mm, then seconds) as gzipped NIfTI; no name or time, so that bytes follow from content."""
+def _write_nifti(path: Path, array: np.ndarray, zooms: Sequence[float], sform: np.ndarray | None = None) -> None:
+    """Write voxels of size `zooms` (mm, then seconds) as gzipped NIfTI, whose bytes depend on nothing else."""
     affine = np.diag([*zooms[:3], 1.0])
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm", "sec")
@@ -173,8 +180,8 @@ def _write_nifti(path, array, zooms, sform=None):
     path.write_bytes(gzip.compress(image.to_bytes(), 3, mtime=0))
 
 
-def _write_once(root, request, fill):
-    """Make `root` by `fill(folder)` on a folder beside it, renamed at the end; leave it where it holds `request` already."""
+def _write_once(root: Path | str, request: Mapping[str, Any], fill: Callable[[Path], None]) -> Path:
+    """Make `root`: `fill` a folder next to it and rename that at the end. A folder that holds `request` already stays."""
     root, record = Path(root), json.dumps(request) + "\n"
     for name, least in (("patients", 1), ("cases", 1), ("seed", 0)):
         if request.get(name, least) < least:
@@ -195,8 +202,8 @@ def _write_once(root, request, fill):
     return root
 
 
-def _holds(root, record):
-    """Whether `root` is a folder with this record; False where it is absent or empty; InputError where it is anything else."""
+def _holds(root: Path, record: str) -> bool:
+    """True where `root` is a folder with this record, False where it is absent or empty; anything else is an InputError."""
     if root.is_dir():
         content = sorted(os.listdir(root))
         if not content:
@@ -210,6 +217,6 @@ def _holds(root, record):
     return False
 
 
-def _tell(progress, name, done, total):
+def _tell(progress: Tell, name: str, done: int, total: int) -> None:
     if progress:
         progress(f"{name} ({done} of {total})")

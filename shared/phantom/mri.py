@@ -1,11 +1,12 @@
 """Image formation: the beating heart in its thorax as a short-axis bSSFP magnitude picture, with its label map.
 
-Signal is relative to blood and keeps a sign while tissues are mixed within a voxel: fat precesses against water, so it is
-negative, and the magnitude taken at the end draws the dark line that bSSFP shows where fat meets water.
+Signal is relative to blood and keeps its sign while tissues are mixed within a voxel. Fat precesses against water, so its signal
+is negative; where fat meets water, the magnitude taken at the end has the dark line that bSSFP shows.
 """
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,17 +19,17 @@ from shared.phantom.thorax import FAT, MUSCLE, Thorax
 ANGLES = np.arange(720) * (2 * np.pi / 720)
 
 
-def render(patient, phase_fraction):
+def render(patient: anatomy.Patient, phase_fraction: float) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float]]:
     """One frame: image (x, y, z) int16, label (x, y, z) uint8 and spacing (3,) in mm.
 
-    Slice 0 is the base end. Labels: 0 background, 1 RV cavity, 2 LV myocardium, 3 LV cavity, as ACDC.
+    Slice 0 is at the base. Labels are those of ACDC: 0 background, 1 RV cavity, 2 LV myocardium, 3 LV cavity.
 
     Args:
         patient: from `draw_patient`.
-        phase_fraction: 0 end-diastole .. 1 end-systole.
+        phase_fraction: from 0 (end-diastole) to 1 (end-systole).
 
     Raises:
-        InputError: a phase outside 0 .. 1.
+        InputError: a phase below 0 or above 1.
     """
     if not 0 <= phase_fraction <= 1:
         raise InputError(f"expected a phase from 0 (end-diastole) to 1 (end-systole), found {phase_fraction}")
@@ -55,14 +56,14 @@ class _Box:
     angle: np.ndarray  # (i, j), as an index into ANGLES
     pixel_mm: float
 
-    def disc(self, edge_mm):
-        """Cover (i, j), 0 to 1, of what lies within `edge_mm` (angles,); one pixel of blur across the edge, however it runs."""
+    def disc(self, edge_mm: np.ndarray) -> np.ndarray:
+        """Cover (i, j), 0 to 1, of the shape with radius `edge_mm` (angles,); its edge is blurred by one pixel everywhere."""
         edge_mm = edge_mm.astype(np.float32)
         slope = np.hypot(1, np.gradient(edge_mm, ANGLES[1]) / np.maximum(edge_mm, 1))
         inside = (edge_mm[self.angle] - self.radius_mm) / (self.pixel_mm * slope[self.angle]) + 0.5
         return np.clip(inside, 0, 1) * (edge_mm[self.angle] > 0)
 
-    def spot(self, away_mm, bearing, size_mm):
+    def spot(self, away_mm: float, bearing: float, size_mm: float) -> np.ndarray:
         """Cover (i, j) of a circle of radius `size_mm`, `away_mm` from the axis in the direction `bearing`."""
         across = self.radius_mm * (2 * away_mm * np.cos(ANGLES - bearing)).astype(np.float32)[self.angle]
         distance = np.sqrt(np.maximum(self.radius_mm**2 + away_mm**2 - across, 0))
@@ -71,20 +72,20 @@ class _Box:
 
 @dataclass(frozen=True)
 class _Scene:
-    """What does not beat: thorax, coil and textures (x, y, z), and the heart's box in each slice."""
+    """The parts that do not beat: thorax, coil and textures (x, y, z), and the heart's box in each slice."""
 
     heart: anatomy.Heart
     thorax: np.ndarray
     coil: np.ndarray
     texture: np.ndarray
     grain: np.ndarray  # unit noise, from which the RV's trabeculae are cut
-    flow: np.ndarray  # what moving blood adds, mean 1
+    flow: np.ndarray  # the factor by which moving blood changes the signal, mean 1
     ragged: np.ndarray  # (3, angles) unit noise around the heart: one row for its fat, two for the LV's trabeculae
     boxes: tuple[_Box, ...]
 
 
 @functools.lru_cache(maxsize=1)
-def _scene(patient):
+def _scene(patient: anatomy.Patient) -> _Scene:
     p, heart = patient, anatomy.fit_heart(patient)
     random = np.random.default_rng((p.seed, p.number, 2))
     pixel_mm, _, thickness_mm = p.spacing_mm
@@ -107,7 +108,7 @@ def _scene(patient):
     return _Scene(heart, thorax, coil[..., None].astype(np.float32), texture, grain, flow, ragged, tuple(boxes))
 
 
-def _picture_mm(patient, shift_mm):
+def _picture_mm(patient: anatomy.Patient, shift_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Picture coordinates x, y (x, y) of the pixels of a slice shifted by `shift_mm`, in mm from the LV axis."""
     across, down = patient.position
     position = (1 - down, across) if abs(patient.rotation_deg) > 45 else (across, down)
@@ -121,7 +122,7 @@ def _picture_mm(patient, shift_mm):
     return x - shift_mm[0], y - shift_mm[1]
 
 
-def _box(heart, x, y):
+def _box(heart: anatomy.Heart, x: np.ndarray, y: np.ndarray) -> _Box:
     """The heart's box of a slice from coordinates x, y (x, y) in mm from the LV axis at that depth."""
     patient = heart.patient
     half_mm = 1.15 * (heart.radius_mm + heart.wall_mm + max(heart.rv_reach_mm)) + 12
@@ -133,10 +134,10 @@ def _box(heart, x, y):
     return _Box(place, np.hypot(x[place], y[place]), angle, patient.spacing_mm[0])
 
 
-def _heart_slice(scene, box, phase, z):
+def _heart_slice(scene: _Scene, box: _Box, phase: float, z: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Slice `z` of the heart: signal times cover, cover, and fractions (3, i, j) of RV cavity, myocardium and LV cavity.
 
-    The slice is the mean of some odd number of planes through its thickness, each painted from the outside in.
+    The slice is the mean of an odd number of planes through its thickness, each painted from the outside in.
     """
     p = scene.heart.patient
     planes = 2 * int(p.spacing_mm[2] / 4) + 1
@@ -164,7 +165,7 @@ def _heart_slice(scene, box, phase, z):
         signal += lv * (muscle - signal)
         if w.in_lv[k, 0]:
             signal += _lv_blood(scene, box, w, k) * (flow - signal)
-        elif level == 0:  # above the base: left atrium, and the root of the aorta beside it
+        elif level == 0:  # above the base: left atrium, and the root of the aorta next to it
             size_mm = float(w.epicardium[k].mean())
             signal += box.disc(w.epicardium[k] - 2) * (0.95 * flow - signal)
             signal += box.spot(0.5 * size_mm, 0.5, 14) * (muscle - signal)
@@ -175,8 +176,8 @@ def _heart_slice(scene, box, phase, z):
     return total / planes, total_cover / planes, parts / planes
 
 
-def _lv_blood(scene, box, w, k):
-    """Cover (i, j) of blood in the LV cavity of plane `k`: the cavity less its trabeculae and the two papillary muscles."""
+def _lv_blood(scene: _Scene, box: _Box, w: anatomy.Walls, k: int) -> np.ndarray:
+    """Cover (i, j) of blood in the LV cavity of plane `k`: the cavity without its trabeculae and the two papillary muscles."""
     level, twist, cavity_mm = float(w.level[k, 0]), float(w.twist[k, 0]), float(w.cavity[k].mean())
     rough = scene.ragged[1] * np.cos(5 * level) + scene.ragged[2] * np.sin(5 * level)
     rough = np.roll(np.maximum(rough, 0), round(twist / ANGLES[1]))
@@ -188,12 +189,14 @@ def _lv_blood(scene, box, w, k):
     return blood
 
 
-def _majority(parts):
-    """Label map (i, j) of what fills most of each voxel; `parts` (3, i, j) are the fractions of labels 1 to 3."""
+def _majority(parts: np.ndarray) -> np.ndarray:
+    """The label (i, j) that fills most of each voxel; `parts` (3, i, j) are the fractions of labels 1 to 3."""
     everything = np.concatenate([1 - parts.sum(0, keepdims=True), parts])
     return everything.argmax(0).astype(np.uint8)
 
 
-def _noise(random, shape, sigma, mode="reflect"):
+def _noise(
+    random: np.random.Generator, shape: Sequence[int], sigma: float | Sequence[float], mode: str = "reflect"
+) -> np.ndarray:
     field = ndimage.gaussian_filter(random.standard_normal(shape, np.float32), sigma, mode=mode)
     return field / field.std()

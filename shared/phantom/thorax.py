@@ -1,4 +1,4 @@
-"""What lies around the heart in a short-axis picture: chest wall, lungs, liver, stomach, spleen, kidney, spine, aorta.
+"""The organs around the heart in a short-axis picture: chest wall, lungs, liver, stomach, spleen, kidney, spine, aorta.
 
 Coordinates are picture coordinates in mm from the axis of the left ventricle, x to the right and y down: the front of the chest
 is on the left, the back at the bottom right. Signal is relative to blood, fat negative (see `mri`).
@@ -6,13 +6,15 @@ is on the left, the back at the bottom right. Signal is relative to blood, fat n
 
 import numpy as np
 
+from shared.phantom.heart import Heart
+
 LUNG, FAT, MUSCLE, LIVER, BONE = 0.09, -1.15, 0.26, 0.34, 0.38
 
 
 class Thorax:
-    """The trunk of one patient, fitted around their `heart.Heart`; sizes that the patient does not fix come from `random`."""
+    """The trunk of one patient, fitted around the heart; sizes that `Patient` does not state are drawn from `random`."""
 
-    def __init__(self, heart, random):
+    def __init__(self, heart: Heart, random: np.random.Generator) -> None:
         self.patient = patient = heart.patient
         mass_index = patient.weight_kg / (patient.height_cm / 100) ** 2
         self.fat_mm = 5 + 1.5 * (mass_index - 19) + random.uniform(0, 5)
@@ -25,7 +27,7 @@ class Thorax:
         self.diaphragm_mm = random.uniform(36, 46)
         self.ribs = int(random.integers(17, 23))
 
-    def signal(self, x, y, depth_mm, grain, clouds):
+    def signal(self, x: np.ndarray, y: np.ndarray, depth_mm: float, grain: np.ndarray, clouds: np.ndarray) -> np.ndarray:
         """Signal (x, y) at one depth; `grain` and `clouds` (x, y) are fine and coarse random fields of unit variance."""
         pixel_mm = self.patient.spacing_mm[0]
         t = min(max(depth_mm / self.patient.length_mm, -0.2), 1.2)  # 0 base .. 1 apex
@@ -37,11 +39,13 @@ class Thorax:
         lean = x + self.lean * np.minimum(y - 10, 0)  # towards the shoulder the chest recedes
         canvas = np.zeros(x.shape, np.float32)
 
-        def paint(distance, value):
+        def paint(distance: np.ndarray, value: float | np.ndarray) -> None:
             nonlocal canvas
             canvas += np.clip(0.5 - distance / pixel_mm, 0, 1) * (value - canvas)
 
-        def oval(centre_x, centre_y, half_x, half_y, power=2, x=x):
+        def oval(
+            centre_x: float, centre_y: float, half_x: float, half_y: float, power: float = 2, x: np.ndarray = x
+        ) -> np.ndarray:
             reach = (abs((x - centre_x) / half_x) ** power + abs((y - centre_y) / half_y) ** power) ** (1 / power)
             return (reach - 1) * min(half_x, half_y)
 

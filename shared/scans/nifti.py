@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -12,20 +13,20 @@ from shared.scans import payload
 MILLIMETRES = {1: 1e3, 3: 1e-3}  # of the codes for metre and micron; everything else counts as mm
 SECONDS = {16: 1e-3, 24: 1e-6}
 SLACK = payload.PIECE  # bytes that may follow the voxels; some programs fill the last block of a file
-# the fields that place a file's voxels
+# the header's fields that say where a file's voxels are
 PLACE = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d",
          "qoffset_x", "qoffset_y", "qoffset_z", "srow_x", "srow_y", "srow_z")  # fmt: skip
 
 
-def read(path):
-    """Array, spacing_mm, affine and frame_s of a file, as `Volume` holds them; and its header as it was read.
+def read(path: Path) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray, float, nibabel.Nifti1Header]:
+    """Array, spacing_mm, affine and frame_s of a file, in the units of `Volume`; and its header, unchanged.
 
     Raises:
         InputError: a broken file.
     """
     packed = path.name.lower().endswith(".gz")
     with payload.one_line(path, "NIfTI"), open(path, "rb") as file:
-        stream = gzip.GzipFile(fileobj=file) if packed else file  # unlike nibabel, compare the checksum
+        stream = gzip.GzipFile(fileobj=file) if packed else file  # compares the checksum, unlike nibabel
         content = payload.take(stream, nibabel.Nifti1Header.sizeof_hdr)
         if content[:2] == b"\x1f\x8b":
             raise ValueError("it is compressed: its name should end in .nii.gz")
@@ -50,27 +51,35 @@ def read(path):
     frame_s = pixdim[4] * SECONDS.get(int(raw["xyzt_units"]) & 56, 1.0) if array.ndim >= 4 and np.isfinite(pixdim[4]) else 0.0
     mm = MILLIMETRES.get(int(raw["xyzt_units"]) & 7, 1.0)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
-    return array, tuple(size * mm for size in pixdim[1:4]), affine, frame_s, raw
+    x, y, z = (size * mm for size in pixdim[1:4])
+    return array, (x, y, z), affine, frame_s, raw
 
 
-def affine_in_viewers(raw):
-    """The affine that ITK-SNAP and 3D Slicer read from a header.
+def affine_in_viewers(raw: nibabel.Nifti1Header) -> np.ndarray:
+    """The affine (4, 4) that ITK-SNAP and 3D Slicer read from a header.
 
-    They differ from nibabel where sform and qform contradict each other: the sform counts for them only if it is of the scanner.
+    They differ from nibabel where sform and qform contradict each other: they use the sform only if its code is 1 (scanner).
     """
     header = raw.copy()
     header.check_fix(logging.Logger("silent", logging.CRITICAL + 1))
     return _affine(header, by_viewers=True)
 
 
-def write(array, spacing_mm, affine, frame_s, header, path):
+def write(
+    array: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    affine: np.ndarray,
+    frame_s: float,
+    header: nibabel.Nifti1Header | None,
+    path: Path,
+) -> None:
     """Write an array; the bytes depend on the arguments only.
 
     Args:
-        array: (x, y, z) or (x, y, z, t), axes of length 1 may follow.
-        spacing_mm, affine, frame_s: as in `Volume`.
-        header: of the NIfTI file with the same grid, whose place is copied field by field, units included; None for a new one.
-        path: where to, packed where its name ends in .gz.
+        array: (x, y, z) or (x, y, z, t); axes of length 1 may follow.
+        spacing_mm, affine, frame_s: see `Volume`.
+        header: of a NIfTI file with the same grid; its place is copied field by field, units included. None for a new grid.
+        path: of the new file, which is compressed where the name ends in .gz.
     """
     nifti2 = isinstance(header, nibabel.Nifti2Header) or max(array.shape) > np.iinfo(np.int16).max
     new = nibabel.Nifti2Header() if nifti2 else nibabel.Nifti1Header()
@@ -91,8 +100,8 @@ def write(array, spacing_mm, affine, frame_s, header, path):
     path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.lower().endswith(".gz") else content)
 
 
-def _affine(header, by_viewers):
-    """Voxel index -> RAS mm."""
+def _affine(header: nibabel.Nifti1Header, by_viewers: bool) -> np.ndarray:
+    """(4, 4), voxel index -> RAS mm, as nibabel reads it or as viewers do."""
     qform, sform = int(header["qform_code"]), int(header["sform_code"])
     if not qform and not sform:  # the place is unknown: where viewers show it (nibabel would not turn y round)
         affine = np.diag([-header["pixdim"][1], -header["pixdim"][2], header["pixdim"][3], 1.0]).astype(float)

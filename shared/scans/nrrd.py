@@ -1,12 +1,14 @@
-"""NRRD files (.nrrd, and .nhdr with its data beside it), 3D Slicer's sequences (.seq.nrrd) among them.
+"""NRRD files: .nrrd, .nhdr with its data in a file next to it, and 3D Slicer's sequences (.seq.nrrd).
 
-They are read here and not by ITK, which ignores checksums, crashes on some damaged headers, and takes a sequence for vectors.
+This module reads them itself, because ITK ignores checksums, crashes on some damaged headers, and takes sequences for vectors.
 Format: https://teem.sourceforge.net/nrrd/format.html
 """
 
 import gzip
 import os
 import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -45,13 +47,13 @@ RAS_FROM = {"right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1), "left-anteri
 SECONDS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3, "us": 1e-6}
 
 
-def read(path):
-    """Array, spacing_mm, affine and frame_s of a file, as `Volume` holds them.
+def read(path: Path) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray, float]:
+    """Array, spacing_mm, affine and frame_s of a file, in the units of `Volume`.
 
-    The axis of time, first in Slicer's sequences, becomes the last.
+    The time axis becomes the last one; in Slicer's sequences it comes first.
 
     Raises:
-        InputError: a broken file, or one that holds something other than a scan.
+        InputError: a broken file, or a file that holds something other than a scan.
     """
     with payload.one_line(path, "NRRD"):
         fields, start = _fields(path)
@@ -69,35 +71,45 @@ def read(path):
                 raise InputError(f"{path}: expected one number per voxel, found {stored.shape[i]} ({kinds[i]})")
         to_ras = np.array(RAS_FROM[fields.get("space", "").lower().removesuffix("-time")])
         affine = np.eye(4)
-        for axis, i in enumerate(spatial):
-            affine[:3, axis] = to_ras * steps[i][:3]
-        origin = _vector(fields["spaceorigin"]) if "spaceorigin" in fields else np.zeros_like(steps[spatial[0]])
-        if len({len(origin), *(len(steps[i]) for i in spatial)}) > 1:
+        vectors = [step for i in spatial if (step := steps[i]) is not None]
+        for axis, vector in enumerate(vectors):
+            affine[:3, axis] = to_ras * vector[:3]
+        origin = _vector(fields["spaceorigin"]) if "spaceorigin" in fields else np.zeros_like(vectors[0])
+        if len({len(origin), *map(len, vectors)}) > 1:
             raise ValueError("space directions and space origin of different length")
         affine[:3, 3] = to_ras * origin[:3]
         frame_s = _frame_s(fields, others[0], steps[others[0]]) if others else 0.0
         array = payload.voxels(stored).transpose(*spatial, *others)
-    return array, tuple(map(float, np.linalg.norm(affine[:3, :3], axis=0))), affine, frame_s
+    x, y, z = map(float, np.linalg.norm(affine[:3, :3], axis=0))
+    return array, (x, y, z), affine, frame_s
 
 
-def data_files(path):
+def data_files(path: Path) -> list[Path]:
     """The files that hold the header and the voxels."""
     with payload.one_line(path, "NRRD"):
         return sorted({path, _stored(path, *_fields(path)).file})
 
 
-def write(array, spacing_mm, origin_mm, directions, frame_s, path):
+def write(
+    array: np.ndarray,
+    spacing_mm: Sequence[float],
+    origin_mm: np.ndarray,
+    directions: np.ndarray,
+    frame_s: float,
+    path: Path,
+) -> None:
     """Write a 3D image or a cine, compressed.
 
     Args:
-        array: (x, y, z) or (x, y, z, t); in a `.seq.nrrd` time comes first, as 3D Slicer wants its sequences.
+        array: (x, y, z) or (x, y, z, t); a file `.seq.nrrd` gets time as its first axis, for 3D Slicer.
         spacing_mm: along x, y, z.
-        origin_mm, directions: (3,) and (3, 3), in LPS; unit columns.
-        frame_s: 0 where unknown.
-        path: where to.
+        origin_mm: (3,), place of the first voxel, LPS.
+        directions: (3, 3), unit vectors along the axes in columns, LPS.
+        frame_s: seconds between frames; 0 where unknown.
+        path: of the new file.
     """
-    vectors = (directions * spacing_mm).T.tolist()
-    kinds, origin = ["domain"] * 3, list(origin_mm)
+    vectors: list = (directions * spacing_mm).T.tolist()
+    kinds, origin = ["domain"] * 3, origin_mm.tolist()
     space = "space: left-posterior-superior"
     if array.ndim == 4 and path.name.endswith(".seq.nrrd"):
         array = np.moveaxis(array, 3, 0)
@@ -123,16 +135,16 @@ def write(array, spacing_mm, origin_mm, directions, frame_s, path):
     path.write_bytes("\n".join([*lines, "", ""]).encode() + gzip.compress(data, 6, mtime=0))
 
 
-def _fields(path):
-    """The fields of the header, names in lower case without blanks; and where the header ends."""
-    fields = {}
+def _fields(path: Path) -> tuple[dict[str, str], int]:
+    """The fields of the header, names in lower case without blanks; and the byte at which the header ends."""
+    fields: dict[str, str] = {}
     with open(path, "rb") as file:
         if not re.fullmatch(rb"NRRD000[1-5]\r?\n", file.readline(16)):
             raise ValueError("its first line is not NRRD0001 to NRRD0005")
         while line := os.fsdecode(file.readline(payload.HEADER)).rstrip("\r\n"):
             if file.tell() > payload.HEADER:
                 raise ValueError("its header does not end")
-            if line.startswith("#") or re.match(r"[^:]*:=", line):  # a remark; a pair that means something to one program only
+            if line.startswith("#") or re.match(r"[^:]*:=", line):  # a comment; a pair of one program's own
                 if re.match(r"Segment\d+_Layer:=[1-9]", line):  # 3D Slicer's
                     fields["layers"] = line
                 continue
@@ -146,8 +158,8 @@ def _fields(path):
         return fields, file.tell()
 
 
-def _stored(path, fields, start):
-    sizes = _numbers(fields["sizes"], int)
+def _stored(path: Path, fields: Mapping[str, str], start: int) -> payload.Stored:
+    sizes = tuple(int(word) for word in fields["sizes"].split())
     if int(fields["dimension"]) != len(sizes):
         raise ValueError(f"dimension {fields['dimension']}, but sizes {fields['sizes'][:60]}")
     code = next((code for code, names in TYPES.items() if fields["type"].lower() in names), None)
@@ -160,12 +172,13 @@ def _stored(path, fields, start):
     skips = int(fields.get("lineskip", 0)), int(fields.get("byteskip", 0))
     file = path
     if "datafile" in fields:
-        file, start = payload.beside(path, fields["datafile"]), 0
+        file, start = payload.data_file(path, fields["datafile"]), 0
     return payload.Stored(file, sizes, np.dtype(order + code), encoding, start, *skips)
 
 
-def _axes(path, fields, shape):
-    """Of every axis its kind, and the vector from one voxel to the next, None where the axis has no place in space."""
+def _axes(path: Path, fields: Mapping[str, str], shape: tuple[int, ...]) -> tuple[list[str], list[np.ndarray | None]]:
+    """For every axis its kind and the vector from one voxel to the next; None where the axis has no direction in space."""
+    steps: list[np.ndarray | None]
     kinds = fields.get("kinds", "domain " * len(shape)).lower().split()
     units = re.findall(r'"([^"]*)"', fields.get("spaceunits", ""))
     if "spacedirections" in fields:
@@ -187,8 +200,8 @@ def _axes(path, fields, shape):
     return kinds, steps
 
 
-def _frame_s(fields, axis, step):
-    """Seconds between frames; 0 where the file says nothing, which these formats write as 1."""
+def _frame_s(fields: Mapping[str, str], axis: int, step: np.ndarray | None) -> float:
+    """Seconds between frames; 0 where the file does not know them, which these formats write as 1."""
     if step is not None:
         seconds = float(np.linalg.norm(step))
     else:
@@ -197,20 +210,20 @@ def _frame_s(fields, axis, step):
     return seconds if np.isfinite(seconds) and seconds > 0 and seconds != 1 else 0.0
 
 
-def _units(fields):
+def _units(fields: Mapping[str, str]) -> list[str]:
     return re.findall(r'"([^"]*)"', fields.get("units", ""))
 
 
-def _vector(text):
+def _vector(text: str) -> np.ndarray:
     vector = np.array(_numbers(text.strip("()").replace(",", " ")))
     if len(vector) < 2:
         raise ValueError(f"vector {text[:60]}")
     return vector
 
 
-def _numbers(text, kind=float):
-    return tuple(kind(word) for word in text.split())
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.split())
 
 
-def _text(vector):
+def _text(vector: Sequence[float]) -> str:
     return "(" + ",".join(repr(float(value)) for value in vector) + ")"

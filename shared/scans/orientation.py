@@ -2,6 +2,7 @@
 
 import itertools
 import warnings
+from collections.abc import Callable, Sequence
 
 import nibabel
 import numpy as np
@@ -9,20 +10,20 @@ import numpy as np
 from shared.errors import InputError
 from shared.scans.volume import Volume, millimetres
 
-THICKER = 1.5  # slices lie along an axis whose voxels are at least this many times as long as those of the others
+THICKER = 1.5  # slices are stacked along an axis whose voxels are at least this many times as long as the others'
 UNPLACED = (
-    "an image states no position (both form codes 0, or a unit affine): where it meets another, shape and voxel size decide"
+    "an image states no position (both form codes 0, or a unit affine): only its shape and voxel size are compared with another's"
 )
 
 
-def slices_last(volume):
-    """The axes of an (x, y, z) volume in the order that brings its slices to the end.
+def slices_last(volume: Volume) -> tuple[int, ...]:
+    """The order of a volume's axes x, y, z that puts the one along which its slices are stacked last.
 
-    Slices are stacked along the axis whose voxels are at least 1.5 times as long as the others'; where there is none, axes are
-    put in the order right-left, front-back, foot-head as far as the affine allows.
+    That is the axis whose voxels are at least 1.5 times as long as the others'; where there is none, the order is right-left,
+    front-back, foot-head as far as the affine allows.
 
     Returns:
-        Permutation for `transpose`, (0, 1, 2) for a scan that is in order.
+        permutation for `transpose`; (0, 1, 2) where the slices are last already.
     """
     spacing_mm = np.array(volume.spacing_mm)
     longest = int(spacing_mm.argmax())
@@ -32,53 +33,54 @@ def slices_last(volume):
     return tuple(int(axis) for axis in np.argsort(nearest))
 
 
-def transpose(volume, axes):
+def transpose(volume: Volume, axes: Sequence[int]) -> Volume:
     """Axes in another order, each voxel where it was; time or channels stay last."""
     array = volume.array.transpose(*axes, *range(3, volume.array.ndim))
-    return Volume(array, tuple(volume.spacing_mm[axis] for axis in axes), volume.affine[:, [*axes, 3]], volume.frame_s)
+    first, second, third = (volume.spacing_mm[axis] for axis in axes)
+    return Volume(array, (first, second, third), volume.affine[:, [*axes, 3]], volume.frame_s)
 
 
-def transpose_back(volume, axes):
+def transpose_back(volume: Volume, axes: Sequence[int]) -> Volume:
     """Undo `transpose` by the same `axes`."""
     return transpose(volume, [axes.index(axis) for axis in range(3)])
 
 
-def flip(volume, axis):
+def flip(volume: Volume, axis: int) -> Volume:
     """One axis in reverse order, each voxel where it was."""
     turn = np.eye(4)
     turn[axis, axis], turn[axis, 3] = -1, volume.array.shape[axis] - 1
     return Volume(np.flip(volume.array, axis), volume.spacing_mm, volume.affine @ turn, volume.frame_s)
 
 
-def all_slices_last(scan, *others):
-    """`scan` and volumes on its voxels, all with the slices of `scan` last."""
+def all_slices_last(scan: Volume, *others: Volume) -> tuple[Volume, ...]:
+    """`scan` and other volumes on its voxels, all with the slices of `scan` last."""
     axes = slices_last(scan)
     return tuple(transpose(each, axes) for each in (scan, *others))
 
 
-def with_slices_last(scan, segment):
-    """The label map (`Volume`) of `scan` by `segment(scan with its slices last) -> label map array on that grid`."""
+def with_slices_last(scan: Volume, segment: Callable[[Volume], np.ndarray]) -> Volume:
+    """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid."""
     axes = slices_last(scan)
     ordered = transpose(scan, axes)
     return scan.with_array(transpose_back(ordered.with_array(segment(ordered)), axes).array)
 
 
-def matched(reference, other, names):
+def matched(reference: Volume, other: Volume, names: tuple[object, object]) -> Volume:
     """`other` in the voxel order of `reference`, whose voxels it must share.
 
-    Mirrored and permuted axes are brought onto those of `reference`. Where either image states no position, shape and voxel size
-    decide, and voxels are taken in the order in which they are stored.
+    Mirrored and permuted axes are brought onto those of `reference`. Where either image states no position, only shape and voxel
+    size are compared, and voxels are taken in the order in which they are stored.
 
     Args:
         reference: `Volume` (x, y, z) or (x, y, z, t).
-        other: `Volume` of the same voxels; with channels or time as its own fourth axis.
-        names: of both, for messages.
+        other: `Volume` of the same voxels, possibly with channels or time as its own fourth axis.
+        names: what messages call the two, say their paths.
 
     Returns:
         `Volume` with the array of `other` and the geometry of `reference`.
 
     Raises:
-        InputError: another shape, a voxel size that differs by more than 1 %, or a place off by more than half a voxel.
+        InputError: shapes differ, a voxel size differs by more than 1 %, or a corner by more than half a voxel.
     """
     stated = reference.placed and other.placed
     if stated:
@@ -96,10 +98,10 @@ def matched(reference, other, names):
     return reference.with_array(other.array)
 
 
-def in_directions_of(reference, other):
-    """`other` with the order and the signs of its axes as near to those of `reference` as they can be."""
+def in_directions_of(reference: Volume, other: Volume) -> Volume:
+    """`other` with its axes ordered and flipped so that their directions are as near as possible to those of `reference`."""
     along = np.linalg.inv(directions(reference)) @ directions(other)  # column: an axis of `other` along those of `reference`
-    axes = max(itertools.permutations(range(3)), key=lambda axes: np.abs(along[range(3), axes]).sum())
+    axes = max(itertools.permutations(range(3)), key=lambda axes: float(np.abs(along[range(3), axes]).sum()))
     ordered = transpose(other, axes)
     for axis in range(3):
         if along[axis, axes[axis]] < 0:
@@ -107,10 +109,11 @@ def in_directions_of(reference, other):
     return ordered
 
 
-def check_place(reference, other, names):
-    """Raise InputError where a corner of `other` lies more than half a voxel from that of `reference`, about whose shape it has.
+def check_place(reference: Volume, other: Volume, names: tuple[object, object]) -> None:
+    """Raise InputError where a corner of `other` lies more than half a voxel from the same corner of `reference`.
 
-    Voxel sizes may differ by their rounding: both are measured from the middle, in voxels of `reference`.
+    Both have one shape. Their voxel sizes may differ by rounding, so corners are measured from the middle, in voxels of
+    `reference`.
     """
     corners = np.array(list(itertools.product(*((0, n - 1) for n in reference.array.shape[:3]))))
     middle = (np.array(reference.array.shape[:3]) - 1) / 2
@@ -129,6 +132,6 @@ def check_place(reference, other, names):
         )
 
 
-def directions(volume):
-    """Unit vectors (columns) along the axes of a volume, in RAS; its voxel size, not the affine's scale, is what counts."""
+def directions(volume: Volume) -> np.ndarray:
+    """(3, 3), unit vectors (columns) along the axes of a volume, in RAS; the affine's scale, which may be wrong, is taken out."""
     return volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)

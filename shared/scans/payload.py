@@ -1,4 +1,4 @@
-"""The voxels that the header of an image file declares: all of them, undamaged, and nothing beyond them.
+"""The voxels that the header of an image file declares: all of them, undamaged, and nothing more.
 
 Compressed data are decompressed in pieces, so that a small file that unpacks to terabytes never takes more memory than its header
 declares. Checksums are compared (ITK ignores them), and raw data must have exactly the declared length.
@@ -10,8 +10,10 @@ import gzip
 import math
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from typing import BinaryIO, Protocol
 
 import numpy as np
 
@@ -19,9 +21,15 @@ from shared.errors import InputError
 
 MOST_VOXELS = 2**30  # 1024 x 1024 x 1024, or 4096 slices of 512 x 512
 PIECE = 2**20  # bytes
-HEADER = 2**22  # bytes of text before the voxels; far more than any program writes
+HEADER = 2**22  # bytes of text before the voxels; any program writes far fewer
 SPREAD = re.compile(r"LIST\b|.*%\d*d")  # a list of data files, or a pattern of their names
-CHARACTERS = 40  # of one number that is written as text, at most
+CHARACTERS = 40  # at most, of one number that is written as text
+
+
+class Stream(Protocol):
+    """Whatever bytes can be read from: a file, or data that are decompressed on the way."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(frozen=True)
@@ -33,9 +41,9 @@ class Stored:
         shape: extent of the axes, the fastest first.
         dtype: of one voxel, with its byte order.
         encoding: "raw", "gzip", "zlib", "bzip2" or "text".
-        start: bytes in the file before the data.
-        skip_lines: lines of text to leave out after that.
-        skip_bytes: bytes to leave out after that, once decompressed; -1 where raw voxels end the file.
+        start: how many bytes of the file come before the data.
+        skip_lines: how many lines of text to leave out after that.
+        skip_bytes: how many bytes to leave out after that, once decompressed; -1 where raw voxels end the file.
     """
 
     file: Path
@@ -47,11 +55,11 @@ class Stored:
     skip_bytes: int = 0
 
 
-def voxels(stored):
+def voxels(stored: Stored) -> np.ndarray:
     """Array of `stored.shape` in the machine's byte order.
 
     Raises:
-        ValueError, EOFError, OSError, zlib.error: damaged data, or more or fewer of them than declared.
+        ValueError, EOFError, OSError, zlib.error: damaged data, or more or fewer bytes than declared.
     """
     size = size_of(stored.shape, stored.dtype)
     with open(stored.file, "rb") as file:
@@ -62,8 +70,7 @@ def voxels(stored):
         if stored.encoding == "text":
             array = _from_text(file, math.prod(stored.shape), stored.dtype)
         else:
-            stream = {"raw": lambda: file, "gzip": lambda: gzip.GzipFile(fileobj=file), "zlib": lambda: _Zlib(file),
-                      "bzip2": lambda: bz2.BZ2File(file)}[stored.encoding]()  # fmt: skip
+            stream = _decompressed(file, stored.encoding)
             if stored.skip_bytes == -1 and stored.encoding == "raw":
                 file.seek(max(0, stored.file.stat().st_size - size))
             else:
@@ -73,11 +80,19 @@ def voxels(stored):
     return array.astype(stored.dtype.newbyteorder("="), copy=False).reshape(stored.shape, order="F")
 
 
-def size_of(shape, dtype):
-    """Bytes of an array.
+def _decompressed(file: BinaryIO, encoding: str) -> Stream:
+    if encoding == "gzip":
+        return gzip.GzipFile(fileobj=file)
+    if encoding == "bzip2":
+        return bz2.BZ2File(file)
+    return _Zlib(file) if encoding == "zlib" else file
+
+
+def size_of(shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """How many bytes an array takes.
 
     Raises:
-        ValueError: no voxels, or more than `MOST_VOXELS`.
+        ValueError: no voxels, more than `MOST_VOXELS`, or more than 16 axes.
     """
     if len(shape) > 16:
         raise ValueError(f"the header declares {len(shape)} axes")
@@ -89,7 +104,7 @@ def size_of(shape, dtype):
     return math.prod(shape) * dtype.itemsize
 
 
-def take(stream, size):
+def take(stream: Stream, size: int) -> bytearray:
     """The next `size` bytes of a stream, as a bytearray; EOFError where there are fewer."""
     taken = bytearray()
     while len(taken) < size:
@@ -100,15 +115,15 @@ def take(stream, size):
     return taken
 
 
-def skip(stream, size):
-    """Leave out the next `size` bytes of a stream, which may be what another program's header takes."""
+def skip(stream: Stream, size: int) -> None:
+    """Leave out the next `size` bytes of a stream; there may be another program's header."""
     if not 0 <= size <= HEADER:
         raise ValueError(f"the header asks to skip {size} bytes")
     take(stream, size)
 
 
-def end(stream, slack=0):
-    """ValueError where more than `slack` bytes follow. A compressed stream compares its checksum when it is read to its end."""
+def end(stream: Stream, slack: int = 0) -> None:
+    """Raise ValueError if more than `slack` bytes follow. Compressed streams compare their checksums at their end."""
     rest = 0
     while piece := stream.read(PIECE):
         rest += len(piece)
@@ -116,26 +131,28 @@ def end(stream, slack=0):
             raise ValueError("there are more data than the header declares")
 
 
-def beside(header, name):
-    """Path of the data file `name` that the file `header` refers to.
+def data_file(header: Path, name: str) -> Path:
+    """The path of the data file `name` that the file `header` refers to.
 
     Raises:
-        InputError: it is missing, the name leads out of the header's folder, or it stands for many files.
+        InputError: the file is missing, or the name leads out of the header's folder or stands for many files.
     """
     if SPREAD.match(name):
         raise InputError(f"{header}: its voxels are spread over many data files; save it as one .nrrd or .mha file")
     if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
-        raise InputError(f"{header}: names a data file outside its own folder ({name[:80]}); move the file beside the header")
+        raise InputError(
+            f"{header}: names a data file outside its own folder ({name[:80]}); move the file to the header's folder"
+        )
     path = header.parent / name
     with contextlib.suppress(OSError):  # a name that is too long
         if path.is_file():
             return path
-    raise InputError(f"{header}: its data file {name[:80]} is missing; copy it beside the header")
+    raise InputError(f"{header}: its data file {name[:80]} is missing; copy it to the header's folder")
 
 
 @contextlib.contextmanager
-def one_line(path, kind):
-    """Turn whatever the content of a broken file raises into an InputError; a failing disk remains an OSError."""
+def one_line(path: Path, kind: str) -> Iterator[None]:
+    """Turn any error over a broken file's content into an InputError of one line; a failing disk remains an OSError."""
     try:
         yield
     except (InputError, MemoryError):
@@ -148,12 +165,12 @@ def one_line(path, kind):
 
 
 class _Zlib:
-    """A zlib stream, as MetaImage holds it, to read from; ends with the check of its checksum."""
+    """Reads a zlib stream, as MetaImage has it, and compares its checksum at the end."""
 
-    def __init__(self, file):
+    def __init__(self, file: BinaryIO) -> None:
         self.file, self.decoder = file, zlib.decompressobj()
 
-    def read(self, size):
+    def read(self, size: int, /) -> bytes:
         while not self.decoder.eof:
             packed = self.decoder.unconsumed_tail or self.file.read(PIECE)
             piece = self.decoder.decompress(packed, size)
@@ -166,7 +183,7 @@ class _Zlib:
         return b""
 
 
-def _from_text(file, count, dtype):
+def _from_text(file: BinaryIO, count: int, dtype: np.dtype) -> np.ndarray:
     text = file.read(count * CHARACTERS + 1)
     words = text.split()
     if len(words) != count or len(text) > count * CHARACTERS:

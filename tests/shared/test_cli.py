@@ -196,7 +196,7 @@ def test_a_workdir_can_be_made(tmp_path, monkeypatch):
     for text in ("runs", "a/b/c", str(tmp_path), "."):
         assert cli.workdir(text) == Path(text)
     for text in ("file", "file/runs", str(tmp_path / "file"), "dangling", "dangling/runs"):
-        with pytest.raises(cli.argparse.ArgumentTypeError, match="expected a folder, but .*(file|dangling) is none"):
+        with pytest.raises(cli.argparse.ArgumentTypeError, match="expected a folder, but .*(file|dangling) is not one"):
             cli.workdir(text)
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(cli.argparse.ArgumentTypeError, match="that can be written"):

@@ -1,24 +1,26 @@
-"""DICOM as scanners and archives give it: a folder of slices, a study of many series, or Enhanced files of many frames.
+"""DICOM in the forms that scanners and archives give it: a folder of slices, a study of many series, or Enhanced files.
 
     headers   a file -> its frames: where and when each was taken
-    stacks    frames -> the one stack that is meant, put in order of place and time
+    stacks    frames -> the one stack that is meant, in order of place and time
     pixels    ordered frames -> one array
     decode    compressed frames -> pixels
 
-Frames are put together by where they lie, not by series: scanners often store a short-axis cine as one series per slice.
-The libraries are imported where a file is read, so that other formats need none of them.
+Frames are sorted by where they lie, not by series, because scanners often store a short-axis cine as one series per slice.
+The DICOM libraries are imported when such a file is read, so that other formats do not wait for them.
 """
 
 import os
 import re
 from pathlib import Path
 
+import numpy as np
+
 from shared.errors import InputError
 
 OTHER_SCANS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
-def split_number(path):
+def split_number(path: Path | str) -> tuple[Path, int | None]:
     """Where a scan lies and which of its stacks is meant: `study#2` -> (`study`, 2), any other path -> (path, None)."""
     path = Path(path)
     named = re.fullmatch(r"(.+)#(\d+)", path.name)
@@ -29,20 +31,20 @@ def split_number(path):
     return path, None
 
 
-def is_file(path):
-    """Whether a file is DICOM by its first bytes or by its name."""
+def is_file(path: Path) -> bool:
+    """Whether there is a file whose first bytes or whose name say that it is DICOM."""
     if not path.is_file():
         return False
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima")
 
 
-def read(path, number=None):
+def read(path: Path, number: int | None = None) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray, float]:
     """Array, spacing, affine and frame time of one stack of slices.
 
     Args:
-        path: folder, whose sub-folders are read too, or one file of many frames.
-        number: which stack is meant, as numbered from 1 by the message about several stacks; None where there is only one.
+        path: folder, which is read with its sub-folders, or one file of many frames.
+        number: of the stack in the message about several stacks, from 1; None where there is only one.
 
     Returns:
         array (x, y, z) or (x, y, z, t), rescaled; spacing_mm, three floats; affine (4, 4), voxel index -> RAS mm;
@@ -67,9 +69,10 @@ def read(path, number=None):
     return pixels.read(rows), spacing_mm, first.affine(spacing_mm), frame_s
 
 
-def _files(folder):
-    """All files in a folder and below it, without hidden ones; links are followed, each folder is entered once."""
-    files, entered = [], {os.path.realpath(folder)}
+def _files(folder: Path) -> list[Path]:
+    """All files in a folder and below it, without hidden ones; links are followed, and each folder is entered once."""
+    files: list[Path] = []
+    entered = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, followlinks=True):
         real = {os.path.realpath(os.path.join(place, name)): name for name in folders if name[0] != "."}
         folders[:] = [name for path, name in real.items() if path not in entered]
@@ -78,7 +81,7 @@ def _files(folder):
     return sorted(file for file in files if file.is_file())
 
 
-def _no_images(path, files):
+def _no_images(path: Path, files: list[Path]) -> str:
     if path.is_file():
         return "no image in this DICOM file; expected frames of an MR or CT scan"
     others = [file for file in files if file.name.lower().endswith(OTHER_SCANS)]

@@ -1,6 +1,6 @@
 """Decode compressed frames with GDCM, which SimpleITK brings: FOLDER/NAME.dcm -> FOLDER/NAME.npy, (1, rows, columns).
 
-This is a program of its own, because GDCM ends the whole process over some damaged frames, and prints what it thinks of others.
+This is a program of its own, because GDCM ends the whole process at some damaged frames and prints remarks about others.
 """
 
 import sys

@@ -1,15 +1,16 @@
 """What a DICOM file says about each of its frames: where and when it was taken, and what it shows.
 
-A classic file holds one frame. An Enhanced file holds many, and says in functional groups what differs between them
-(DICOM PS3.3 C.7.6.16): an attribute is looked up in the frame's own groups first, then in those that all frames share, and then
-at the top of the file, where classic files have it.
+A classic file holds one frame. An Enhanced file holds many; what differs between them is in functional groups (DICOM PS3.3
+C.7.6.16). Each attribute is looked up in the frame's own groups first, then in those that all frames share, and last at the top
+of the file, where classic files have it.
 """
 
 import threading
 import warnings
-from collections.abc import MutableSequence
+from collections.abc import Iterable, MutableSequence, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -21,16 +22,16 @@ STANDARD = "1.2.840.10008.5.1.4.1.1."
 # spectroscopy, waveforms, presentation states, raw data and segmentations, real-world values, reports, documents, radiotherapy
 KINDS_WITHOUT_IMAGES = ("4.2", "9.", "11.", "66", "67", "88.", "104.", "481.")
 NOT_IMAGES = ("1.2.840.10008.1.3.10", *(STANDARD + kind for kind in KINDS_WITHOUT_IMAGES))  # DICOMDIR is the first
-LOADED_BYTES = 2**20  # of longer elements, only those that are asked for are loaded
+LOADED_BYTES = 2**20  # longer elements are loaded only when somebody asks for them
 
 TRIGGER, INSTANCE = "trigger time (0018,1060)", "instance number (0020,0013)"
-TIMES = {  # what tells when a frame was taken -> the attributes that say it; the best comes first in both
+TIMES = {  # name of a kind of time -> the attributes that state it; the best comes first in both
     "temporal position (0020,9128)": ("TemporalPositionIndex", "TemporalPositionIdentifier"),
     TRIGGER: ("NominalCardiacTriggerDelayTime", "ActualCardiacTriggerDelayTime", "TriggerTime"),
     "percentage of the cardiac phase (0020,9241)": ("NominalPercentageOfCardiacPhase",),
 }
 CLOCKS = ("TemporalPositionTimeOffset", "FrameAcquisitionDateTime", "FrameReferenceDateTime")
-TIME_TAGS = {pydicom.tag.Tag(name) for names in (*TIMES.values(), CLOCKS) for name in names}  # of dimensions that are times
+TIME_TAGS = {pydicom.tag.Tag(name) for names in (*TIMES.values(), CLOCKS) for name in names}  # dimensions that are times
 KIND = ("PatientID", "Modality", "ComplexImageComponent", "ScanningSequence", "EchoNumbers")
 LOADED = (
     *("SOPClassUID", "SeriesInstanceUID", "SeriesDescription", "ImageType", *KIND, "TriggerTime", "TemporalPositionIdentifier"),
@@ -40,7 +41,7 @@ LOADED = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 )
 
-_one_at_a_time = threading.Lock()  # filters of warnings belong to the whole process
+_one_at_a_time = threading.Lock()  # because filters of warnings belong to the whole process
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,36 +50,36 @@ class Frame:
 
     Attributes:
         file, index: the `pixels.File` that holds the frame, and the frame's number in it, from 0.
-        trouble: why the frame cannot be part of a stack; empty where it can.
-        kind: texts that are equal in all frames of one stack: type of the image, patient, modality and so on.
-        series: UID of the series, and stack of an Enhanced file.
-        label: how people know the series: its description, its folder and the type of its images.
+        trouble: why the frame cannot be part of a stack; empty where it can. Otherwise the numbers below mean nothing.
+        kind: texts that all frames of one stack have in common: type of the image, patient, modality and so on.
+        series: UID of the series, and the name of the stack in an Enhanced file.
+        label: what people know the series by: its description, its folder and the type of its images.
         pixel_mm: distance between columns and between rows.
-        slice_mm: distance between slices by the header, 0 where unknown.
+        slice_mm: distance between slices by the header; 0 where unknown.
         origin_mm: (3,), centre of the first pixel, LPS.
         direction: (3, 3), unit vectors along a row, along a column and across the slice in columns, LPS.
-        times: what tells when the frame was taken -> number; only what the header has, the best first.
-        rescale: slope and intercept that make a value of a stored pixel.
+        times: kind of time (see `TIMES`) -> number, for those that the header has, the best first.
+        rescale: slope and intercept that turn a stored pixel into a value.
     """
 
     file: pixels.File
     index: int
     trouble: str
-    kind: tuple
-    series: tuple
+    kind: tuple[str, ...]
+    series: tuple[str, str]
     label: str
     pixel_mm: tuple[float, float]
     slice_mm: float
     origin_mm: np.ndarray
     direction: np.ndarray
-    times: dict
+    times: dict[str, float]
     rescale: tuple[float, float]
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.file.name if self.file.frames == 1 else f"{self.file.name} frame {self.index + 1}"
 
-    def affine(self, spacing_mm):
+    def affine(self, spacing_mm: Sequence[float]) -> np.ndarray:
         """(4, 4), voxel index -> RAS mm, of a stack that begins with this frame."""
         affine = np.eye(4)
         affine[:3, :3] = self.direction * spacing_mm
@@ -87,8 +88,8 @@ class Frame:
         return affine
 
 
-def read(path, root):
-    """The frames of a file below the folder `root`; none where it is not a DICOM image.
+def read(path: Path, root: Path) -> list[Frame]:
+    """The frames of a file below the folder `root`; an empty list where it is not a DICOM image.
 
     Raises:
         InputError: a broken or truncated image.
@@ -100,8 +101,8 @@ def read(path, root):
         return []
     try:
         with _one_at_a_time, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # pydicom mentions every detail that breaks the standard
-            dataset = pydicom.dcmread(path, force=True, specific_tags=LOADED, defer_size=LOADED_BYTES)
+            warnings.simplefilter("ignore")  # pydicom warns of every detail that breaks the standard
+            dataset = pydicom.dcmread(path, force=True, specific_tags=list(LOADED), defer_size=LOADED_BYTES)
             storage = str(dataset.file_meta.get("MediaStorageSOPClassUID") or dataset.get("SOPClassUID") or "")
             if storage.startswith(NOT_IMAGES) or (storage and not storage.startswith(STANDARD) and "PixelData" not in dataset):
                 return []
@@ -112,7 +113,7 @@ def read(path, root):
         raise InputError(f"{path}: {pixels.BROKEN}") from error
 
 
-def _frames(dataset, file):
+def _frames(dataset: pydicom.Dataset, file: pixels.File) -> list[Frame]:
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or []
     if groups and len(groups) != file.frames:
         raise ValueError("not one functional group per frame")
@@ -122,13 +123,13 @@ def _frames(dataset, file):
     return [_frame(file, index, [*items, *shared, dataset], pointers) for index, items in enumerate(own)]
 
 
-def _items(group):
-    """The first item of every sequence in a functional group; private ones may use the same names for something else."""
+def _items(group: pydicom.Dataset) -> list[pydicom.Dataset]:
+    """The first item of every sequence in a functional group; private sequences may use the same names for something else."""
     return [element.value[0] for element in group if element.VR == "SQ" and not element.tag.is_private and element.value]
 
 
-def _frame(file, index, places, pointers):
-    """A frame whose attributes lie in the first of the data sets `places` that has them."""
+def _frame(file: pixels.File, index: int, places: Sequence[pydicom.Dataset], pointers: Sequence) -> Frame:
+    """A frame; each attribute is that of the first of the data sets `places` that has it."""
     pixel_mm = _numbers(places, "PixelSpacing")[::-1]  # the header has the distance between rows first
     slice_mm = _numbers(places, "SpacingBetweenSlices") or _numbers(places, "SliceThickness") or [0.0]
     origin_mm, direction = _numbers(places, "ImagePositionPatient"), _direction(_numbers(places, "ImageOrientationPatient"))
@@ -152,24 +153,24 @@ def _frame(file, index, places, pointers):
         kind=(image_type, *(_text(places, name) for name in KIND)),
         series=(_text(places, "SeriesInstanceUID"), _text(places, "StackID")),
         label=_label(_text(places, "SeriesDescription"), Path(file.name), image_type),
-        pixel_mm=tuple(pixel_mm),
+        pixel_mm=(pixel_mm[0], pixel_mm[1]) if len(pixel_mm) == 2 else (0.0, 0.0),
         slice_mm=abs(slice_mm[0]),
         origin_mm=np.array(origin_mm),
-        direction=direction,
+        direction=np.zeros((3, 3)) if direction is None else direction,
         times=_times(places, pointers),
         rescale=(slope[0] or 1.0, intercept[0]),
     )
 
 
-def _label(description, name, image_type):
-    """Such as `cine_sax in Se4, M`; a file that lies in no sub-folder stands for itself where the series has no description."""
+def _label(description: str, name: Path, image_type: str) -> str:
+    """Such as `cine_sax in Se4, M`; the file's own name where there is neither a description nor a sub-folder."""
     description, folder = " ".join(description.split())[:24], name.parent.name[:24]
     place = f"{description} in {folder}" if description and folder else description or folder or name.name
     return ", ".join([place, *image_type.split("\\")[2:3]])
 
 
-def _direction(cosines):
-    """Unit vectors along a row, along a column and across the slice as columns of (3, 3); None where these two make no sense."""
+def _direction(cosines: Sequence[float]) -> np.ndarray | None:
+    """(3, 3), unit vectors along a row, along a column and across the slice in columns; None where the numbers make no sense."""
     if len(cosines) != 6:
         return None
     along, down = np.reshape(cosines, (2, 3))
@@ -181,10 +182,11 @@ def _direction(cosines):
     return np.stack([along, down, np.cross(along, down)], axis=1)
 
 
-def _times(places, pointers):
-    """What tells when a frame was taken -> number, the best first.
+def _times(places: Sequence[pydicom.Dataset], pointers: Sequence) -> dict[str, float]:
+    """Kind of time -> number, the best first.
 
     Args:
+        places: see `_frame`.
         pointers: tags of the file's dimensions; empty where it does not say what they are.
     """
     found = {what: [number for name in names for number in _numbers(places, name)[:1]] for what, names in TIMES.items()}
@@ -196,8 +198,8 @@ def _times(places, pointers):
     return {what: numbers[0] for what, numbers in found.items() if numbers}
 
 
-def _numbers(places, name):
-    """The numbers of an attribute; none where it is absent or holds something else."""
+def _numbers(places: Iterable[pydicom.Dataset], name: str) -> list[float]:
+    """The numbers of an attribute; an empty list where it is absent or holds something else."""
     value = _value(places, name)
     try:
         numbers = [float(part) for part in (value if isinstance(value, MutableSequence) else [value])]
@@ -206,14 +208,14 @@ def _numbers(places, name):
     return numbers if np.isfinite(numbers).all() else []
 
 
-def _text(places, name):
+def _text(places: Iterable[pydicom.Dataset], name: str) -> str:
     value = _value(places, name)
     if value is None:
         return ""
     return "\\".join(map(str, value)) if isinstance(value, MutableSequence) else str(value)
 
 
-def _value(places, name):
+def _value(places: Iterable[pydicom.Dataset], name: str) -> Any:
     """The value of an attribute; None where no place has it, or where it breaks the rules of its type."""
     for place in places:
         if name in place:

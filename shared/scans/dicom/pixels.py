@@ -1,6 +1,7 @@
 """How a DICOM file stores its pixels, and the pixels themselves.
 
-Plain pixels are read where they lie. Compressed ones (JPEG and its kin, RLE) are cut out frame by frame and decoded by `decode`.
+Plain pixels are read from the file directly. Compressed ones (JPEG and its relatives, RLE) are cut out frame by frame, and
+`decode` decodes them.
 """
 
 import io
@@ -8,13 +9,17 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pydicom
+from pydicom.dataelem import RawDataElement
 from pydicom.encaps import encapsulate, generate_frames
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -24,6 +29,9 @@ from pydicom.uid import (
 )
 
 from shared.errors import InputError
+
+if TYPE_CHECKING:
+    from shared.scans.dicom.headers import Frame
 
 BYTE_ORDER = {
     ImplicitVRLittleEndian: "<",
@@ -44,12 +52,12 @@ class File:
 
     Attributes:
         name: path below the folder that is read.
-        columns, rows, frames: how many pixels there are; `samples` numbers for each.
+        columns, rows, frames, samples: how many there are; a sample is one of the numbers of a pixel.
         allocated, stored, high: bits per number, how many of them are used, and the highest of those, counted from 0.
         signed: whether the numbers are signed.
         syntax: UID of the transfer syntax.
-        compressed: whether every frame is encoded by itself.
-        offset: the byte at which the pixel data begin.
+        compressed: whether the frames are encoded, each by itself.
+        offset: the byte of the file at which the pixel data begin.
     """
 
     path: Path
@@ -62,18 +70,20 @@ class File:
     stored: int
     high: int
     signed: bool
-    syntax: str
+    syntax: UID
     compressed: bool
     offset: int
 
 
-def describe(dataset, path, name):
+def describe(dataset: pydicom.Dataset, path: Path, name: str) -> File:
     """The `File` at `path`, from its header.
 
     Raises:
-        Exception: of many kinds, where an attribute is missing or the pixels that the header declares cannot be in the file.
+        Exception: of many kinds; an attribute is missing, or the pixels that the header declares cannot be in the file.
     """
     element = dataset.get_item("PixelData", keep_deferred=True)
+    if not isinstance(element, RawDataElement):
+        raise ValueError("no pixels")
     syntax = dataset.file_meta.get("TransferSyntaxUID", ImplicitVRLittleEndian)
     stored = int(dataset.BitsStored)
     file = File(
@@ -87,7 +97,7 @@ def describe(dataset, path, name):
         stored=stored,
         high=int(dataset.get("HighBit", stored - 1)),
         signed=bool(dataset.get("PixelRepresentation", 0)),
-        syntax=str(syntax),
+        syntax=UID(str(syntax)),
         compressed=element.length == UNDEFINED,
         offset=element.value_tell,
     )
@@ -107,7 +117,7 @@ def describe(dataset, path, name):
     return file
 
 
-def read(rows):
+def read(rows: Sequence[Sequence["Frame"]]) -> np.ndarray:
     """The pixels of frames in order of place and time, rescaled.
 
     Args:
@@ -121,7 +131,7 @@ def read(rows):
     """
     first = rows[0][0].file
     array = np.empty((len(rows[0]), len(rows), first.rows, first.columns), _value_type([f for row in rows for f in row]))
-    files = defaultdict(dict)  # file -> {number of a frame in it: the place and the rescaling of that frame}
+    files: dict[File, dict[int, tuple]] = defaultdict(dict)  # file -> {index of a frame in it: its place and its rescaling}
     for z, row in enumerate(rows):
         for t, frame in enumerate(row):
             files[frame.file][frame.index] = (t, z), frame.rescale
@@ -131,9 +141,9 @@ def read(rows):
     return (array if len(array) > 1 else array[0]).T
 
 
-def _value_type(frames):
+def _value_type(frames: Sequence["Frame"]) -> np.dtype:
     """The smallest type that holds every value that the frames can have."""
-    ends = []
+    ends: list[float] = []
     for file, (slope, intercept) in {(frame.file, frame.rescale) for frame in frames}:
         if slope % 1 or intercept % 1:
             return np.dtype(np.float32)
@@ -143,14 +153,14 @@ def _value_type(frames):
     return np.dtype(next(fitting, np.float32))
 
 
-def _stored(files):
-    """File, number in it and pixels (rows, columns), as they are stored, of the frames {file: {number: ...}}."""
+def _stored(files: Mapping[File, Collection[int]]) -> Iterator[tuple[File, int, np.ndarray]]:
+    """The wanted frames, file -> indices, each with its pixels (rows, columns) before rescaling."""
     with tempfile.TemporaryDirectory() as folder:
-        compressed = []
+        compressed: list[tuple[File, int]] = []
         for file, wanted in files.items():
             try:
                 if file.compressed:
-                    for index, encoded in _encoded(file, wanted):
+                    for index, encoded in _encoded(file, wanted).items():
                         _write_alone(file, encoded, Path(folder, f"{len(compressed):06}.dcm"))
                         compressed.append((file, index))
                 else:
@@ -170,10 +180,11 @@ def _stored(files):
             yield file, index, stored[0]
 
 
-def _plain(file, wanted):
+def _plain(file: File, wanted: Collection[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """The index and the pixels (rows, columns) of the `wanted` frames of a file that is not compressed."""
     dtype = np.dtype(f"{BYTE_ORDER[file.syntax]}{'i' if file.signed else 'u'}{file.allocated // 8}")
     pixels = file.rows * file.columns
-    unused_above, unused = file.allocated - 1 - file.high, file.allocated - file.stored  # bits, which old files use for overlays
+    unused_above, unused = file.allocated - 1 - file.high, file.allocated - file.stored  # bits; old files use them for overlays
     deflated = file.syntax == DeflatedExplicitVRLittleEndian
     with io.BytesIO(pydicom.dcmread(file.path).PixelData) if deflated else open(file.path, "rb") as content:
         for index in sorted(wanted):
@@ -182,19 +193,19 @@ def _plain(file, wanted):
             yield index, stored if unused == 0 else (stored.astype(dtype.newbyteorder("=")) << unused_above) >> unused
 
 
-def _encoded(file, wanted):
-    """Pairs of a frame's number in a compressed file and its bytes."""
+def _encoded(file: File, wanted: Collection[int]) -> dict[int, bytes]:
+    """Index -> bytes of the `wanted` frames of a compressed file."""
     with open(file.path, "rb") as content:
         content.seek(file.offset)
         frames = enumerate(generate_frames(content, number_of_frames=file.frames))
         found = {index: frame for index, frame in frames if index in wanted}
     if len(found) < len(wanted):
         raise ValueError("fewer frames than the header declares")
-    return found.items()
+    return found
 
 
-def _write_alone(file, encoded, path):
-    """One compressed frame as a DICOM file that holds nothing that would change the pixels."""
+def _write_alone(file: File, encoded: bytes, path: Path) -> None:
+    """Write one compressed frame as a DICOM file without anything that would change the pixels."""
     alone = pydicom.Dataset()
     alone.file_meta = pydicom.dataset.FileMetaDataset()
     alone.file_meta.TransferSyntaxUID = file.syntax

@@ -1,43 +1,45 @@
-"""Frames to the one stack that is meant, and that stack in order of place and time.
+"""Finds the one stack that is meant among frames, and puts it in order of place and time.
 
-Frames belong to one group where they are parallel, of one size and of one kind. A group is one stack where its slices are evenly
-spaced and have equally many frames; otherwise every series in it is tried as a stack of its own.
+Frames belong to one group if they are parallel, of one size and of one kind. A group is one stack if its slices are evenly spaced
+and have equally many frames; otherwise each series in it is tried as a stack of its own.
 """
 
 import warnings
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from shared.errors import InputError
-from shared.scans.dicom.headers import INSTANCE, TRIGGER
+from shared.scans.dicom.headers import INSTANCE, TRIGGER, Frame
 
 LONGEST_MESSAGE = 290
 
 
 class LeftOut(UserWarning):
-    """Images of a folder that are not part of the stack that was read."""
+    """Some images of a folder are not part of the stack that was read."""
 
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """Frames that may be one scan, in any order, and at how many slice positions they lie."""
+    """Frames that may be one scan, in any order, and the number of their slice positions."""
 
-    frames: list
+    frames: list[Frame]
     slices: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         first, (frames, odd) = self.frames[0], divmod(len(self.frames), self.slices)
         slices = f"{self.slices} slice{'s' * (self.slices > 1)}"
         many = f"{len(self.frames)} images of {slices}" if odd else slices + f" x {frames} frames" * (frames > 1)
         return f"{many}, {first.file.columns} x {first.file.rows} pixels, {first.pixel_mm[0]:.3g} mm, {first.label}"
 
 
-def choose(frames, number, root):
+def choose(frames: Sequence[Frame], number: int | None, root: Path) -> list[Frame]:
     """The frames of the stack that is meant.
 
-    The one stack of several slices is taken, whatever else lies in the folder; a warning tells what was left out.
+    If just one stack has several slices, it is taken, and a warning says what else the folder holds.
 
     Args:
         frames: all `Frame`s below the folder `root`.
@@ -68,15 +70,15 @@ def choose(frames, number, root):
     return chosen.frames
 
 
-def arrange(frames, root):
+def arrange(frames: Sequence[Frame], root: Path) -> tuple[list[list[Frame]], float, float]:
     """The frames of one stack in order.
 
     Returns:
-        rows, for every slice the list of its frames in order of time, slices in the order of their normal; millimetres between
-        two slices; seconds between two frames, 0 where unknown.
+        rows: one list per slice, in the order of the slices' normal, of its frames in order of time; millimetres between two
+        slices; seconds between two frames, 0 where unknown.
 
     Raises:
-        InputError: a slice or frame is missing or there twice, or frames cannot be told apart.
+        InputError: a slice or frame is missing or is there twice, or frames cannot be told apart.
     """
     positions, along, sideways = _by_position(frames)
     _check_straight(frames, sideways, root)
@@ -86,7 +88,7 @@ def arrange(frames, root):
     return rows, slice_mm, frame_s
 
 
-def _groups(frames):
+def _groups(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Lists of frames that are of one kind, of one size and parallel."""
     alike = defaultdict(list)
     for frame in frames:
@@ -101,8 +103,8 @@ def _groups(frames):
     return groups
 
 
-def _parts(group, root):
-    """The group, or, where it is not one stack, its series if every one of them has several slices."""
+def _parts(group: list[Frame], root: Path) -> list[list[Frame]]:
+    """The group itself; or its series, if the group is not one stack and every series has several slices."""
     try:
         arrange(group, root)
     except InputError:
@@ -114,12 +116,12 @@ def _parts(group, root):
     return [group]
 
 
-def _by_position(frames):
-    """Lists of frames at one slice position, in the order of the slices' normal.
+def _by_position(frames: Sequence[Frame]) -> tuple[list[list[Frame]], np.ndarray, np.ndarray]:
+    """Frames sorted by slice position, in the order of the slices' normal.
 
     Returns:
-        positions; their places along the normal in mm, from the first frame; how far each of `frames` lies beside the normal
-        through the first of them, in mm.
+        positions: one list of frames each; their places along the normal in mm, measured from the first frame; the distance of
+        each of `frames` from the line along the normal through the first one, in mm.
     """
     first = frames[0]
     normal = first.direction[:, 2]
@@ -131,16 +133,16 @@ def _by_position(frames):
     return [[frames[i] for i in part] for part in parts], np.array([along[part].mean() for part in parts]), sideways
 
 
-def _check_straight(frames, sideways, root):
+def _check_straight(frames: Sequence[Frame], sideways: np.ndarray, root: Path) -> None:
     if sideways.max() > min(frames[0].pixel_mm) / 2:
         raise InputError(
-            f"{root}: {frames[sideways.argmax()].name} lies {sideways.max():.3g} mm beside the line through "
+            f"{root}: {frames[int(sideways.argmax())].name} lies {sideways.max():.3g} mm off the line through "
             f"{frames[0].name} (two stacks, or a tilted gantry); keep one straight stack in the folder"
         )
 
 
-def _check_counts(positions, root):
-    """Every slice has equally many frames, which do not come from two series that both show it over time."""
+def _check_counts(positions: Sequence[Sequence[Frame]], root: Path) -> None:
+    """Refuse slices with unequal numbers of frames, and a slice that two series show over time."""
     counts = Counter(map(len, positions))
     usual = max(counts, key=lambda count: (counts[count], -count))
     for place, position in enumerate(positions, 1):
@@ -160,7 +162,7 @@ def _check_counts(positions, root):
         )
 
 
-def _slice_mm(positions, along, root):
+def _slice_mm(positions: Sequence[Sequence[Frame]], along: np.ndarray, root: Path) -> float:
     """Millimetres between two slices, after a check that no slice is missing."""
     if len(positions) == 1:
         return positions[0][0].slice_mm
@@ -176,7 +178,7 @@ def _slice_mm(positions, along, root):
     return float(gaps.mean())
 
 
-def _by_time(positions, root):
+def _by_time(positions: list[list[Frame]], root: Path) -> tuple[list[list[Frame]], float]:
     """The same lists in order of time, and the seconds between two frames (0 where unknown)."""
     frames = len(positions[0])
     if frames == 1:
@@ -202,8 +204,8 @@ def _by_time(positions, root):
     return rows, float(np.median(np.ptp(trigger_ms, axis=1)) / (frames - 1) / 1000) if timed else 0.0
 
 
-def _check_one_numbering(positions, root):
-    """Instance numbers order the frames of one series, not those of two series that show the same slices."""
+def _check_one_numbering(positions: Sequence[Sequence[Frame]], root: Path) -> None:
+    """Refuse two series that show the same slices: instance numbers order the frames of one series only."""
     slices = Counter(series for row in positions for series in {frame.series[0] for frame in row})
     first = {frame.series[0]: frame.name for frame in positions[0]}
     if len(first) > 1 and max(slices[series] for series in first) > 1:
@@ -213,8 +215,8 @@ def _check_one_numbering(positions, root):
         )
 
 
-def _check_pace(numbers, what, root):
-    """Warn where one step in time is much longer than the others, as where a frame is missing at every slice."""
+def _check_pace(numbers: np.ndarray, what: str, root: Path) -> None:
+    """Warn if one step in time is much longer than the others: a frame may be missing at every slice."""
     steps = np.median(np.diff(np.sort(numbers, axis=1), axis=1), axis=0)
     longest, usual = int(steps.argmax()), np.median(steps)
     if steps[longest] > 1.5 * usual:
@@ -225,8 +227,8 @@ def _check_pace(numbers, what, root):
         )
 
 
-def _check_same_numbers(positions, numbers, what, root):
-    """Every slice has the same numbers, unless the numbers run on from slice to slice."""
+def _check_same_numbers(positions: Sequence[Sequence[Frame]], numbers: np.ndarray, what: str, root: Path) -> None:
+    """Refuse slices whose times differ, unless the numbers run on from slice to slice."""
     numbers = np.sort(numbers, axis=1)
     odd = np.flatnonzero((numbers != numbers[0]).any(axis=1))
     if odd.size and len(np.unique(numbers)) < numbers.size:
@@ -236,17 +238,17 @@ def _check_same_numbers(positions, numbers, what, root):
         )
 
 
-def _check_no_frame_lost(chosen, frames):
-    """No unusable frame looks like one of the chosen stack, which would miss it."""
+def _check_no_frame_lost(chosen: Stack, frames: Sequence[Frame]) -> None:
+    """Refuse an unusable frame that looks like part of the chosen stack, which would lack it."""
     file = chosen.frames[0].file
     for frame in frames:
         if frame.trouble and (frame.file.columns, frame.file.rows, frame.file.samples) == (file.columns, file.rows, 1):
             raise InputError(f"{frame.file.path}: {frame.trouble}")
 
 
-def _listed(head, stacks):
+def _listed(head: str, stacks: Sequence[Stack]) -> str:
     return _shortened(head + "; ".join(f"#{number} {stack}" for number, stack in enumerate(stacks, 1)))
 
 
-def _shortened(text):
+def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 4] + " ..."

@@ -248,7 +248,7 @@ def test_slice_beside_the_stack(tmp_path):
     affine = scan.affine.copy()
     affine[:3, 3] += 2 * scan.affine[:3, 0]
     write_slice(files[2, 0], scan.array[:, :, 2], scan.spacing_mm, affine, 2)
-    assert "2.5 mm beside" in refusal(tmp_path / "slices")
+    assert "2.5 mm off the line" in refusal(tmp_path / "slices")
 
 
 def test_copies_are_not_frames(tmp_path):
@@ -796,7 +796,7 @@ def test_enhanced_tilted_gantry(tmp_path):
     scan = oblique((5, 4, 3))
     tilted = shifted(scan, 0)
     tilted.affine[:3, 2] += 0.3 * scan.affine[:3, 1]
-    assert "mm beside the line" in refusal(write_enhanced(tmp_path / "scan.dcm", tilted, enhanced_frames(scan), ()))
+    assert "mm off the line" in refusal(write_enhanced(tmp_path / "scan.dcm", tilted, enhanced_frames(scan), ()))
 
 
 def test_enhanced_frame_without_a_place(tmp_path):

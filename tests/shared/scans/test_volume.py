@@ -4,6 +4,8 @@ import gzip
 import itertools
 import os
 import struct
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -18,8 +20,10 @@ from shared.errors import InputError
 from shared.scans import volume
 from shared.scans.volume import Volume, from_array
 from tests.geometry import rotation
+from tests.shared.scans.itk_files import change
 from tests.volumes import assert_same, counting, itk_positions_mm, oblique, placed, positions_mm, refusal
 
+ROOT = Path(__file__).parents[3]
 WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha")
 # where a NIfTI-1 header keeps its fields
 DIM, DATATYPE, PIXDIM, UNITS, SFORM_CODE, SFORM = 40, 70, 76, 123, 254, 280
@@ -268,6 +272,21 @@ def test_formats_agree_on_a_cine(tmp_path):
     np.testing.assert_allclose(header.get_zooms(), (1.25, 1.5, 8.0, 0.04), rtol=1e-6)
 
 
+def test_sheared_axes_become_the_nearest_rotation(tmp_path):
+    """Off orthogonal by 1e-4, as some files of the M&Ms challenge."""
+    scan = oblique()
+    affine = scan.affine.copy()
+    affine[:3, 0] += 1e-4 * affine[:3, 1]
+    sheared = volume.Volume(scan.array, scan.spacing_mm, affine)
+    for suffix in (".nii.gz", ".nrrd", ".mha"):
+        volume.write(sheared, tmp_path / f"scan{suffix}")
+        np.testing.assert_allclose(volume.read(tmp_path / f"scan{suffix}").affine, affine, atol=2e-4)
+        if suffix == ".nii.gz":
+            continue  # the file says it as it is
+        direction = np.reshape(sitk.ReadImage(str(tmp_path / f"scan{suffix}")).GetDirection(), (3, 3))
+        np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-6)
+
+
 # Affine and voxel size that disagree ----------------------------------------------------------------------------------------
 
 
@@ -346,6 +365,45 @@ def test_a_file_in_place_of_the_folder(tmp_path, suffix):
         volume.write(oblique(), tmp_path / "folder" / f"scan{suffix}")
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     assert (tmp_path / "folder").read_text() == "a file"
+
+
+@pytest.mark.parametrize("suffix", WRITTEN)
+def test_a_full_disk(tmp_path, suffix):
+    """The system's limit on the size of a file stands for the end of the disk."""
+    code = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from shared import cli
+from shared.scans import volume
+resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))
+with cli.one_line_errors():
+    volume.write(volume.from_array(np.random.default_rng(0).integers(0, 999, (40, 40, 40))), Path(sys.argv[1]))
+"""
+    path = tmp_path / f"labels{suffix}"
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1 and str(path) in done.stderr, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_names_that_are_no_utf_8(tmp_path, suffix):
+    path = tmp_path / os.fsdecode(b"scan_\xff\xe9" + suffix.encode())
+    volume.write(oblique(), path)
+    np.testing.assert_array_equal(volume.read(path).array, oblique().array)
+    path.write_bytes(path.read_bytes()[:-9])
+    code = """
+import sys
+from shared import cli
+from shared.scans import volume
+with cli.one_line_errors():
+    print(sys.argv[1])
+    volume.read(sys.argv[1])
+"""
+    strict = {**os.environ, "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, capture_output=True, env=strict)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1
+    assert rb"scan_\udcff" in done.stderr and rb"scan_\udcff" in done.stdout
 
 
 # Files that cannot be used --------------------------------------------------------------------------------------------------
@@ -478,6 +536,15 @@ def test_labels_that_are_no_labels(tmp_path, suffix, value):
     volume.write(from_array(array), tmp_path / f"labels{suffix}")
     volume.read(tmp_path / f"labels{suffix}")
     assert f"{np.float32(value)}" in refusal(tmp_path / f"labels{suffix}", volume.read_labels)
+
+
+@pytest.mark.parametrize("suffix", [".nrrd", ".mha"])
+@pytest.mark.parametrize("number", ["1e200", "1e-200", "1e400", "nan", "-inf"])
+def test_steps_that_no_arithmetic_stands(tmp_path, suffix, number):
+    volume.write(from_array(counting((5, 4, 3)), (7, 7, 7)), tmp_path / f"scan{suffix}")
+    old = b"(-7.0," if suffix == ".nrrd" else b"ElementSpacing = 7.0"
+    message = refusal(change(tmp_path / f"scan{suffix}", old, old.replace(b"-7.0", b"7.0").replace(b"7.0", number.encode())))
+    assert "voxel" in message or "affine" in message
 
 
 # Grey values ----------------------------------------------------------------------------------------------------------------
