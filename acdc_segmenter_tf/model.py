@@ -16,13 +16,10 @@ Filter counts are written for the paper's `width` of 64 (32 in 3D) and scale wit
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from shared.errors import InputError
-from shared.framework import keras
+from shared.framework import Tensor, keras
 from shared.learning.layers import BatchNormalization
-
-Tensor: TypeAlias = keras.KerasTensor
 
 TRUNCATION_STD = 0.87962566103423978  # std of a unit normal cut at 2 sigma
 # He normal as TensorFlow 1 drew it: sigma sqrt(2.6 / fan_in) *before* the cut; Keras means the std after it  # authors' code

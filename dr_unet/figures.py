@@ -19,6 +19,7 @@ from shared.errors import InputError
 from shared.lazy import lazily
 from shared.scans import preprocess, volume
 from shared.scoring import statistics, tables
+from shared.scoring.scores import Scores
 
 with lazily():
     from shared.scoring import plots
@@ -38,7 +39,7 @@ def draw(folder: Path, segmenter: prediction.Segmenter, cases: Sequence[Case]) -
         localisation(folder / "figures" / "localisation.png", segmenter, ranked(cases, rows), folder)
 
 
-def agreement(path: Path, rows: Sequence[Mapping]) -> None:
+def agreement(path: Path, rows: Sequence[Scores]) -> None:
     """Bland-Altman of every structure's volume: manual - automatic, bias and limits of agreement (Figures 7 and 8)."""
     panels = []
     for structure in dict.fromkeys(row["structure"] for row in rows):
@@ -55,8 +56,8 @@ def localisation(path: Path, segmenter: prediction.Segmenter, cases: Mapping[str
         recipe = segmenter.recipe
         prepared, reference = prediction.prepared_pair(case, recipe.preparation)
         _, predicted = prediction.prepared_pair(dataclasses.replace(case, label=predicted_map(folder, case)), recipe.preparation)
-        heat, box = prediction.locate(segmenter.localiser, prepared, recipe)
-        heat = preprocess.onto_grid(heat, prepared, 1).array
+        found, box = prediction.locate(segmenter.localiser, prepared, recipe)
+        heat = preprocess.onto_grid(found, prepared, 1).array
         heat = heat / max(heat.max(), np.finfo(np.float32).tiny)
         rows.append((f"{name}: {case.name}", prepared, heat, (box.starts, box.shape), predicted, reference))
     plots.localisation(path, rows, dict(enumerate(segmenter.recipe.preparation.structures, start=1)))
@@ -79,7 +80,7 @@ def predicted_map(folder: Path, case: Case) -> Path:
     return folder / "predictions" / f"{case.name}.nii.gz"
 
 
-def ranked(cases: Sequence[Case], rows: Sequence[Mapping]) -> dict[str, Case]:
+def ranked(cases: Sequence[Case], rows: Sequence[Scores]) -> dict[str, Case]:
     """The best, the median and the worst case by mean Dice, under these names."""
     dice = tables.dice_by_case(rows)
     order = sorted(cases, key=lambda case: -dice[case.name])

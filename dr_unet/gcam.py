@@ -13,7 +13,7 @@ import numpy as np
 
 from dr_unet.model import FEATURES
 from shared.errors import InputError
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import Volume
 
@@ -73,7 +73,7 @@ def check(model: keras.Model, output: int, layer: str, score: str) -> None:
         raise InputError(f"unknown score {score!r}: expected one of {', '.join(SCORES)}")
 
 
-def gradient(function: Callable[[keras.KerasTensor], keras.KerasTensor], at: keras.KerasTensor) -> keras.KerasTensor:
+def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
     """d function(x) / dx at the tensor `at`, by the backend's own means."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -91,11 +91,11 @@ def gradient(function: Callable[[keras.KerasTensor], keras.KerasTensor], at: ker
     return at.grad
 
 
-def chosen(logits: keras.KerasTensor, c: int) -> keras.KerasTensor:
+def chosen(logits: Tensor, c: int) -> Tensor:
     return logits[..., c] > 0 if logits.shape[-1] == 1 else ops.argmax(logits, axis=-1) == c
 
 
-def probability(logits: keras.KerasTensor) -> keras.KerasTensor:
+def probability(logits: Tensor) -> Tensor:
     return ops.sigmoid(logits) if logits.shape[-1] == 1 else ops.softmax(logits, axis=-1)
 
 
@@ -133,7 +133,7 @@ def region(heat: Volume, grid: Volume, shape: Sequence[int], threshold: float) -
     inside = np.clip(wanted, 0, np.maximum(sizes - shape, 0))
     starts = np.where(sizes >= shape, inside, -((shape - sizes) // 2))
     x, y, z = map(int, starts)
-    return Region((x, y, z), shape, found)
+    return Region((x, y, z), tuple(shape), found)
 
 
 def share_inside(mask: np.ndarray, box: Region) -> float:

@@ -11,7 +11,7 @@ No sum and no mean includes voxels whose label is `IGNORED` (ours).
 """
 
 from dr_unet.recipe import Recipe
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 from shared.learning.losses import annotated
 
 
@@ -43,7 +43,7 @@ class BceDice(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         logit = y_pred[..., 0]
         labels, kept = (ops.cast(part, logit.dtype) for part in annotated(y_true))
         y, p = ops.cast(labels > 0, logit.dtype), ops.sigmoid(logit)
@@ -65,7 +65,7 @@ class MulticlassDice(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.smoothing, self.as_printed = smoothing, as_printed
 
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, kept = annotated(y_true)
         p = ops.softmax(y_pred, axis=-1)
         kept = ops.cast(kept, p.dtype)[..., None]
@@ -84,16 +84,16 @@ class EndToEnd(keras.losses.Loss):
         super().__init__(name=name, reduction="none")
         self.segmentation, self.localisation, self.weight = segmentation, localisation, weight
 
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         located = self.localisation.call(y_true, y_pred[..., -1:])
         return self.segmentation.call(y_true, y_pred[..., :-1]) + self.weight * located
 
 
-def mean(values: keras.KerasTensor, kept: keras.KerasTensor) -> keras.KerasTensor:
+def mean(values: Tensor, kept: Tensor) -> Tensor:
     """Mean of the values where `kept` is 1; 0 where it is 0 everywhere."""
     return ops.sum(values * kept) / ops.maximum(ops.sum(kept), 1)
 
 
-def ratio(together: keras.KerasTensor, apart: keras.KerasTensor, smoothing: float, as_printed: bool) -> keras.KerasTensor:
+def ratio(together: Tensor, apart: Tensor, smoothing: float, as_printed: bool) -> Tensor:
     """The Dice coefficient from the sum of the products (`together`) and the sum of both sides (`apart`)."""
     return together / (apart + keras.config.epsilon()) if as_printed else (2 * together + smoothing) / (apart + smoothing)

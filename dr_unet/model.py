@@ -15,13 +15,10 @@ the extent along x and y, and without Keep Z along z, is a multiple of 8.
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 from shared.errors import InputError
-from shared.framework import keras
+from shared.framework import Tensor, keras
 from shared.learning.layers import BatchNormalization, InstanceNormalization
-
-Tensor: TypeAlias = keras.KerasTensor
 
 FEATURES = "features"  # the layer whose output the head reads; the paper takes its class activation maps there
 

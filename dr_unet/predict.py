@@ -83,9 +83,9 @@ def localiser_input(prepared: Volume, preparation: Preparation, shrink: Callable
 def locate(localiser: "keras.Model", prepared: Volume, recipe: Recipe) -> tuple[Volume, "gcam.Region"]:
     """The activation map (`Volume` on the localiser's grid) of a prepared scan, and the `gcam.Region` to segment."""
     seen = localiser_input(prepared, recipe.preparation)
-    heat = gcam.foreground_map(localiser, seen.array[..., None], recipe.gcam_layer, recipe.gcam_score)
-    step = [n // m for n, m in zip(seen.array.shape, heat.shape, strict=True)]  # 1 but for deeper layers
-    heat = preprocess.shrink(seen, step).with_array(heat)
+    found = gcam.foreground_map(localiser, seen.array[..., None], recipe.gcam_layer, recipe.gcam_score)
+    step = [n // m for n, m in zip(seen.array.shape, found.shape, strict=True)]  # 1 but for deeper layers
+    heat = preprocess.shrink(seen, step).with_array(found)
     return heat, gcam.region(heat, prepared, recipe.preparation.crop_shape, recipe.gcam_threshold)
 
 

@@ -128,8 +128,8 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
         values = np.zeros(datasets.IGNORED + 1, np.uint16)  # class -> value on disk
         values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
         values[datasets.IGNORED] = case.ignore or 0
-        on_grid = (prediction.classes_on(prepared, probabilities), labels)
-        return native, {held_out.RESAMPLED: tuple(classes.with_array(values[classes.array]) for classes in on_grid)}
+        found = prediction.classes_on(prepared, probabilities)
+        return native, {held_out.RESAMPLED: (found.with_array(values[found.array]), labels.with_array(values[labels.array]))}
 
     def finish() -> list[str]:
         figures.draw(run.folder, segmenter, run.side("test"))

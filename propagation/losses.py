@@ -10,12 +10,12 @@ at most -ln(b) = 7.6. Pixels close enough to their label give no gradient. This 
 which is four fifths of a slice, soon counts no more.
 """
 
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 
 SLOPE, OFFSET, TOLERANCE = 0.999, 0.0005, 0.02  # a, b and t of the paper
 
 
-def stabilised_cross_entropy(g: keras.KerasTensor, p: keras.KerasTensor) -> keras.KerasTensor:
+def stabilised_cross_entropy(g: Tensor, p: Tensor) -> Tensor:
     """The loss of every pixel: labels `g` in {0, 1} and probabilities `p` of one shape."""
     of_label = SLOPE * ops.where(g > 0.5, p, 1 - p) + OFFSET  # p', or 1 - p' = a (1 - p) + b
     return ops.where(1 - of_label < TOLERANCE, 0.0, -ops.log(of_label))
@@ -32,7 +32,7 @@ class MultiScale(keras.losses.Loss):
         super().__init__(name=name, reduction="sum_over_batch_size")
         self.scales = scales
 
-    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         labels, total = ops.cast(y_true > 0, "float32"), 0.0
         for scale, p in enumerate(ops.split(ops.cast(y_pred, "float32"), self.scales, axis=-1)):
             step = 2**scale

@@ -18,14 +18,12 @@ loss needs, have every pixel repeated.
 
 import functools
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 from propagation.stack import STEP
 from shared.errors import InputError
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 from shared.learning.layers import BatchNormalization, InstanceNormalization
-
-Tensor: TypeAlias = keras.KerasTensor
 
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 

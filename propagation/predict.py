@@ -133,10 +133,10 @@ def heart_centre(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     image = prepare(scan, segmenter.recipe.preparation)
     n = image.array.shape[2]
     middle = image.array[:, :, n // 3 : n - n // 3 : max(1, n // 12)]
-    wall = (slice_by_slice(segmenter, middle) >= 0.5).any(axis=2)
+    wall = np.any(slice_by_slice(segmenter, middle) >= 0.5, axis=2)
     if not wall.any():
         return (np.array(scan.array.shape[:2]) - 1) / 2
-    return voxel_on(image, (*ndimage.center_of_mass(largest_components(wall.astype(np.uint8))), 0), scan)[:2]
+    return voxel_on(image, (*ndimage.center_of_mass(largest_components(np.asarray(wall, np.uint8))), 0), scan)[:2]
 
 
 def slice_of_base(scan: Volume, base: int, image: Volume) -> int:

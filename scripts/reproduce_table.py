@@ -49,7 +49,7 @@ class Paper:
 
     package: str
     published: Mapping[int, Table]
-    train: Callable[[Sequence[str]], None]
+    train: Callable[[list[str]], None]
     reference: Reference = held_out.as_on_disk
 
 

@@ -130,10 +130,11 @@ def segment(
             volume.write(labels, job.output)
             rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
             if labels.array.ndim == 4 and "LV" in structures.values():
-                functions.append(function.of_cine([rows[job.scan][t] for t in shown], structures))
+                of_cine = function.of_cine([rows[job.scan][t] for t in shown], structures)
+                functions += [of_cine] if of_cine else []
     finally:
         pairs = [(rows[first][0], rows[last][0]) for first, last in zip(ed, es, strict=True) if first in rows and last in rows]
-        functions = [row for row in functions if row] + [function.function(*pair, structures) for pair in pairs]
+        functions += [function.function(*pair, structures) for pair in pairs]
         volumes = [row for frames in rows.values() for row in frames]
         if volumes:
             write(volumes, functions)

@@ -72,7 +72,9 @@ class Database:
         return int(case), int(variant), int(instant) - self.used // 2
 
     def beat(self, case: int, variant: int) -> motion.Motion:
-        return motion.Motion(self.hearts[case], infarcts.variant(variant, (self.seed, case)))
+        heart = self.hearts[case]
+        assert heart is not None, "only end-diastolic scans beat"
+        return motion.Motion(heart, infarcts.variant(variant, (self.seed, case)))
 
     def slices(self, case: int, variant: int, instant: int, chosen: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """Image float32 and wall uint8, both (x, y, len(chosen)), of the slices `chosen`."""
@@ -142,7 +144,7 @@ def first_labelled(label: np.ndarray, path: Path) -> int:
     return int(labelled[0])
 
 
-def heart_of(label: np.ndarray, spacing_mm: tuple[float, float, float], path: Path) -> anatomy.Heart:
+def heart_of(label: np.ndarray, spacing_mm: tuple[float, float, float], path: Path | None) -> anatomy.Heart:
     cavity = label == CAVITY
     try:
         return anatomy.heart_of(label == WALL, spacing_mm, cavity if cavity.any() else None)
@@ -160,7 +162,7 @@ def prepared(case: Case, preparation: Preparation) -> dict[str, np.ndarray]:
     x, y, _ = np.nonzero(labelled.wall.array)
     if not x.size:
         raise InputError(f"{case.label}: no wall below the base; leave the scan out")
-    centre = x.mean(), y.mean()
+    centre = np.array([x.mean(), y.mean()])
     image = prediction.prepare(labelled.scan, preparation, centre)
     label = np.zeros(image.array.shape, np.uint8)
     for value in (CAVITY, WALL):

@@ -5,8 +5,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.extras import library
-
 from propagation import mesh
 from propagation.mesh.files import FORMATS, format_of
 from propagation.mesh.filling import EDGE_MM, EPSILON_MM
@@ -16,6 +14,7 @@ from propagation.recipe import PROPAGATION
 from shared import cli, progress
 from shared.errors import InputError
 from shared.files import write_json
+from shared.lazy import library
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
 from shared.scans.volume import Volume

@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from shared.extras import library
 
 from propagation.mesh.solid import Surface, Tetrahedra
 from shared.errors import InputError
 from shared.files import written_whole
+from shared.lazy import library
 
 
 class Format(NamedTuple):

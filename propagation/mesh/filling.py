@@ -6,12 +6,12 @@ import warnings
 
 import numpy as np
 from scipy import ndimage
-from shared.extras import library
 
 from propagation.mesh.fields import field
 from propagation.mesh.solid import Surface, Tetrahedra, enclosed_ml, signed_volumes_mm3
 from propagation.mesh.surfaces import TOLERANCE
 from shared.errors import InputError
+from shared.lazy import library
 from shared.scans.volume import Volume
 
 EDGE_MM, EPSILON_MM = 3.0, 0.2

@@ -2,12 +2,12 @@
 
 import numpy as np
 from scipy import optimize
-from shared.extras import library
 
 from propagation.mesh.fields import field
 from propagation.mesh.labels import volume_ml
 from propagation.mesh.solid import Surface, enclosed_ml, pieces, signed_ml
 from shared.errors import InputError
+from shared.lazy import library
 from shared.scans.volume import Volume
 
 TOLERANCE = 0.01  # of the volume

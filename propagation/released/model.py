@@ -18,13 +18,10 @@ names, and weights come in the order of the authors' files (a test compares both
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
 
 from shared.errors import InputError
-from shared.framework import keras, ops
+from shared.framework import Tensor, keras, ops
 from shared.learning.layers import BatchNormalization
-
-Tensor: TypeAlias = keras.KerasTensor
 
 
 def build(name: str, size: int | None = None, leaky_slope: float = 0.0) -> keras.Model:

@@ -109,9 +109,10 @@ class Loop:
         self.model, self.optimizer, self.validate, self.monitor, self.folder = model, optimizer, validate, monitor, folder
         self.steps, self.steps_per_epoch = steps, steps_per_epoch
         # the loss is added up from validation to validation, since Keras forgets it after each batch
-        fresh = {"step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "loss_sum": 0.0, "loss_steps": 0,
-                 "seconds": 0.0, "history": []}  # fmt: skip
-        self.state: dict[str, Any] = checkpoints.restore(folder, model, optimizer) or fresh
+        self.state: dict[str, Any] = checkpoints.restore(folder, model, optimizer) or {
+            "step": 0, "best_step": 0, "best_score": None, "validations_since": 0, "loss_sum": 0.0, "loss_steps": 0,
+            "seconds": 0.0, "history": [],
+        }  # fmt: skip
         if self.state["step"]:
             print(f"going on from step {self.state['step']} of {steps}", flush=True)
         if self.state["history"]:
@@ -119,7 +120,8 @@ class Loop:
         self.progress = Progress("step", steps, done=self.state["step"])
         self.write_scalars = tensorboard(folder / "tensorboard")
         self.start = self.saved = time.monotonic()
-        self.earlier_s, self.saved_step, self.best = self.state["seconds"], self.state["step"], None
+        self.earlier_s, self.saved_step = self.state["seconds"], self.state["step"]
+        self.best: list[np.ndarray] | None = None
 
     def seconds(self) -> float:
         """Of all sessions."""
