@@ -19,7 +19,8 @@ from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.learning.batches import Batches
-from shared.learning.examples import Slices, store
+from shared.learning.examples import Slices
+from shared.learning.prepared import store
 from shared.scans import volume
 
 TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_size=2", "--set", "precision=float32",
@@ -139,9 +140,9 @@ def rates(recipe, steps):
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
     """A thousand examples as training draws them: which slice it is, its angle, its crop, its mirroring."""
     image = np.broadcast_to(np.arange(50, dtype=np.float32), (4, 4, 50))
-    examples = Slices([store(tmp_path, "numbered", lambda: (image, 0 * image))], seed=0)
+    examples = Slices([store(tmp_path, "numbered", lambda: {"image": image, "label": 0 * image})])
     draw = training_command.augmentation(tiny(image_shape=(36, 36), rotation_deg=180.0, scale_crop_px=10, flip=True))
-    batches = Batches(examples, 10, draw)
+    batches = Batches(examples, 10, 0, draw)
     images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
     yy, yx, offset_y, xy, xx, offset_x = parameters.T[:6]
     drawn = [images[:, 0, 0, 0], np.arctan2(xy, xx), np.hypot(xy, xx), np.sign(xx * yy - xy * yx), offset_x]

@@ -21,7 +21,8 @@ from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.learning import augment, checkpoints, training
 from shared.learning.batches import Batches
-from shared.learning.examples import Volumes, store
+from shared.learning.examples import Volumes
+from shared.learning.prepared import store
 from shared.scans import preprocess, volume
 from shared.scans.volume import from_array
 from shared.scoring import plots
@@ -214,10 +215,11 @@ def test_another_run_in_the_folder_is_refused(multi_stage, lasc_cases, tiny):
 
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
     """A thousand examples as training draws them: which volume it is, its angle and its zoom."""
-    paths = [store(tmp_path, number, lambda n=number: (np.full((4, 4, 2), n), np.zeros((4, 4, 2)))) for number in range(20)]
+    numbered = [{"image": np.full((4, 4, 2), number), "label": np.zeros((4, 4, 2))} for number in range(20)]
+    paths = [store(tmp_path, number, lambda n=number: numbered[n]) for number in range(20)]
     recipe = tiny("multi_stage_f8", rotation_deg=180.0, zoom=0.3)
     stages = training_command.Stages(recipe, {}, {}, tmp_path, tmp_path, {}, 0)
-    batches = Batches(Volumes(paths, seed=0), 10, stages.turn((24, 24)))
+    batches = Batches(Volumes(paths), 10, 0, stages.turn((24, 24)))
     images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
     drawn = [images[:, 0, 0, 0, 0], np.arctan2(parameters[:, 3], parameters[:, 4]), np.hypot(parameters[:, 3], parameters[:, 4])]
     assert all(np.ptp(each) > 0 for each in drawn)

@@ -13,7 +13,7 @@ from propagation.recipe import PROPAGATION
 from propagation.train import Stages
 from shared.errors import InputError
 from shared.learning.batches import Batches
-from shared.learning.examples import VOXEL
+from shared.learning.prepared import store
 
 SHAPE, BASE = (32, 32, 20), 4
 OPTIONS = {"spacing_mm": 2.5, "variants": 3, "instants": 10}
@@ -30,10 +30,7 @@ def stored(path, numbered=False):
     label = np.where(wall, 1, np.where(cavity, 2, 0)) * ((z >= BASE) & (z < 18))
     if numbered:
         label = np.where((x == z) & (y == 0) & (z >= BASE), 1, label)
-    voxels = np.empty(SHAPE, VOXEL, order="F")
-    voxels["image"], voxels["label"] = (z if numbered else label == 1), label
-    np.save(path, voxels)
-    return path
+    return store(path.parent, path.stem, lambda: {"image": z if numbered else label == 1, "label": label})
 
 
 @pytest.fixture
@@ -54,17 +51,17 @@ def test_one_example_for_every_variant_and_instant(heart, numbers):
 def test_a_step_goes_to_the_next_four_slices_below_the_base(numbers):
     steps = Steps([numbers], [False], 0, used=10, mask_lag=0, **OPTIONS)
     starts = {1: set(), -1: set()}
-    for epoch in range(12):
-        for index in range(len(steps)):
-            inputs, wall = steps.example(epoch, index)
-            assert inputs.shape == (32, 32, 6) and wall.shape == (32, 32, 4) and wall.dtype == np.uint8
-            shown = [int(inputs[0, 0, channel]) for channel in (0, 2, 3, 4, 5)]
-            direction = shown[1] - shown[0]
-            assert abs(direction) == 1 and shown == [shown[0] + direction * k for k in range(5)]
-            starts[direction].add(shown[0])
-            label = np.load(numbers)["label"] == 1
-            np.testing.assert_array_equal(inputs[..., 1], label[..., shown[0]])
-            np.testing.assert_array_equal(wall, label[..., shown[1:]])
+    rng = np.random.default_rng(0)
+    for position in 12 * list(range(len(steps))):
+        inputs, wall = steps.one(position, rng)
+        assert inputs.shape == (32, 32, 6) and wall.shape == (32, 32, 4) and wall.dtype == np.uint8
+        shown = [int(inputs[0, 0, channel]) for channel in (0, 2, 3, 4, 5)]
+        direction = shown[1] - shown[0]
+        assert abs(direction) == 1 and shown == [shown[0] + direction * k for k in range(5)]
+        starts[direction].add(shown[0])
+        label = np.load(numbers)["label"] == 1
+        np.testing.assert_array_equal(inputs[..., 1], label[..., shown[0]])
+        np.testing.assert_array_equal(wall, label[..., shown[1:]])
     assert starts == {1: set(range(BASE, 16)), -1: set(range(BASE + 4, 20))}
 
 
@@ -72,25 +69,25 @@ def test_a_mask_may_lag_behind_its_slice(numbers):
     """By 0 to 3 slices in the direction that the step comes from, never beyond the base or the end."""
     steps, label = Steps([numbers], [False], 0, used=10, mask_lag=3, **OPTIONS), np.load(numbers)["label"] == 1
     lags = set()
-    for epoch in range(12):
-        for index in range(len(steps)):
-            inputs, wall = steps.example(epoch, index)
-            z, after = int(inputs[0, 0, 0]), int(inputs[0, 0, 2])
-            back = [int(np.clip(z - (after - z) * lag, BASE, 19)) for lag in range(4)]
-            lag = [(inputs[..., 1] == label[..., each]).all() for each in back].index(True)
-            lags.add((after - z, lag))
-            np.testing.assert_array_equal(wall, label[..., [z + (after - z) * k for k in range(1, 5)]])
+    rng = np.random.default_rng(0)
+    for position in 12 * list(range(len(steps))):
+        inputs, wall = steps.one(position, rng)
+        z, after = int(inputs[0, 0, 0]), int(inputs[0, 0, 2])
+        back = [int(np.clip(z - (after - z) * lag, BASE, 19)) for lag in range(4)]
+        lag = [(inputs[..., 1] == label[..., each]).all() for each in back].index(True)
+        lags.add((after - z, lag))
+        np.testing.assert_array_equal(wall, label[..., [z + (after - z) * k for k in range(1, 5)]])
     assert lags == {(direction, lag) for direction in (1, -1) for lag in range(4)}
 
 
 def test_the_outer_slices_are_left_out_for_the_initialization_network(numbers):
     slices = Slices([numbers], [False], 0, used=10, margin=1 / 6, **OPTIONS)
     shown = set()
-    for epoch in range(12):
-        for index in range(len(slices)):
-            inputs, wall = slices.example(epoch, index)
-            assert inputs.shape == wall.shape == (32, 32, 1)
-            shown.add(int(inputs[0, 0, 0]))
+    rng = np.random.default_rng(0)
+    for position in 12 * list(range(len(slices))):
+        inputs, wall = slices.one(position, rng)
+        assert inputs.shape == wall.shape == (32, 32, 1)
+        shown.add(int(inputs[0, 0, 0]))
     assert shown == set(range(BASE + 2, 18))  # 16 slices below the base, a sixth of them is 2
 
 
@@ -109,27 +106,36 @@ def test_end_diastole_is_the_scan_itself_and_other_instants_are_not(heart):
 
 
 def test_instants_lie_around_end_diastole(heart):
-    asked = []
     slices = Slices([heart], [True], 0, used=4, margin=0.0, **OPTIONS)
-    slices.drawn = lambda rng, case, variant, instant: asked.append((variant, instant))
-    for index in range(len(slices)):
-        slices.example(0, index)
-    assert sorted(asked) == sorted((variant, instant) for variant in range(3) for instant in (-2, -1, 0, 1))
+    places = [slices.place(position) for position in range(len(slices))]
+    assert places == [(0, variant, instant) for variant in range(3) for instant in (-2, -1, 0, 1)]
 
 
 def test_an_example_depends_on_seed_epoch_and_index_alone(heart):
-    first, again, other = (Steps([heart], [True], seed, used=10, mask_lag=0, **OPTIONS) for seed in (0, 0, 1))
-    for epoch, index in ((0, 3), (2, 17)):
-        for part, same in zip(first.example(epoch, index), again.example(epoch, index), strict=True):
+    first, again, other = (Batches(Steps([heart], [True], seed, used=10, mask_lag=0, **OPTIONS), 1, seed) for seed in (0, 0, 1))
+    for step in (3, 2 * len(first) + 17):
+        for part, same in zip(first[step], again[step], strict=True):
             np.testing.assert_array_equal(part, same)
-    assert any(not np.array_equal(first.example(0, index)[0], other.example(0, index)[0]) for index in range(5))
+    assert any(not np.array_equal(first[step][0], other[step][0]) for step in range(5))
+
+
+def test_the_seed_makes_other_infarcts_and_the_generator_other_slices(heart):
+    first, other = (Steps([heart], [True], seed, used=10, mask_lag=0, **OPTIONS) for seed in (0, 1))
+    infarcted = next(p for p in range(len(first)) if first.place(p) == (0, 1, 4))
+
+    def shown(steps, seed):
+        return steps.one(infarcted, np.random.default_rng(seed))[0]
+
+    np.testing.assert_array_equal(shown(first, 2), shown(first, 2))
+    assert not np.array_equal(shown(first, 2), shown(other, 2))
+    assert len({shown(first, seed).tobytes() for seed in range(8)}) > 4
 
 
 def test_the_rotation_says_nothing_about_slice_direction_and_lag(numbers):
     """A thousand examples as training draws them. Both once came from one generator, and the lag was a function of the angle."""
     label = np.load(numbers)["label"] == 1
     stages = Stages(replace(PROPAGATION, size=SHAPE[0]), [], [], {}, Path(), {}, 0)
-    batches = Batches(Steps([numbers], [False], 0, used=10, mask_lag=8, **OPTIONS), 10, draw=stages.turn)
+    batches = Batches(Steps([numbers], [False], 0, used=10, mask_lag=8, **OPTIONS), 10, 0, stages.turn)
     drawn = []
     for step in range(100):
         for inputs, _, (yy, yx, *_) in zip(*batches[step], strict=True):

@@ -19,8 +19,9 @@ from shared import runs
 from shared.errors import InputError
 from shared.learning import checkpoints, training
 from shared.learning.batches import Batches
-from shared.learning.examples import Slices, store
+from shared.learning.examples import Slices
 from shared.learning.losses import CrossEntropy
+from shared.learning.prepared import store
 
 STEPS, EVERY = 24, 3
 
@@ -30,7 +31,9 @@ TRAINER = textwrap.dedent(f"""
     import contextlib, os, signal, sys
     import keras, numpy as np
     from shared import files
-    from shared.learning import checkpoints, batches, examples, training
+    from shared.learning import checkpoints, training
+    from shared.learning.batches import Batches
+    from shared.learning.examples import Slices
     from shared.learning.losses import CrossEntropy
 
     def fragile(kill_at):
@@ -53,10 +56,9 @@ TRAINER = textwrap.dedent(f"""
         layers = keras.layers
         model = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(4, 3, padding="same", activation="relu"),
                                   layers.BatchNormalization(), layers.Dropout(0.2, seed=5), layers.Conv2D(3, 1)])
-        examples = Slices([data], seed=1)
         def validate(model):
             return {{"val_dice": float(np.sin(7 * np.sum(model.layers[0].kernel.numpy())))}}
-        training.fit(model, Batches(examples, 2), steps={STEPS}, loss=CrossEntropy(), monitor="val_dice",
+        training.fit(model, Batches(Slices([data]), 2, seed=1), steps={STEPS}, loss=CrossEntropy(), monitor="val_dice",
                      optimizer=keras.optimizers.Adam(0.01), validate=validate, validate_every={EVERY}, folder=folder)
 
     for line in sys.stdin:
@@ -104,8 +106,8 @@ class Trainer:
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
     rng = np.random.default_rng(0)
-    arrays = rng.normal(size=(8, 8, 11)).astype(np.float32), rng.integers(0, 3, (8, 8, 11)).astype(np.uint8)
-    return store(tmp_path_factory.mktemp("stored"), "case", lambda: arrays)
+    channels = {"image": rng.normal(size=(8, 8, 11)), "label": rng.integers(0, 3, (8, 8, 11))}
+    return store(tmp_path_factory.mktemp("stored"), "case", lambda: channels)
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +182,7 @@ def fit(stored, folder, model=None, **changes):
         "monitor": "val_dice",
         "folder": folder,
     }
-    return training.fit(model or small_model(), Batches(Slices([stored], seed=0), 2), **{**options, **changes})
+    return training.fit(model or small_model(), Batches(Slices([stored]), 2, seed=0), **{**options, **changes})
 
 
 def test_best_weights_are_those_of_the_highest_score_and_the_first_of_equals(stored, tmp_path):
