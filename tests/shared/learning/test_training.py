@@ -56,7 +56,8 @@ TRAINER = textwrap.dedent(f"""
                                   layers.BatchNormalization(), layers.Dropout(0.2, seed=5), layers.Conv2D(3, 1)])
         def validate(model):
             return {{"val_dice": float(np.sin(7 * np.sum(model.layers[0].kernel.numpy())))}}
-        training.fit(model, Batches(Slices([data]), 2, seed=1), steps={STEPS}, loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), monitor="val_dice",
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        training.fit(model, Batches(Slices([data]), 2, seed=1), steps={STEPS}, loss=loss, monitor="val_dice",
                      optimizer=keras.optimizers.Adam(0.01), validate=validate, validate_every={EVERY}, folder=folder)
 
     for line in sys.stdin:
