@@ -25,7 +25,7 @@ from shared.scans import preprocess, volume
 from shared.scans.volume import from_array
 from shared.scoring import plots
 from tests.dr_unet.commands import refused, settings
-from tests.experiments import vesal
+from tests.experiments import open_run, vesal
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ("best.weights.h5", "history.csv", "localiser/best.weights.h5", "localiser/history.csv", "regions.csv", "cases.csv",
@@ -121,6 +121,18 @@ def test_the_papers_grid_is_scored_too(multi_stage, lasc_cases, tiny):
         labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], ("LA",)), preparation)
         assert row["case"] == native["case"] and row["dice"] != native["dice"]
         assert row["reference_ml"] == pytest.approx(labels.array.sum() * labels.voxel_ml)
+
+
+def test_scoring_reads_no_file_again(multi_stage, lasc_cases, tiny, monkeypatch):
+    experiment, case = vesal(multi_stage.parents[3]), lasc_cases[0]
+    scan = datasets.load_image(case)
+    reference = datasets.load_reference(case, scan)
+    scorer = training_command.scorer(tiny("multi_stage_f8"), open_run(experiment, lasc_cases))
+    for name in ("read", "read_grey", "read_labels"):
+        monkeypatch.setattr(volume, name, None)
+    native, further = scorer.predict(case, scan, reference)
+    assert native.array.shape == scan.array.shape and further.keys() == {held_out.RESAMPLED}
+    assert scorer.reference(case, scan, reference) is reference
 
 
 def test_a_finished_run_says_so(multi_stage, lasc_cases, tiny, capsys):

@@ -5,15 +5,16 @@ import json
 import numpy as np
 import pytest
 
-from propagation import masks
+from propagation import along_axis, masks
 from propagation import train as training_command
 from shared import datasets, phantom
 from shared.datasets import splits
 from shared.errors import InputError
 from shared.files import read_csv
+from shared.held_out import RESAMPLED
 from shared.learning import checkpoints, training
 from shared.scans import volume
-from tests.experiments import zheng
+from tests.experiments import open_run, zheng
 
 RESULTS = ("best.weights.h5", "history.csv", "initialization/best.weights.h5", "initialization/history.csv", "cases.csv",
            "cases_resampled.csv", "cases_without_propagation.csv", "slices.csv", "bases.csv")  # fmt: skip
@@ -42,6 +43,18 @@ def test_a_run_says_everything(finished, phantom_cases):
         assert words in summary
     for name in ("along_axis.png", "long_axis.png", "best_median_worst.png", "learning_curve.png"):
         assert (finished / "figures" / name).stat().st_size > 0
+
+
+def test_scoring_reads_no_file_again(finished, tiny, phantom_cases, monkeypatch):
+    experiment, case = zheng(finished.parents[3]), phantom_cases[0]
+    scan = datasets.load_image(case)
+    reference = datasets.load_reference(case, scan)
+    scorer = training_command.scorer(tiny(), open_run(experiment, phantom_cases))
+    for name in ("read", "read_grey", "read_labels"):
+        monkeypatch.setattr(volume, name, None)
+    native, further = scorer.predict(case, scan, reference)
+    assert native.array.shape == scorer.reference(case, scan, reference).array.shape == scan.array.shape
+    assert further.keys() == {RESAMPLED, along_axis.ALONE}
 
 
 def test_killed_anywhere_it_ends_with_the_same_bytes(finished, tiny, phantom_cases, tmp_path, monkeypatch):
