@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 
@@ -155,8 +156,8 @@ def test_a_record_of_something_else(tmp_path, record):
 
 @dataclass(frozen=True)
 class Checked:
-    width: recipes.whole(1, 512)
-    structures: recipes.structures()
+    width: Annotated[int, recipes.whole(1, 512)]
+    structures: Annotated[tuple[str, ...], recipes.structures()]
 
     def __post_init__(self):
         recipes.check(self)
