@@ -42,7 +42,7 @@ def evaluate(tmp_path, cases):
         row = {"step": 1, "loss": 0.5, history: 0.5, "val_dice": 0.5}
         write_csv(experiment.folder / "history.csv", [row, row])
         identity = {"dataset": "acdc", "data": "d" * 20, "structures": {1: "LA"}}
-        record = Record(experiment.folder, identity, lambda: {**ORIGIN, "seconds": {}})
+        record = Record(experiment.folder, identity, lambda: ORIGIN)
         record.took("train", 3.0)
         held_out.evaluate(experiment, record, cases, Scorer(predict=predict, **functions))
         return experiment.folder, (experiment.folder / "summary.md").read_text()

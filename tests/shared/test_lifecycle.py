@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from shared import lifecycle, recipes, runs
+from shared import held_out, lifecycle, recipes, runs
 from shared.datasets import Case
 from shared.datasets.splits import Split
 from shared.errors import InputError
@@ -48,6 +48,11 @@ def cases(tmp_path):
         volume.write(volume.from_array((array > 15).astype(np.uint8), (2.0, 2.0, 5.0)), label)
         found.append(Case(patient=name, phase="", image=image, label=label, group="", structures={1: "LA"}))
     return found
+
+
+@pytest.fixture(autouse=True)
+def without_pictures(monkeypatch):
+    monkeypatch.setattr(held_out, "draw", lambda *_: None)
 
 
 def experiment(tmp_path, **more):
@@ -166,6 +171,26 @@ def test_a_run_that_was_stopped_between_stages_goes_on(tmp_path, cases):
     first = weights(experiment(tmp_path).folder, "first/best.weights.h5")
     folder = lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path))
     assert weights(folder) == weights(folder, "first/best.weights.h5") == first
+
+
+class Pairs(Slices):
+    def one(self, position, rng):
+        image, label = super().one(position, rng)
+        return {"left": image, "right": image}, label
+
+
+def test_a_network_of_two_inputs(tmp_path, cases, capsys):
+    def build():
+        parts = [keras.Input((4, 4, 1), name=name) for name in ("left", "right")]
+        logits = keras.layers.Conv2D(2, 1)(keras.layers.Concatenate()(parts))
+        return keras.Model(dict(zip(("left", "right"), parts, strict=True)), logits, name="pair")
+
+    def stages(recipe, run):
+        one = stage(recipe, run, "second", 0.5)
+        yield replace(one, build=build, batches=Batches(Pairs(place[0] for place in one.batches.examples.places[::2]), 2, 0))
+
+    folder = lifecycle.train(toy(stages), RECIPE, cases, experiment(tmp_path))
+    assert runs.is_done(folder) and "pair, 6 parameters, float32, input 4 x 4" in capsys.readouterr().out
 
 
 # Before it starts -----------------------------------------------------------------------------------------------------------
