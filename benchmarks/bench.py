@@ -61,8 +61,8 @@ def main():
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
-        versions = provenance.versions()
-        print(f"{provenance.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {provenance.commit()}; "
+        versions, commit = provenance.versions(), provenance.commit()
+        print(f"{provenance.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {commit}; "
               f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
         for part in options.parts:
             PARTS[part](cases, Path(folder), options.rounds)
@@ -256,9 +256,7 @@ def propagation(cases, folder, rounds):
     paths = list(store_all(folder / "hearts", cases, names, lambda case: database.prepared(case, given)).values())
     common = {"spacing_mm": given.spacing_mm, "variants": PROPAGATION.variants, "instants": PROPAGATION.instants}
     with training.precision(PROPAGATION.precision):
-        first, second = (
-            propagating.network(PROPAGATION, stage) for stage in (propagating.INITIALIZATION, propagating.PROPAGATION)
-        )
+        first, second = propagating.network(PROPAGATION, propagating.INITIALIZATION), propagating.network(PROPAGATION)
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
     for model, scales, kind, options in ((first, 3, database.Slices, slices), (second, 2, database.Steps, carrying)):

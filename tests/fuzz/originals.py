@@ -196,9 +196,8 @@ def dr_unet_run(folder):
     training.seed_everything(0)
     quick = dr_unet_recipe.quick(dr_unet_recipe.RECIPES["multi_stage_f32"])
     tiny = recipes.replace(quick, **DR_UNET, **GRIDS["heart"], input_factors=(1, 1, 1))
-    networks = {
-        stage: dr_unet_predict.network(tiny, stage or dr_unet_predict.SEGMENTER) for stage in ("", dr_unet_predict.LOCALISER)
-    }
+    localiser = dr_unet_predict.LOCALISER
+    networks = {"": dr_unet_predict.network(tiny), localiser: dr_unet_predict.network(tiny, localiser)}
     write_run(folder / "run", "dr_unet", tiny, networks, datasets.acdc.STRUCTURES)
 
 
@@ -208,7 +207,8 @@ def propagation_run(folder):
     (folder / "scan.nii.gz").rename(folder / "scan_ED.nii.gz")
     training.seed_everything(0)
     tiny = recipes.replace(propagation_recipe.quick(propagation_recipe.RECIPES["propagation"]), **PROPAGATION)
-    networks = {stage: propagation_predict.network(tiny, stage) for stage in ("", propagation_predict.INITIALIZATION)}
+    first = propagation_predict.INITIALIZATION
+    networks = {"": propagation_predict.network(tiny), first: propagation_predict.network(tiny, first)}
     write_run(folder / "run", "propagation", tiny, networks, propagation_predict.STRUCTURES)
 
 
