@@ -28,23 +28,25 @@ from scipy import ndimage
 
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
-from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, quick
+from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, Recipe, quick
 from benchmarks.plain_tensorflow import networks
 from benchmarks.timing import clock, report, seconds
 from propagation import predict as propagating
 from propagation import train as propagation_command
 from propagation.beating import database
 from propagation.recipe import PROPAGATION
-from shared import cli, datasets, runs
+from shared import cli, datasets, provenance
 from shared.datasets import Case
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches, stream
 from shared.learning.examples import Slices
+from shared.learning.prepared import store_all
 from shared.scans import postprocess, volume
 from shared.scoring import metrics
 
 with lazily():
+    from acdc_segmenter_tf import losses as acdc_losses
     from acdc_segmenter_tf import model as acdc_networks
     from propagation import losses as propagation_losses
     from shared.framework import keras
@@ -60,8 +62,8 @@ def main() -> None:
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
-        versions = runs.versions()
-        print(f"{runs.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {runs.commit()}; "
+        versions, commit = provenance.versions(), provenance.commit()
+        print(f"{provenance.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {commit}; "
               f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
         for part in options.parts:
             PARTS[part](cases, Path(folder), options.rounds)
@@ -105,19 +107,25 @@ def metrics_(cases: Sequence[Case], folder: Path, rounds: int) -> None:
           f"from its pooled one by up to {np.abs(assd_mm - pooled_mm).max():.2g} mm\n")  # fmt: skip
 
 
+def stored(recipe: Recipe, cases: Sequence[Case], folder: Path) -> list[Path]:
+    """Paths of the cases as the networks of a recipe see them."""
+    names = [case.name for case in cases]
+    return list(store_all(folder, cases, names, lambda case: training_command.prepared(case, recipe.preparation)).values())
+
+
 def data(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """Preparing every volume, and the input pipeline with nothing behind it."""
     for name, recipe in (("paper", UNET2D_MODIFIED), ("quick", quick(UNET2D_MODIFIED))):
         start = time.perf_counter()
-        paths = training_command.store(recipe, cases, runs.fingerprints(cases), folder / name)
+        paths = stored(recipe, cases, folder / name)
         print(f"prepare {len(cases)} volumes for the {name} preset, to disk: {time.perf_counter() - start:.1f} s")
-        batches = Batches(Slices(paths.values()), recipe.batch_size, seed=0)
+        batches = Batches(Slices(paths), recipe.batch_size, seed=0)
         start = time.perf_counter()
         count = sum(1 for _ in stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
         with training.precision(recipe.precision):
-            model = acdc_networks.build(recipe.network, recipe.image_shape, width=recipe.width)
-        model.compile(training_command.optimizer(recipe), training_command.loss_of(recipe), jit_compile=False)
+            model = prediction.network(recipe)
+        model.compile(training_command.optimizer(recipe), acdc_losses.of(recipe), jit_compile=False)
         batch = batches[0]
         model.train_on_batch(*batch)
         took = statistics.median(seconds(partial(model.train_on_batch, *batch)) for _ in range(3))
@@ -138,7 +146,7 @@ def predict(cases: Sequence[Case], folder: Path, rounds: int) -> None:
         with clock(spent["read"]):
             scan = volume.read(case.image)
         with clock(spent["prepare"]):
-            prepared = prediction.prepare(scan, UNET2D_MODIFIED)
+            prepared = prediction.prepare(scan, UNET2D_MODIFIED.preparation)
             images = np.moveaxis(prepared.array, 2, 0)[..., None]
         with clock(spent["network"]):
             probabilities = inference.probabilities(segmenter.model, images, UNET2D_MODIFIED.batch_size)
@@ -157,12 +165,12 @@ def predict(cases: Sequence[Case], folder: Path, rounds: int) -> None:
 def recipe(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """Ten steps of the paper's default recipe, from stored volumes on, with the memory they take."""
     training.seed_everything(0)
-    paths = training_command.store(UNET2D_MODIFIED, cases, runs.fingerprints(cases), folder / "paper")
-    batches = Batches(Slices(paths.values()), UNET2D_MODIFIED.batch_size, seed=0)
+    paths = stored(UNET2D_MODIFIED, cases, folder / "paper")
+    batches = Batches(Slices(paths), UNET2D_MODIFIED.batch_size, seed=0)
     with training.precision(UNET2D_MODIFIED.precision) as precision:
-        model = acdc_networks.build(UNET2D_MODIFIED.network, UNET2D_MODIFIED.image_shape)
+        model = prediction.network(UNET2D_MODIFIED)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
-    model.compile(optimizer, training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
+    model.compile(optimizer, acdc_losses.of(UNET2D_MODIFIED), jit_compile=False)
     times: list[float] = []
     losses: list[float] = []
     for batch in stream(batches, 0, 10):
@@ -197,15 +205,15 @@ def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
 def propagation(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """The paper's two networks and the moving heart behind them: a training step, an example, one volume from file to file."""
     cases = [case for case in cases if case.phase in propagation_command.BEATING][:4]
-    digests = dict(zip((case.name for case in cases), runs.fingerprints(cases), strict=True))
-    stored = propagation_command.store(PROPAGATION, cases, digests, folder)
-    stages = propagation_command.Stages(PROPAGATION, cases, [], stored, folder, {}, seed=0)
+    names, given = [case.name for case in cases], PROPAGATION.preparation
+    paths = list(store_all(folder / "hearts", cases, names, lambda case: database.prepared(case, given)).values())
+    common = {"spacing_mm": given.spacing_mm, "variants": PROPAGATION.variants, "instants": PROPAGATION.instants}
     with training.precision(PROPAGATION.precision):
-        first, second = propagating.initialization_network(PROPAGATION), propagating.propagation_network(PROPAGATION)
+        first, second = propagating.network(PROPAGATION, propagating.INITIALIZATION), propagating.network(PROPAGATION)
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}
     for model, scales, kind, options in ((first, 3, database.Slices, slices), (second, 2, database.Steps, carrying)):
-        moving = Batches(stages.database(kind, cases, PROPAGATION.variants, **options), 1, seed=0)
+        moving = Batches(kind(paths, [True] * len(paths), 0, **common, **options), 1, seed=0)
         took = statistics.mean(seconds(partial(moving.__getitem__, i)) for i in range(10 * rounds))
         batch = moving[0]
         model.compile(keras.optimizers.SGD(PROPAGATION.learning_rate), propagation_losses.MultiScale(scales), jit_compile=False)

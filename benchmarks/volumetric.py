@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 from dr_unet import predict as prediction
-from dr_unet import train as training_command
 from dr_unet.recipe import RECIPES, Recipe
 from shared import cli
 from shared.lazy import lazily
 from shared.scans import volume
 
 with lazily():
+    from dr_unet import losses
     from dr_unet import model as networks
     from shared.framework import keras
     from shared.learning import training
@@ -42,11 +42,11 @@ def main() -> None:
     recipe = RECIPES[options.experiment]
     with training.precision(recipe.precision):
         model = prediction.network(recipe)
-        localiser = prediction.localiser_network(recipe) if recipe.method == "multi_stage" else None
+        localiser = prediction.network(recipe, prediction.LOCALISER) if recipe.method == "multi_stage" else None
     if options.what == "step":
         result = step(recipe, model, options.rounds)
     else:
-        structures = dict(enumerate(recipe.structures, start=1))
+        structures = dict(enumerate(recipe.preparation.structures, start=1))
         result = predict(prediction.Segmenter(model, localiser, recipe, structures), options.scan, options.rounds)
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(json.dumps({**result, "peak_gib": round(peak_gib, 2)}))
@@ -55,14 +55,14 @@ def main() -> None:
 def step(recipe: Recipe, model: "keras.Model", rounds: int) -> dict:
     rng = np.random.default_rng(0)
     images = rng.normal(size=(recipe.batch_size, *model.input.shape[1:])).astype(np.float32)
-    labels = rng.integers(0, len(recipe.structures) + 1, images.shape[:-1]).astype(np.uint8)
-    model.compile(keras.optimizers.Adam(recipe.learning_rate), training_command.loss_of(recipe), jit_compile=False)
+    labels = rng.integers(0, len(recipe.preparation.structures) + 1, images.shape[:-1]).astype(np.uint8)
+    model.compile(keras.optimizers.Adam(recipe.learning_rate), losses.of(recipe), jit_compile=False)
     return {"seconds": median(lambda: model.train_on_batch(images, labels), rounds), "input": list(images.shape)}
 
 
 def predict(segmenter: prediction.Segmenter, path: Path, rounds: int) -> dict:
     scan = volume.read(path)
-    prepared = prediction.prepare(scan, segmenter.recipe)
+    prepared = prediction.prepare(scan, segmenter.recipe.preparation)
     located = median(lambda: prediction.locate(segmenter.localiser, prepared, segmenter.recipe), rounds)
     with tempfile.TemporaryDirectory() as folder:
         whole = median(

@@ -240,7 +240,7 @@ class Run:
             model = stage.build()
         if stage.start_from is not None:
             checkpoints.load_weights(model, runs.weights_of(self.folder, stage.start_from))
-        extent = " x ".join(map(str, model.input.shape[1:-1]))
+        extent = " x ".join(map(str, model.inputs[0].shape[1:-1]))
         network = f"{model.name}, {model.count_params():,} parameters, {precision}, input {extent}"
         batches = f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}"
         print(f"{stage.name}: {network}; {batches}", flush=True)

@@ -1,11 +1,10 @@
 """Fixtures that several tests share: a small phantom data set, and recipes that train in seconds."""
 
-from dataclasses import replace
-
 import pytest
 
 from acdc_segmenter_tf.recipe import RECIPES, quick
 from shared import datasets, phantom
+from shared.recipes import replace
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +28,7 @@ def tiny():
 def shrunk(experiment="unet2d_modified_wxent", **changes):
     """The quick recipe of an experiment, narrowed until a step takes a fraction of a second."""
     recipe = quick(RECIPES[experiment])
-    shape = (36, 36) if len(recipe.image_shape) == 2 else (20, 20, 28)
+    shape = (20, 20, 28) if recipe.preparation.is_3d else (36, 36)
     if recipe.network == "fcn8":
         shape = (32, 32)
     defaults = {"width": 2, "image_shape": shape, "steps": 4, "validate_every": 2, "batch_size": 2, "precision": "float32"}

@@ -1,7 +1,6 @@
 """Values of every kind that a field of a recipe may be given by mistake."""
 
-import dataclasses
-
+from shared import recipes
 from shared.errors import InputError
 
 WRONG = [
@@ -16,7 +15,7 @@ def accepted(recipe, field):
     """The recipes with one of the `WRONG` values in a field that were not refused, each refusal being one short line."""
     for value in WRONG:
         try:
-            yield dataclasses.replace(recipe, **{field: value})
+            yield recipes.replace(recipe, **{field: value})
         except InputError as error:
             line = str(error)
             assert line.isprintable() and len(line) < 300 and ": expected " in line and ", found " in line, line
@@ -26,6 +25,6 @@ def refused_types(recipe):
     """Fields that take a value which is no number, text, truth value or tuple of them: there should be none."""
     return [
         field
-        for field in vars(recipe)
-        if any(type(vars(r)[field]) not in (int, float, str, bool, tuple) for r in accepted(recipe, field))
+        for field in recipes.flat(recipe)
+        if any(type(recipes.flat(r)[field]) not in (int, float, str, bool, tuple) for r in accepted(recipe, field))
     ]

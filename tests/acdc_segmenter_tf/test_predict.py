@@ -10,11 +10,13 @@ import pytest
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.model import build
-from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED, UNET3D_MODIFIED
+from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, UNET3D_MODIFIED
+from shared import recipes
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.scans import nifti, orientation, volume
 from shared.scans.volume import Volume, from_array
+from tests.experiments import baumgartner
 
 STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
 
@@ -76,7 +78,7 @@ def test_3d_networks_too():
 
 def test_a_scan_of_the_networks_own_grid_passes_unchanged():
     scan, classes, levels = heart((212, 212, 3), (1.36719, 1.36719, 8.0))
-    prepared = prediction.prepare(scan, UNET2D_MODIFIED)
+    prepared = prediction.prepare(scan, UNET2D_MODIFIED.preparation)
     expected = (scan.array - scan.array.mean()) / scan.array.std()
     np.testing.assert_allclose(prepared.array, expected, atol=1e-5)
     np.testing.assert_array_equal(prediction.predict(segmenter(levels), scan).array, classes)
@@ -84,7 +86,7 @@ def test_a_scan_of_the_networks_own_grid_passes_unchanged():
 
 def test_prepare_is_the_authors_chain_in_its_order():
     scan = from_array(np.random.default_rng(0).normal(100, 20, (256, 216, 9)).astype(np.int16), (1.25, 1.6, 10.0))
-    prepared = prediction.prepare(scan, UNET2D_MODIFIED)
+    prepared = prediction.prepare(scan, UNET2D_MODIFIED.preparation)
     assert prepared.array.shape == (212, 212, 9) and prepared.array.dtype == np.float32
     rows = round(256 * 1.25 / 1.36719)  # 234: 22 too many, cropped by 11 on each side
     assert rows == 234
@@ -102,13 +104,13 @@ def test_prepare_is_the_authors_chain_in_its_order():
 
 def test_padding_is_the_mean_of_the_image():
     scan, _, _ = heart(shape=(60, 60, 4))
-    prepared = prediction.prepare(scan, UNET2D_MODIFIED).array
+    prepared = prediction.prepare(scan, UNET2D_MODIFIED.preparation).array
     assert (prepared[0] == 0).all() and (prepared[:, -1] == 0).all()
 
 
 def test_slices_of_a_volume_are_put_in_the_middle_of_28():
     scan, _, _ = heart(shape=(70, 80, 7), spacing_mm=(2.5, 2.5, 5.0))
-    prepared = prediction.prepare(scan, UNET3D_MODIFIED).array
+    prepared = prediction.prepare(scan, UNET3D_MODIFIED.preparation).array
     occupied = np.flatnonzero(np.abs(prepared).sum(axis=(0, 1)))
     assert (occupied[0], occupied[-1]) == (10, 16)  # floor((28 - 7) / 2) = 10
 
@@ -116,7 +118,7 @@ def test_slices_of_a_volume_are_put_in_the_middle_of_28():
 def test_a_3d_network_refuses_a_scan_that_is_too_long():
     scan = from_array(np.random.default_rng(0).normal(size=(30, 30, 30)), (2.5, 2.5, 5.0))
     with pytest.raises(InputError, match="150 mm.*takes 28"):
-        prediction.prepare(scan, UNET3D_MODIFIED)
+        prediction.prepare(scan, UNET3D_MODIFIED.preparation)
 
 
 def test_a_constant_scan_is_refused():
@@ -130,7 +132,7 @@ def test_one_slice_and_many(slices):
     repeated = from_array(np.repeat(scan.array[:, :, 1:], slices, axis=2), scan.spacing_mm)
     grey = repeated.array
     levels = (np.array([0, 400, 900, 1500]) - grey.mean()) / grey.std()
-    small = replace(UNET2D_MODIFIED, image_shape=(84, 84))
+    small = recipes.replace(UNET2D_MODIFIED, image_shape=(84, 84))
     labels = prediction.predict(segmenter(levels, small), repeated)
     assert dice(labels.array, np.repeat(classes[:, :, 1:], slices, axis=2)) > 0.9
 
@@ -172,14 +174,15 @@ def test_labels_are_written_with_the_data_sets_own_values():
 
 def test_anti_aliasing_is_an_option_that_changes_the_prepared_scan():
     scan = from_array(np.random.default_rng(0).normal(size=(300, 300, 2)), (0.7, 0.7, 8.0))
-    plain, smooth = (prediction.prepare(scan, UNET2D_MODIFIED, anti_alias=a).array for a in (False, True))
+    plain, smooth = (prediction.prepare(scan, UNET2D_MODIFIED.preparation, anti_alias=a).array for a in (False, True))
     assert smooth.std() < 0.9 * plain.std()
 
 
 @pytest.fixture(scope="module")
 def run(phantom_cases, tmp_path_factory):
-    recipe = replace(RECIPES["unet2d_modified_wxent"], width=2, image_shape=(36, 36), steps=1, batch_size=2, validate_every=1)
-    return training_command.train(recipe, phantom_cases, tmp_path_factory.mktemp("runs"), dataset="acdc")
+    tiny = {"width": 2, "image_shape": (36, 36), "steps": 1, "batch_size": 2, "validate_every": 1}
+    recipe = recipes.replace(UNET2D_MODIFIED, **tiny)
+    return training_command.train(recipe, phantom_cases, baumgartner(tmp_path_factory.mktemp("runs")))
 
 
 def files(folder):

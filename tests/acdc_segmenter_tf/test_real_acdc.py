@@ -28,15 +28,16 @@ def validation():
 
 @pytest.mark.parametrize("experiment", ["unet2d_modified_wxent", "fcn8_wxent", "unet3d_modified_wxent"])
 def test_no_labelled_voxel_falls_outside_the_crop(validation, experiment):
-    recipe = RECIPES[experiment]
+    preparation = RECIPES[experiment].preparation
     for labels in validation:
-        resampled = preprocess.resample(labels, prediction.network_grid(labels, recipe)[0], 0, prediction.edge_rule(recipe))
-        prepared = prediction.prepare_labels(labels, recipe)
+        spacing_mm, _ = prediction.network_grid(labels, preparation)
+        resampled = preprocess.resample(labels, spacing_mm, 0, prediction.edge_rule(preparation))
+        prepared = prediction.prepare_labels(labels, preparation)
         assert np.count_nonzero(prepared.array) == np.count_nonzero(resampled.array)
 
 
 def test_a_perfect_2d_network_reaches_a_selection_dice_of_0_922(validation):
-    recipe = RECIPES["unet2d_modified_wxent"]
-    slices = np.concatenate([np.moveaxis(prediction.prepare_labels(labels, recipe).array, 2, 0) for labels in validation])
+    preparation = RECIPES["unet2d_modified_wxent"].preparation
+    slices = np.concatenate([np.moveaxis(prediction.prepare_labels(labels, preparation).array, 2, 0) for labels in validation])
     assert len(slices) == 386
     assert train.selection_dice(slices, slices, 4).mean() == pytest.approx(0.922, abs=0.0006)

@@ -14,7 +14,7 @@ import pytest
 
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
-from acdc_segmenter_tf.recipe import RECIPES, UNET2D_MODIFIED
+from acdc_segmenter_tf.recipe import UNET2D_MODIFIED
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.files import read_csv
@@ -22,6 +22,7 @@ from shared.learning.batches import Batches
 from shared.learning.examples import Slices
 from shared.learning.prepared import store
 from shared.scans import volume
+from tests.experiments import baumgartner, open_run
 
 TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_size=2", "--set", "precision=float32",
              "--set", "steps=12", "--set", "validate_every=3"]  # fmt: skip
@@ -30,7 +31,7 @@ TINY_SETS = ["--set", "width=2", "--set", "image_shape=36,36", "--set", "batch_s
 @pytest.mark.parametrize("experiment", ["unet2d_modified_wxent", "unet2d_modified_dice", "fcn8_wxent", "unet3d_modified_wxent"])
 def test_two_steps_then_predict_then_rows(tiny, phantom_cases, tmp_path, experiment):
     recipe = tiny(experiment, steps=2, batch_size=1 if "3d" in experiment else 2)
-    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc", experiment=experiment)
+    folder = training_command.train(recipe, phantom_cases, baumgartner(tmp_path, experiment))
     rows = read_csv(folder / "cases.csv")
     assert [(row["case"], row["structure"]) for row in rows] == [
         (f"patient005_{phase}", structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")
@@ -42,14 +43,14 @@ def test_two_steps_then_predict_then_rows(tiny, phantom_cases, tmp_path, experim
         np.testing.assert_allclose(predicted.affine, scan.affine, atol=1e-4)
     record = json.loads((folder / "run.json").read_text())
     assert record["split"]["validation"] == ["patient005"] and len(record["split"]["train"]) == 4
-    assert record["recipe"]["network"] == recipe.network and record["result"]["best_step"] in (0, 2)
+    assert record["recipe"]["network"] == recipe.network and record["result"]["segmenter"]["best_step"] == 2
     for name in ("best.weights.h5", "summary.md", "figures/best_median_worst.png", "figures/learning_curve.png"):
         assert (folder / name).stat().st_size > 0
 
 
 def test_training_reduces_the_loss_on_the_phantom(tiny, phantom_cases, tmp_path):
     recipe = tiny(width=8, image_shape=(52, 52), batch_size=4, steps=160, validate_every=40, warmup_steps=0)
-    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc")
+    folder = training_command.train(recipe, phantom_cases, baumgartner(tmp_path))
     losses = [row["loss"] for row in read_csv(folder / "history.csv")]
     assert losses[-1] < 0.7 * losses[0]
 
@@ -187,7 +188,7 @@ def test_a_case_annotated_in_part_trains_and_scores_there_alone(tiny, phantom_ca
         partly[partly.shape[0] // 2 :] = 7
         volume.write(reference.with_array(partly), tmp_path / f"{case.name}.nii.gz")
         cases.append(replace(case, label=tmp_path / f"{case.name}.nii.gz", ignore=7))
-    folder = training_command.train(tiny(steps=2), cases, tmp_path / "runs", dataset="acdc")
+    folder = training_command.train(tiny(steps=2), cases, baumgartner(tmp_path / "runs"))
     assert json.loads((folder / "run.json").read_text())["ignore"] == 7
     rows = {(row["case"], row["structure"]): row for row in read_csv(folder / "cases.csv")}
     for case in cases[-2:]:
@@ -201,34 +202,26 @@ def test_a_case_annotated_in_part_trains_and_scores_there_alone(tiny, phantom_ca
             assert row["dice"] == pytest.approx(2 * (found & (labels.array == value)).sum() / both)
 
 
-@pytest.mark.parametrize("experiment", RECIPES)
-def test_every_experiment_names_a_loss_and_a_network(experiment):
-    recipe = RECIPES[experiment]
-    assert recipe.loss in training_command.LOSSES
-    assert training_command.LOSSES[recipe.loss](recipe) is not None
-
-
-def test_weighted_loss_takes_the_papers_weights():
-    assert training_command.LOSSES["weighted_cross_entropy"](UNET2D_MODIFIED).class_weights == [0.1, 0.3, 0.3, 0.3]
-
-
 def test_image_and_label_of_different_grids_are_refused(tiny, phantom_cases, tmp_path):
     scan = volume.read(phantom_cases[0].image)
     volume.write(scan.with_array(np.zeros(scan.array.shape, np.uint8)[:-1]), tmp_path / "label.nii.gz")
     broken = [replace(phantom_cases[0], label=tmp_path / "label.nii.gz"), *phantom_cases[1:]]
     with pytest.raises(InputError, match="label.nii.gz: shape"):
-        training_command.train(tiny(), broken, tmp_path / "runs", dataset="acdc")
+        training_command.train(tiny(), broken, baumgartner(tmp_path / "runs"))
 
 
 def test_labels_of_another_meaning_are_prepared_again(tiny, phantom_cases, tmp_path):
     """The files are the same and what their values are called has changed, as in a corrected dataset.json."""
-    case, recipe = phantom_cases[0], tiny()
+    case, preparation = phantom_cases[0], tiny().preparation
     renamed = replace(case, structures={1: "LV", 2: "Myo", 3: "RV"})
-    first, second = (
-        np.load(training_command.store(recipe, [case], ["digest"], tmp_path)[case.name])["label"] for case in (case, renamed)
-    )
-    np.testing.assert_array_equal(second, np.array([0, 3, 2, 1])[first])
-    assert len(list(tmp_path.iterdir())) == 2
+
+    def label(case):
+        run = open_run(baumgartner(tmp_path), [case])
+        (path,) = run.prepared("train", preparation, lambda case: training_command.prepared(case, preparation))
+        return np.load(path)["label"]
+
+    np.testing.assert_array_equal(label(renamed), np.array([0, 3, 2, 1])[label(case)])
+    assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
 def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_path):
@@ -240,7 +233,7 @@ def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_pa
             reference = volume.read(case.label)
             volume.write(reference.with_array(np.zeros_like(reference.array)), label)
         cases.append(replace(case, label=label))
-    folder = training_command.train(tiny(steps=2), cases, tmp_path / "runs", dataset="acdc")
+    folder = training_command.train(tiny(steps=2), cases, baumgartner(tmp_path / "runs"))
     empty = [row for row in read_csv(folder / "cases.csv") if row["phase"] == "ES"]
     for row in empty:  # nothing found where nothing is: Dice 1, distance 0; something found: Dice 0, distance undefined
         assert (

@@ -1,12 +1,12 @@
 """A small phantom in LASC's layout, recipes that train in seconds, and one finished run of every method."""
 
-from dataclasses import replace
-
 import pytest
 
 from dr_unet import train as training_command
 from dr_unet.recipe import RECIPES, quick
 from shared import datasets, phantom
+from shared.recipes import replace
+from tests.experiments import vesal
 
 TINY = {"width": 2, "localiser_width": 2, "precision": "float32", "epochs": 2, "localiser_epochs": 2, "batch_size": 3,
         "localiser_batch_size": 3, "patience": 5}  # fmt: skip
@@ -24,7 +24,7 @@ def tiny():
 
     def shrunk(experiment, **changes):
         recipe = quick(RECIPES[experiment])
-        grids = GRIDS["LA" if recipe.structures == ("LA",) else "heart"]
+        grids = GRIDS["LA" if recipe.preparation.structures == ("LA",) else "heart"]
         return replace(recipe, **{**TINY, **grids, "input_factors": (1, 1, 1), **changes})
 
     return shrunk
@@ -44,5 +44,4 @@ def lasc_cases(lasc_root):
 @pytest.fixture(scope="session")
 def multi_stage(tiny, lasc_cases, tmp_path_factory):
     """A finished multi-stage run on the left atrium."""
-    workdir = tmp_path_factory.mktemp("multi_stage")
-    return training_command.train(tiny("multi_stage_f8"), lasc_cases, workdir, dataset="lasc", experiment="multi_stage_f8")
+    return training_command.train(tiny("multi_stage_f8"), lasc_cases, vesal(tmp_path_factory.mktemp("multi_stage")))

@@ -40,9 +40,10 @@ def test_localisation_shows_the_map_the_box_and_both_outlines(multi_stage, lasc_
     figures.localisation("unused.png", segmenter, {"best": case}, multi_stage)
     ((title, image, heat, (starts, shape), predicted, reference),) = drawn["rows"]
     assert title == f"best: {name}" and drawn["structures"] == {1: "LA"}
-    assert image.array.shape == heat.shape == predicted.array.shape == reference.array.shape == segmenter.recipe.image_shape
+    given = segmenter.recipe.preparation
+    assert image.array.shape == heat.shape == predicted.array.shape == reference.array.shape == given.image_shape
     assert 0 <= heat.min() and heat.max() == pytest.approx(1)
-    assert shape == segmenter.recipe.crop_shape
+    assert shape == given.crop_shape
     row = next(row for row in read_csv(multi_stage / "regions.csv") if row["case"] == name)
     assert list(starts) == [row[f"start_{axis}"] for axis in "xyz"]
     assert set(predicted.array.flat) <= {0, 1} and set(reference.array.flat) == {0, 1}

@@ -35,7 +35,7 @@ def test_prepare_is_the_papers_chain_in_its_order(tiny):
     normal = (resampled - resampled.mean()) / resampled.std()
     expected = np.pad(normal[1:9], [(0, 0), (1, 1), (3, 3)])  # 11 - 8 = 3: one off the front, two off the end
 
-    prepared = prediction.prepare(scan, recipe)
+    prepared = prediction.prepare(scan, recipe.preparation)
     assert prepared.array.dtype == np.float32
     np.testing.assert_allclose(prepared.array, expected, atol=2e-4)
     np.testing.assert_allclose(prepared.spacing_mm, (2.5, 27 / 14, 5.0))
@@ -45,9 +45,10 @@ def test_prepare_is_the_papers_chain_in_its_order(tiny):
 
 def test_image_and_labels_lie_on_one_grid(tiny):
     recipe = tiny("multi_stage_f32")
+    given = recipe.preparation
     scan, labels = heart()
-    image, classes = prediction.prepare(scan, recipe), prediction.prepare_labels(labels, recipe)
-    assert image.array.shape == classes.array.shape == recipe.image_shape and classes.array.dtype == np.uint8
+    image, classes = prediction.prepare(scan, given), prediction.prepare_labels(labels, given)
+    assert image.array.shape == classes.array.shape == given.image_shape and classes.array.dtype == np.uint8
     np.testing.assert_allclose(image.affine, classes.affine)
     assert image.spacing_mm == classes.spacing_mm
     means = [image.array[classes.array == value].mean() for value in range(4)]
@@ -56,13 +57,14 @@ def test_image_and_labels_lie_on_one_grid(tiny):
 
 def test_the_localiser_sees_means_of_blocks_in_the_middle_of_its_grid(tiny):
     recipe = tiny("multi_stage_f8", localiser_factors=(2, 3, 2), localiser_shape=(16, 8, 16))
-    image = from_array(np.random.default_rng(0).normal(size=recipe.image_shape).astype(np.float32), (2.5, 2.5, 4.0))
-    seen = prediction.localiser_input(image, recipe)
+    given = recipe.preparation
+    image = from_array(np.random.default_rng(0).normal(size=given.image_shape).astype(np.float32), (2.5, 2.5, 4.0))
+    seen = prediction.localiser_input(image, given)
     blocks = image.array.reshape(12, 2, 8, 3, 8, 2).mean(axis=(1, 3, 5))
     np.testing.assert_allclose(seen.array, np.pad(blocks, [(2, 2), (0, 0), (4, 4)]), atol=1e-6)
     np.testing.assert_allclose(seen.affine @ [2, 0, 4, 1], [1.25, 2.5, 2.0, 1])  # the centre of the first block
     labels = image.with_array((image.array > 0).astype(np.uint8))
-    low = prediction.localiser_input(labels, recipe, preprocess.shrink_labels)
+    low = prediction.localiser_input(labels, given, preprocess.shrink_labels)
     np.testing.assert_allclose(low.affine, seen.affine)
     counts = labels.array.reshape(12, 2, 8, 3, 8, 2).sum(axis=(1, 3, 5))
     decided = np.pad(counts, [(2, 2), (0, 0), (4, 4)])
@@ -73,13 +75,14 @@ def test_the_localiser_sees_means_of_blocks_in_the_middle_of_its_grid(tiny):
 @pytest.mark.parametrize(("experiment", "preset"), [("multi_stage_f32", "paper"), ("multi_stage_f8", "quick")])
 def test_labels_survive_the_round_trip(experiment, preset, phantom_cases, lasc_cases):
     recipe = PRESETS[preset](RECIPES[experiment])
-    case = (phantom_cases if recipe.structures != ("LA",) else lasc_cases)[0]
-    labels = datasets.load_labels(case, recipe.structures)
-    there = prediction.prepare_labels(labels, recipe)
-    classes = np.arange(1 if len(recipe.structures) == 1 else 0, len(recipe.structures) + 1)
+    given = recipe.preparation
+    case = (phantom_cases if given.structures != ("LA",) else lasc_cases)[0]
+    labels = datasets.load_labels(case, given.structures)
+    there = prediction.prepare_labels(labels, given)
+    classes = np.arange(1 if len(given.structures) == 1 else 0, len(given.structures) + 1)
     certain = there.with_array((there.array[..., None] == classes).astype(np.float32))
     back = prediction.classes_on(labels, certain)
-    for value in range(1, len(recipe.structures) + 1):
+    for value in range(1, len(given.structures) + 1):
         assert metrics.dice(back.array == value, labels.array == value) > 0.95
 
 
@@ -121,15 +124,17 @@ def heart(shape=(60, 52, 6), spacing_mm=(2.0, 2.0, 10.0), centre=(0.5, 0.5)):
 
 def levels_of(scan, labels, recipe):
     """Median grey level of every class on the working grid."""
-    image, classes = prediction.prepare(scan, recipe).array, prediction.prepare_labels(labels, recipe).array
-    outside = prediction.prepare_labels(labels.with_array(np.ones_like(labels.array)), recipe).array == 0
+    given = recipe.preparation
+    image, classes = prediction.prepare(scan, given).array, prediction.prepare_labels(labels, given).array
+    outside = prediction.prepare_labels(labels.with_array(np.ones_like(labels.array)), given).array == 0
     return [float(np.median(image[(classes == value) & ~outside])) for value in range(classes.max() + 1)]
 
 
 def knowing(recipe, scan, labels, structures=HEART):
     """A `Segmenter` that knows the grey levels of this scan."""
-    shape = recipe.crop_shape if recipe.method == "multi_stage" else prediction.input_shape(recipe)
-    localiser = brightest(recipe.localiser_shape) if recipe.method == "multi_stage" else None
+    given = recipe.preparation
+    shape = given.crop_shape if recipe.method == "multi_stage" else given.input_shape
+    localiser = brightest(given.localiser_shape) if recipe.method == "multi_stage" else None
     levels = levels_of(scan, labels, recipe)
     if len(structures) == 1:
         middle = (levels[0] + levels[1]) / 2
@@ -155,13 +160,13 @@ def test_a_network_that_knows_the_grey_levels_gives_back_the_heart(tiny, experim
 def test_the_crop_follows_the_heart_and_all_else_is_background(tiny, centre):
     recipe = tiny("multi_stage_f32", spacing_mm=(2.0, 2.0, 10.0), image_shape=(64, 64, 8), localiser_shape=(32, 32, 8),
                   crop_shape=(24, 24, 8), gcam_threshold=0.5)  # fmt: skip
+    given = recipe.preparation
     scan, labels = heart(centre=centre)
-    everywhere = prediction.Segmenter(
-        voxelwise(recipe.crop_shape, [0.0] * 4, [0.0, 0.0, 9.0, 0.0]), brightest(recipe.localiser_shape), recipe, HEART
-    )
-    prepared = prediction.prepare(scan, recipe)
+    model = voxelwise(given.crop_shape, [0.0] * 4, [0.0, 0.0, 9.0, 0.0])
+    everywhere = prediction.Segmenter(model, brightest(given.localiser_shape), recipe, HEART)
+    prepared = prediction.prepare(scan, given)
     heat, box = prediction.locate(everywhere.localiser, prepared, recipe)
-    np.testing.assert_allclose(heat.array, np.maximum(prediction.localiser_input(prepared, recipe).array, 0), atol=1e-5)
+    np.testing.assert_allclose(heat.array, np.maximum(prediction.localiser_input(prepared, given).array, 0), atol=1e-5)
     assert box.found and box.shape == (24, 24, 8)
     # the scan's voxels are the working grid's, which has 2 more on each side along x, 6 along y and 1 along z
     middle = np.array(box.starts) + 11.5 - (2, 6, 1)
@@ -178,7 +183,7 @@ def test_the_crop_follows_the_heart_and_all_else_is_background(tiny, centre):
 def test_one_output_counts_from_a_probability_of_one_half(tiny):
     recipe = tiny("dr_unet_f8", spacing_mm=(1.0, 1.0, 1.0), image_shape=(16, 16, 8))
     scan = from_array(np.random.default_rng(0).integers(0, 900, (16, 16, 8)))
-    prepared = prediction.prepare(scan, recipe).array
+    prepared = prediction.prepare(scan, recipe.preparation).array
     for threshold in (-0.5, 0.7):
         segmenter = prediction.Segmenter(voxelwise((16, 16, 8), [1.0], [-threshold]), None, recipe, {255: "LA"})
         found = prediction.predict(segmenter, scan).array
@@ -190,7 +195,7 @@ def test_end_to_end_ignores_the_logit_of_its_localiser(tiny):
     recipe = tiny("end_to_end_f32", spacing_mm=(2.0, 2.0, 10.0), image_shape=(64, 64, 8))
     scan, labels = heart()
     levels = np.array(levels_of(scan, labels, recipe))
-    model = voxelwise(recipe.image_shape, [*(20 * levels), 0.0], [*(-10 * levels**2), 1e6])
+    model = voxelwise(recipe.preparation.image_shape, [*(20 * levels), 0.0], [*(-10 * levels**2), 1e6])
     found = prediction.predict(prediction.Segmenter(model, None, recipe, HEART), scan)
     assert worst_dice(found.array, labels.array) > 0.9
 
@@ -238,12 +243,13 @@ def test_a_cine_gives_a_label_map_of_every_frame(tiny):
 def test_a_scan_of_any_size_gets_a_label_map(tiny, experiment, shape):
     recipe = tiny(experiment, image_shape=(24, 24, 8), localiser_factors=(1, 1, 1), localiser_shape=(24, 24, 8),
                   crop_shape=(16, 16, 8))  # fmt: skip
+    given = recipe.preparation
     scan = from_array(np.random.default_rng(0).integers(0, 900, shape), (5.0, 5.0, 10.0))
     labels = from_array((scan.array > 450).astype(np.uint8), scan.spacing_mm)
-    structures = {255: "LA"} if len(recipe.structures) == 1 else HEART
-    shape = recipe.crop_shape if recipe.method == "multi_stage" else recipe.image_shape
+    structures = {255: "LA"} if len(given.structures) == 1 else HEART
+    shape = given.crop_shape if recipe.method == "multi_stage" else given.image_shape
     model = reader(shape, [0, 1, 2, 3]) if len(structures) > 1 else voxelwise(shape, [1.0], [0.0])
-    localiser = brightest(recipe.localiser_shape) if recipe.method == "multi_stage" else None
+    localiser = brightest(given.localiser_shape) if recipe.method == "multi_stage" else None
     found = prediction.predict(prediction.Segmenter(model, localiser, recipe, structures), scan)
     assert found.array.shape == labels.array.shape and found.array.any()
     assert set(np.unique(found.array)) <= {0, *structures}
@@ -254,20 +260,21 @@ def test_a_crop_wider_than_the_working_grid_holds_all_of_it(tiny):
                   crop_shape=(72, 72, 16))  # fmt: skip
     scan, labels = heart()
     segmenter = knowing(recipe, scan, labels)
-    box = prediction.locate(segmenter.localiser, prediction.prepare(scan, recipe), recipe)[1]
+    box = prediction.locate(segmenter.localiser, prediction.prepare(scan, recipe.preparation), recipe)[1]
     assert box.starts == (-4, -8, -4)
     assert worst_dice(prediction.predict(segmenter, scan).array, labels.array) > 0.9
 
 
 def test_an_empty_activation_map_crops_the_middle(tiny):
     recipe = tiny("multi_stage_f32")
+    given = recipe.preparation
     scan, _ = heart(centre=(0.2, 0.3))
-    blind = prediction.localiser_network(recipe)
+    blind = prediction.network(recipe, prediction.LOCALISER)
     blind.set_weights([np.zeros_like(weight) for weight in blind.get_weights()])
-    heat, box = prediction.locate(blind, prediction.prepare(scan, recipe), recipe)
+    heat, box = prediction.locate(blind, prediction.prepare(scan, given), recipe)
     assert not heat.array.any() and not box.found
-    assert box.starts == tuple((n - m) // 2 for n, m in zip(recipe.image_shape, recipe.crop_shape, strict=True))
-    model = voxelwise(recipe.crop_shape, [0.0] * 4, [9.0, 0.0, 0.0, 0.0])
+    assert box.starts == tuple((n - m) // 2 for n, m in zip(given.image_shape, given.crop_shape, strict=True))
+    model = voxelwise(given.crop_shape, [0.0] * 4, [9.0, 0.0, 0.0, 0.0])
     assert not prediction.predict(prediction.Segmenter(model, blind, recipe, HEART), scan).array.any()
 
 
@@ -329,7 +336,7 @@ def test_a_run_without_its_localiser_is_refused(multi_stage, tiny, tmp_path, cap
     elif damage == "garbage":
         weights.write_bytes(b"no weights")
     else:
-        prediction.localiser_network(tiny("multi_stage_f8", localiser_width=3)).save_weights(weights)
+        prediction.network(tiny("multi_stage_f8", localiser_width=3), prediction.LOCALISER).save_weights(weights)
     error = refused(capsys, "--weights", tmp_path, lasc_cases[0].image, "-o", tmp_path / "out" / "seg.nii.gz")
     assert "localiser/best.weights.h5" in error and not (tmp_path / "out").exists()
 

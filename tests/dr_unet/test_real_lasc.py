@@ -29,8 +29,8 @@ def test_a_fifth_of_the_patients_is_held_out_in_every_fold(cases):
 
 
 def test_the_working_grid_keeps_every_voxel_of_the_atrium(cases):
-    image, labels = datasets.load_pair(cases[0], LASC.structures)
-    prepared, classes = prediction.prepare(image, LASC), prediction.prepare_labels(labels, LASC)
+    image, labels = datasets.load_pair(cases[0], LASC.preparation.structures)
+    prepared, classes = prediction.prepare(image, LASC.preparation), prediction.prepare_labels(labels, LASC.preparation)
     assert prepared.array.shape == classes.array.shape == (576, 576, 88)
     np.testing.assert_allclose(prepared.spacing_mm, 0.625, rtol=1e-4)
     np.testing.assert_allclose(prepared.affine, classes.affine)

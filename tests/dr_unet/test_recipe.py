@@ -2,12 +2,12 @@
 
 import re
 import statistics
-from dataclasses import fields, replace
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
-from dr_unet import gcam, model
+from dr_unet import gcam, losses, model
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.model import check_shape
@@ -25,8 +25,8 @@ from dr_unet.recipe import (
     RECIPES,
     Recipe,
 )
-from dr_unet.train import loss_of
 from shared.errors import InputError
+from shared.recipes import flat, replace
 from tests.wrong_values import accepted, refused_types
 
 FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
@@ -69,11 +69,11 @@ FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
 
 @pytest.mark.parametrize("field", FACTS)
 def test_numbers_are_the_papers(field):
-    assert (getattr(LASC, field), getattr(ACDC, field)) == FACTS[field]
+    assert (flat(LASC)[field], flat(ACDC)[field]) == FACTS[field]
 
 
 def test_single_networks_and_end_to_end_see_the_whole_scan():
-    shapes = {(e, prediction.input_shape(r)) for e, r in RECIPES.items() if r.method != "multi_stage"}
+    shapes = {(e, r.preparation.input_shape) for e, r in RECIPES.items() if r.method != "multi_stage"}
     lasc, acdc = (288, 288, 88), (256, 256, 16)
     assert shapes == {(e, lasc) for e in ("unet3d_f8", "vnet_f8", "dr_unet_f8", "end_to_end_f8")} | {
         (e, acdc) for e in ("unet3d_f32", "vnet_f32", "dr_unet_f32", "end_to_end_f32", "end_to_end_keep_z_f32")
@@ -86,7 +86,7 @@ def test_an_experiments_name_says_what_it_is(experiment):
     recipe = RECIPES[experiment]
     name, _, width = experiment.rpartition("_f")
     assert recipe.width == int(width) and recipe.keep_z == name.endswith("_keep_z")
-    assert recipe.structures == (ACDC if recipe.width == 32 else LASC).structures
+    assert recipe.preparation == (ACDC if recipe.width == 32 else LASC).preparation
     name = name.removesuffix("_keep_z")
     expected = (name, "dr_unet") if name in ("multi_stage", "end_to_end") else ("single", name)
     assert (recipe.method, recipe.network) == expected
@@ -94,7 +94,7 @@ def test_an_experiments_name_says_what_it_is(experiment):
         field: getattr(recipe, field) for field in ("method", "network", "width", "keep_z", "batch_size")
     })  # fmt: skip
     assert recipe == base  # and nothing else
-    assert loss_of(recipe) is not None
+    assert losses.of(recipe) is not None
 
 
 def test_the_best_row_of_each_data_set_is_the_default():
@@ -103,31 +103,32 @@ def test_the_best_row_of_each_data_set_is_the_default():
 
 def test_the_localiser_stays_below_one_million_parameters():
     assert {recipe.localiser_width for recipe in RECIPES.values()} == {8}
-    assert prediction.localiser_network(replace(LASC, localiser_shape=(8, 8, 8))).count_params() == 675_145
+    assert prediction.network(replace(LASC, localiser_shape=(8, 8, 8)), prediction.LOCALISER).count_params() == 675_145
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("experiment", RECIPES)
 def test_the_networks_take_every_presets_grids(experiment, preset):
     recipe = PRESETS[preset](RECIPES[experiment])
-    for factors in (recipe.input_factors, recipe.localiser_factors):
-        assert all(n % factor == 0 for n, factor in zip(recipe.image_shape, factors, strict=True))
+    given = recipe.preparation
+    for factors in (given.input_factors, given.localiser_factors):
+        assert all(n % factor == 0 for n, factor in zip(given.image_shape, factors, strict=True))
     if recipe.method == "multi_stage":
-        check_shape(recipe.network, recipe.crop_shape, recipe.keep_z)
-        check_shape("dr_unet", recipe.localiser_shape, recipe.keep_z)
-        shrunk = [n // factor for n, factor in zip(recipe.image_shape, recipe.localiser_factors, strict=True)]
-        assert all(seen >= n for seen, n in zip(recipe.localiser_shape, shrunk, strict=True))  # the whole working grid
-        assert all(crop <= n for crop, n in zip(recipe.crop_shape, recipe.image_shape, strict=True))
-        assert recipe.crop_shape[2] == recipe.image_shape[2]  # every slice
+        check_shape(recipe.network, given.crop_shape, recipe.keep_z)
+        check_shape("dr_unet", given.localiser_shape, recipe.keep_z)
+        shrunk = [n // factor for n, factor in zip(given.image_shape, given.localiser_factors, strict=True)]
+        assert all(seen >= n for seen, n in zip(given.localiser_shape, shrunk, strict=True))  # the whole working grid
+        assert all(crop <= n for crop, n in zip(given.crop_shape, given.image_shape, strict=True))
+        assert given.crop_shape[2] == given.image_shape[2]  # every slice
     else:
-        check_shape(recipe.network, prediction.input_shape(recipe), recipe.keep_z)
+        check_shape(recipe.network, given.input_shape, recipe.keep_z)
 
 
 @pytest.mark.parametrize("experiment", RECIPES)
 def test_quick_changes_no_number_of_the_method(experiment):
     paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
     assert paper is RECIPES[experiment]
-    changed = {name for name, value in vars(paper).items() if getattr(quick, name) != value}
+    changed = {name for name, value in flat(paper).items() if flat(quick)[name] != value}
     grids = {"spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"}
     size = {"width", "batch_size", "localiser_batch_size", "epochs", "localiser_epochs", "precision"}
     assert changed <= grids | size | {"normalisation", "rotation_deg", "zoom", "learning_rate", "final_learning_rate"}
@@ -138,8 +139,10 @@ def test_quick_changes_no_number_of_the_method(experiment):
 
 def test_names_are_those_of_the_code():
     assert (set(NETWORKS), set(NORMS), set(JOINS)) == (set(model.NETWORKS), set(model.NORMS), set(model.JOINS))
-    assert {*BINARY_LOSSES, *MULTICLASS_LOSSES} == set(training_command.LOSSES)
-    scores = next(field.type for field in fields(Recipe) if field.name == "gcam_score")
+    for names, kind in ((BINARY_LOSSES, losses.BceDice), (MULTICLASS_LOSSES, losses.MulticlassDice)):
+        found = [losses.named(name, smoothing=1.0) for name in names]
+        assert [(type(loss), loss.as_printed) for loss in found] == [(kind, False), (kind, True)]
+    (scores,) = get_type_hints(Recipe, include_extras=True)["gcam_score"].__metadata__
     assert all(map(scores.holds, gcam.SCORES)) and scores.words == f"one of {', '.join(gcam.SCORES)}"
 
 
@@ -153,7 +156,7 @@ BUILT = ("method", "network", "width", "localiser_width", "keep_z", "projection"
          "crop_shape", "gcam_score", "gcam_layer")  # fmt: skip
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+@pytest.mark.parametrize("field", flat(LASC))
 def test_a_recipe_that_is_not_refused_can_train(field, tiny):
     for recipe in accepted(tiny("multi_stage_f8", **SMALL), field):
         if field in BUILT:
@@ -161,8 +164,8 @@ def test_a_recipe_that_is_not_refused_can_train(field, tiny):
                 training_command.check(recipe)
             except InputError as error:  # only the network knows its layers and the extents that it takes
                 assert "takes extents of" in str(error) or "unknown layer" in str(error)
-        assert np.isfinite(float(loss_of(recipe)(np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 2, 1), np.float32))))
-        draw = training_command.Stages(recipe, {}, {}, None, None, {}, 0).turn((8, 8))
+        assert np.isfinite(float(losses.of(recipe)(np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 2, 1), np.float32))))
+        draw = training_command.augmentation(recipe, (8, 8))
         assert draw is None or np.isfinite(draw(np.random.default_rng(0))).all()
 
 

@@ -10,13 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dr_unet import localisation
 from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
 from dr_unet.recipe import PUBLISHED
-from shared import datasets, held_out, runs
-from shared.datasets import splits
+from shared import datasets, held_out
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.learning import augment, checkpoints, training
@@ -26,41 +24,15 @@ from shared.learning.prepared import store
 from shared.scans import preprocess, volume
 from shared.scans.volume import from_array
 from shared.scoring import plots
+from tests.dr_unet.commands import refused, settings
+from tests.experiments import open_run, vesal
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ("best.weights.h5", "history.csv", "localiser/best.weights.h5", "localiser/history.csv", "regions.csv", "cases.csv",
            "cases_resampled.csv")  # fmt: skip
 
 
-def settings(recipe):
-    """The fields of a tiny recipe as arguments of the command."""
-    names = ("width", "localiser_width", "precision", "epochs", "localiser_epochs", "batch_size", "localiser_batch_size",
-             "spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape")  # fmt: skip
-    values = {name: getattr(recipe, name) for name in names}
-    texts = {name: ",".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
-    return ["--preset", "quick", *(text for name, value in texts.items() for text in ("--set", f"{name}={value}"))]
-
-
-def refused(capsys, *arguments):
-    """The line in which the command ends with status 2."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as ended:
-        training_command.main(list(map(str, arguments)))
-    error = capsys.readouterr().err
-    assert ended.value.code == 2 and len(error.splitlines()) == 1, error
-    return error
-
-
 # Voxels that nobody annotated -----------------------------------------------------------------------------------------------
-
-
-def test_ignored_voxels_stay_ignored_on_the_way_to_the_localiser(tiny):
-    labels = np.zeros((24, 24, 16), np.uint8)
-    labels[:8], labels[8:12] = datasets.IGNORED, 2
-    _, look = localisation.view(tiny("multi_stage_f8"))
-    _, seen = look(None, from_array(labels.astype(np.float32)), from_array(labels))
-    assert seen.array.shape == (24, 24, 8)
-    assert (seen.array[:8] == datasets.IGNORED).all() and (seen.array[8:12] == 1).all() and not seen.array[12:].any()
 
 
 def test_validation_dice_leaves_ignored_voxels_out():
@@ -78,7 +50,7 @@ def test_scans_annotated_in_part_train_and_are_scored_there_alone(tiny, lasc_cas
         volume.write(reference.with_array(partly), tmp_path / f"{case.name}.nrrd")
         cases.append(replace(case, label=tmp_path / f"{case.name}.nrrd", ignore=9))
     recipe = tiny("dr_unet_f8", epochs=1)
-    folder = training_command.train(recipe, cases, tmp_path / "runs", dataset="lasc", experiment="dr_unet_f8")
+    folder = training_command.train(recipe, cases, vesal(tmp_path / "runs", "dr_unet_f8"))
     by_name = {case.name: case for case in cases}
     for row, other in zip(*(read_csv(folder / name) for name in ("cases.csv", "cases_resampled.csv")), strict=True):
         labels = volume.read(by_name[row["case"]].label)
@@ -107,8 +79,7 @@ def test_every_slice_of_image_and_labels_turns_alike():
 
 def test_the_paper_preset_turns_nothing(tiny):
     def drawn(**changes):
-        stages = training_command.Stages(tiny("dr_unet_f8", **changes), {}, {}, Path(), Path(), {}, 0)
-        return stages.turn((32, 24))
+        return training_command.augmentation(tiny("dr_unet_f8", **changes), (32, 24))
 
     assert drawn(rotation_deg=0.0, zoom=0.0) is None
     np.testing.assert_allclose(drawn(rotation_deg=0.0, zoom=1e-6)(np.random.default_rng(0)), [1, 0, 0, 0, 1, 0, 0, 0], atol=1e-3)
@@ -144,73 +115,38 @@ def test_a_run_says_everything(multi_stage, lasc_cases):
         assert (multi_stage / name).stat().st_size > 0
 
 
-def test_regions_csv_has_every_case_and_what_its_region_holds(multi_stage, lasc_cases, tiny):
-    recipe, rows = tiny("multi_stage_f8"), read_csv(multi_stage / "regions.csv")
-    assert {row["case"] for row in rows} == {case.name for case in lasc_cases} and len(rows) == 10
-    split = json.loads((multi_stage / "run.json").read_text())["split"]
-    localiser = prediction.load(multi_stage).localiser
-    by_name = {case.name: case for case in lasc_cases}
-    for row in rows:
-        assert row["case"] in split[row["side"]] and row["found"] in (0, 1) and 0 <= row["share_inside"] <= 1
-        starts = [int(row[f"start_{axis}"]) for axis in "xyz"]
-        assert all(0 <= s <= n - m for s, n, m in zip(starts, recipe.image_shape, recipe.crop_shape, strict=True))
-    for row in (rows[0], rows[-1]):
-        image, labels = datasets.load_pair(by_name[row["case"]], ("LA",))
-        x, y, z = (int(row[f"start_{axis}"]) for axis in "xyz")
-        foreground = prediction.prepare_labels(labels, recipe).array > 0
-        share = np.count_nonzero(foreground[x : x + 16, y : y + 16, z : z + 16]) / np.count_nonzero(foreground)
-        assert row["share_inside"] == pytest.approx(share)
-        assert prediction.locate(localiser, prediction.prepare(image, recipe), recipe)[1].starts == (x, y, z)
-
-
-@pytest.mark.parametrize(("old", "new"), [
-    ("a,test,1,3,", "a,test,1,,"), ("a,test,1,3,", "a,test,1,3.5,"), ("a,test,1,3,", "a,test,1,1e9,"), ("a,test,1,", "a,test,,"),
-    ("a,test", "c,test"), ("b,train,1,0,0,0,0.5\n", ""),
-])  # fmt: skip
-def test_regions_that_are_damaged_or_of_other_cases_are_refused(old, new, tmp_path):
-    text = "case,side,found,start_x,start_y,start_z,share_inside\na,test,1,3,-1,0,0.75\nb,train,1,0,0,0,0.5\n"
-    path = tmp_path / "regions.csv"
-    path.write_text(text)
-    shape = (16, 16, 16)
-    assert localisation.read_regions(path, {"a", "b"}, shape)["a"] == Region((3, -1, 0), shape, True)
-    path.write_text(text.replace(old, new))
-    with pytest.raises(InputError, match=r"regions\.csv: not the regions of this run's 2 cases; remove the file"):
-        localisation.read_regions(path, {"a", "b"}, shape)
-
-
-def test_the_summary_says_what_the_test_regions_hold(multi_stage):
-    shares = [row["share_inside"] for row in read_csv(multi_stage / "regions.csv") if row["side"] == "test"]
-    line = next(line for line in (multi_stage / "summary.md").read_text().splitlines() if line.startswith("Share"))
-    assert f"2 test volumes: mean {np.mean(shares):.4f}, least {min(shares):.4f}" in line
-    assert all(f" {share:.4f}" in line.partition("below 0.995:")[2] for share in shares if share < 0.995)
-
-
 def test_the_papers_grid_is_scored_too(multi_stage, lasc_cases, tiny):
-    recipe, by_name = tiny("multi_stage_f8"), {case.name: case for case in lasc_cases}
+    preparation, by_name = tiny("multi_stage_f8").preparation, {case.name: case for case in lasc_cases}
     for row, native in zip(*(read_csv(multi_stage / name) for name in ("cases_resampled.csv", "cases.csv")), strict=True):
-        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], ("LA",)), recipe)
+        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], ("LA",)), preparation)
         assert row["case"] == native["case"] and row["dice"] != native["dice"]
         assert row["reference_ml"] == pytest.approx(labels.array.sum() * labels.voxel_ml)
 
 
+def test_scoring_reads_no_file_again(multi_stage, lasc_cases, tiny, monkeypatch):
+    experiment, case = vesal(multi_stage.parents[3]), lasc_cases[0]
+    scan = datasets.load_image(case)
+    reference = datasets.load_reference(case, scan)
+    scorer = training_command.scorer(tiny("multi_stage_f8"), open_run(experiment, lasc_cases))
+    for name in ("read", "read_grey", "read_labels"):
+        monkeypatch.setattr(volume, name, None)
+    native, further = scorer.predict(case, scan, reference)
+    assert native.array.shape == scan.array.shape and further.keys() == {held_out.RESAMPLED}
+    assert scorer.reference(case, scan, reference) is reference
+
+
 def test_a_finished_run_says_so(multi_stage, lasc_cases, tiny, capsys):
     before = (multi_stage / "run.json").read_bytes()
-    again = training_command.train(
-        tiny("multi_stage_f8"), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8"
-    )
+    again = training_command.train(tiny("multi_stage_f8"), lasc_cases, vesal(multi_stage.parents[3]))
     assert again == multi_stage and capsys.readouterr().out == f"done: {multi_stage / 'summary.md'}\n"
     assert (multi_stage / "run.json").read_bytes() == before
 
 
 def test_another_run_in_the_folder_is_refused(multi_stage, lasc_cases, tiny):
     with pytest.raises(InputError, match="another recipe"):
-        training_command.train(
-            tiny("multi_stage_f8", smoothing=2.0), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8"
-        )
+        training_command.train(tiny("multi_stage_f8", smoothing=2.0), lasc_cases, vesal(multi_stage.parents[3]))
     with pytest.raises(InputError, match="another seed"):
-        training_command.train(
-            tiny("multi_stage_f8"), lasc_cases, multi_stage.parents[3], dataset="lasc", experiment="multi_stage_f8", seed=1
-        )
+        training_command.train(tiny("multi_stage_f8"), lasc_cases, vesal(multi_stage.parents[3], seed=1))
 
 
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
@@ -218,8 +154,7 @@ def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
     numbered = [{"image": np.full((4, 4, 2), number), "label": np.zeros((4, 4, 2))} for number in range(20)]
     paths = [store(tmp_path, number, lambda n=number: numbered[n]) for number in range(20)]
     recipe = tiny("multi_stage_f8", rotation_deg=180.0, zoom=0.3)
-    stages = training_command.Stages(recipe, {}, {}, tmp_path, tmp_path, {}, 0)
-    batches = Batches(Volumes(paths), 10, 0, stages.turn((24, 24)))
+    batches = Batches(Volumes(paths), 10, 0, training_command.augmentation(recipe, (24, 24)))
     images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
     drawn = [images[:, 0, 0, 0, 0], np.arctan2(parameters[:, 3], parameters[:, 4]), np.hypot(parameters[:, 3], parameters[:, 4])]
     assert all(np.ptp(each) > 0 for each in drawn)
@@ -234,7 +169,7 @@ def test_killed_in_both_stages_and_rerun_it_gives_the_same_bytes(multi_stage, la
     """Killed right after the localiser's first checkpoint, then before the segmenter's second."""
 
     def run():
-        return training_command.train(tiny("multi_stage_f8"), lasc_cases, tmp_path, dataset="lasc", experiment="multi_stage_f8")
+        return training_command.train(tiny("multi_stage_f8"), lasc_cases, vesal(tmp_path))
 
     def killed(last, written):
         """Dies at checkpoint number `last` of this session, which is or is not written."""
@@ -264,7 +199,8 @@ def test_killed_in_both_stages_and_rerun_it_gives_the_same_bytes(multi_stage, la
 @pytest.mark.parametrize("experiment", ["multi_stage_keep_z_f32", "end_to_end_keep_z_f32"])
 def test_several_structures(experiment, tiny, phantom_cases, tmp_path):
     recipe = tiny(experiment, epochs=1, localiser_epochs=1)
-    folder = training_command.train(recipe, phantom_cases, tmp_path, dataset="acdc", experiment=experiment)
+    given = recipe.preparation
+    folder = training_command.train(recipe, phantom_cases, vesal(tmp_path, experiment, "acdc"))
     test = json.loads((folder / "run.json").read_text())["split"]["test"]
     expected = [(f"{test[0]}_{phase}", structure) for phase in ("ED", "ES") for structure in ("RV", "Myo", "LV")]
     by_name = {case.name: case for case in phantom_cases}
@@ -273,8 +209,8 @@ def test_several_structures(experiment, tiny, phantom_cases, tmp_path):
         assert [(row["case"], row["structure"]) for row in rows] == expected
         assert all(0 <= row["dice"] <= 1 and row["reference_ml"] > 0 for row in rows)
     for row in rows:
-        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], recipe.structures), recipe)
-        value = 1 + recipe.structures.index(row["structure"])
+        labels = prediction.prepare_labels(datasets.load_labels(by_name[row["case"]], given.structures), given)
+        value = 1 + given.structures.index(row["structure"])
         assert row["reference_ml"] == pytest.approx(np.count_nonzero(labels.array == value) * labels.voxel_ml)
     for case in {name for name, _ in expected}:
         predicted, scan = volume.read(folder / "predictions" / f"{case}.nii.gz"), volume.read(by_name[case].image)
@@ -338,105 +274,15 @@ def test_folds_that_found_nothing_are_pooled(tmp_path):
     assert "| LA | all | 4 | 0.000 (0.000) |" in (tmp_path / "summary.md").read_text()
 
 
-# A lent localiser -----------------------------------------------------------------------------------------------------------
-
-
-def without_atrium(cases, folder):
-    """The cases with all-zero label maps in `folder`."""
-    for case in cases:
-        reference = volume.read(case.label)
-        volume.write(reference.with_array(np.zeros_like(reference.array)), folder / f"{case.name}.nrrd")
-    return [replace(case, label=folder / f"{case.name}.nrrd") for case in cases]
-
-
-@pytest.fixture(scope="module")
-def borrowed(multi_stage, lasc_cases, tiny, tmp_path_factory):
-    """A run with the localiser of another, and no atrium in any test scan."""
-    folder = tmp_path_factory.mktemp("borrowed")
-    recipe = tiny("multi_stage_f8", epochs=1, crop_shape=(16, 24, 16))
-    test = splits.hold_out(lasc_cases, 5, 5, 0, 0).of(lasc_cases, "test")
-    cases = [*(case for case in lasc_cases if case not in test), *without_atrium(test, folder)]
-    return training_command.train(
-        recipe, cases, folder / "runs", dataset="lasc", experiment="multi_stage_f8", localiser=multi_stage
-    )
-
-
-def test_a_lent_localiser_is_used_as_it_is(borrowed, multi_stage):
-    weights = Path("localiser") / "best.weights.h5"
-    assert (borrowed / weights).read_bytes() == (multi_stage / weights).read_bytes()
-    assert sorted(path.name for path in (borrowed / "localiser").iterdir()) == ["best.weights.h5"]
-    record = json.loads((borrowed / "run.json").read_text())
-    assert record["localiser"] and list(record["result"]) == ["segmenter"]
-    theirs, ours = ({row["case"]: row["start_x"] for row in read_csv(run / "regions.csv")} for run in (multi_stage, borrowed))
-    assert theirs == ours  # along x the crops are as wide
-
-
-def test_test_scans_without_atrium_are_scored_and_drawn(borrowed):
-    rows = {row["case"]: row for row in read_csv(borrowed / "regions.csv") if row["side"] == "test"}
-    assert all(math.isnan(row["share_inside"]) for row in rows.values())
-    for row in read_csv(borrowed / "cases.csv"):
-        assert row["case"] in rows and row["reference_ml"] == 0
-        assert row["dice"] == (1 if row["volume_ml"] == 0 else 0)
-    assert "No foreground in any of the 2 test volumes." in (borrowed / "summary.md").read_text()
-    assert (borrowed / "figures/localisation.png").exists() and (borrowed / "figures/volumes.png").exists()
-
-
-@pytest.mark.parametrize(
-    ("shares", "words"),
-    [
-        (["1", "0.9"], "2 test volumes: mean 0.9500, least 0.9000; below 0.995: B 0.9000."),
-        (["1", "0.996"], "mean 0.9980, least 0.9960; below 0.995: none."),
-        (["", "0.9"], "1 of 2 test volumes: mean 0.9000, least 0.9000; below 0.995: B 0.9000."),
-        (["", ""], "No foreground in any of the 2 test volumes"),
-    ],
-)
-@pytest.mark.parametrize("others", ["1", ""])
-def test_the_share_of_volumes_without_foreground_is_left_out(shares, words, others, tmp_path):
-    rows = [{"case": name, "side": "test", "share_inside": share} for name, share in zip("AB", shares, strict=True)]
-    write_csv(tmp_path / "regions.csv", [*rows, {"case": "C", "side": "train", "share_inside": others}])
-    assert words in localisation.share_line(tmp_path, "test")
-
-
-@pytest.mark.parametrize(
-    ("dataset", "experiment", "more", "words"),
-    [
-        ("lasc", "multi_stage_f8", ["--set", "keep_z=true"], "trained with keep_z False, this experiment has True"),
-        ("acdc", "multi_stage_f32", [], "trained with structures ('LA',), this experiment has ('RV', 'Myo', 'LV')"),
-        ("lasc", "multi_stage_f8", ["--set", "localiser_width=3"], "trained with localiser_width 2, this experiment has 3"),
-        ("lasc", "multi_stage_f8", ["--fold", "1"], "trained on patients that this experiment holds out, among them "),
-        ("lasc", "dr_unet_f8", [], "both experiments must be multi-stage, found multi_stage and single"),
-    ],
-)
-def test_a_localiser_of_another_kind_is_refused(
-    dataset, experiment, more, words, multi_stage, lasc_root, phantom_root, tiny, tmp_path, capsys
-):
-    root = {"lasc": lasc_root, "acdc": phantom_root}[dataset]
-    error = refused(capsys, "--dataset", dataset, "--data-root", root, "--experiment", experiment, "--workdir", tmp_path / "runs",
-                    "--localiser", multi_stage, *settings(tiny(experiment)), *more)  # fmt: skip
-    assert words in error and not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize(("file", "words"), [(None, "not a run of this package"), ("run.json", "localiser/best.weights.h5")])
-def test_what_lends_no_localiser_is_refused(file, words, multi_stage, lasc_root, tiny, tmp_path, capsys):
-    if file:
-        (tmp_path / file).write_bytes((multi_stage / file).read_bytes())
-    error = refused(capsys, "--dataset", "lasc", "--data-root", lasc_root, "--experiment", "multi_stage_f8",
-                    "--workdir", tmp_path / "runs", "--localiser", tmp_path, *settings(tiny("multi_stage_f8")))  # fmt: skip
-    assert words in error and not (tmp_path / "runs").exists()
-
-
 # Parts ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_the_segmenter_trains_on_the_crops_that_the_localiser_found(multi_stage, lasc_cases, tiny):
-    recipe, case = tiny("multi_stage_f8"), lasc_cases[0]
-    image, labels = training_command.prepared_pair(case, recipe)
-    regions = {case.name: Region((3, 5, 0), (16, 16, 16), True)}
-    key, look = training_command.view(recipe, regions)
-    seen, marked = look(case, image, labels)
-    np.testing.assert_array_equal(seen.array, image.array[3:19, 5:21, :16])
-    np.testing.assert_array_equal(marked.array, labels.array[3:19, 5:21, :16])
-    assert key(case) == (3, 5, 0)
+    preparation, case = tiny("multi_stage_f8").preparation, lasc_cases[0]
+    image, labels = prediction.prepared_pair(case, preparation)
+    seen = training_command.prepared(case, preparation, {case.name: Region((3, 5, 0), (16, 16, 16), True)})
+    np.testing.assert_array_equal(seen["image"], image.array[3:19, 5:21, :16])
+    np.testing.assert_array_equal(seen["label"], labels.array[3:19, 5:21, :16])
     start = {row["case"]: tuple(int(row[f"start_{a}"]) for a in "xyz") for row in read_csv(multi_stage / "regions.csv")}
     x, y, z = start[case.name]
     cache = [np.load(path)["image"] for path in (multi_stage.parents[3] / "cache").glob("*.npy")]
@@ -446,23 +292,13 @@ def test_the_segmenter_trains_on_the_crops_that_the_localiser_found(multi_stage,
     )
 
 
-def test_the_localiser_learns_any_structure_at_low_resolution(tiny):
-    recipe = tiny("multi_stage_f32", localiser_factors=(2, 2, 1))
-    labels = from_array(np.random.default_rng(0).integers(0, 4, recipe.image_shape).astype(np.uint8))
-    image = labels.with_array(labels.array.astype(np.float32))
-    _, look = localisation.view(recipe)
-    seen, marked = look(None, image, labels)
-    blocks = (labels.array > 0).reshape(16, 2, 16, 2, 16).sum(axis=(1, 3))
-    assert set(np.unique(marked.array)) == {0, 1}
-    np.testing.assert_array_equal(marked.array[blocks != 2], (blocks > 2)[blocks != 2])
-    np.testing.assert_allclose(seen.array, image.array.reshape(16, 2, 16, 2, 16).mean(axis=(1, 3)))
-
-
-def test_whole_scans_are_shrunk_for_single_networks(tiny):
-    recipe = tiny("dr_unet_f8", input_factors=(2, 2, 1))
-    image = from_array(np.random.default_rng(0).normal(size=recipe.image_shape).astype(np.float32))
-    seen, _ = training_command.view(recipe, None)[1](None, image, image.with_array((image.array > 0).astype(np.uint8)))
-    assert seen.array.shape == (12, 12, 16) == prediction.input_shape(recipe)
+def test_whole_scans_are_shrunk_for_single_networks(tiny, monkeypatch):
+    preparation = tiny("dr_unet_f8", input_factors=(2, 2, 1)).preparation
+    image = from_array(np.random.default_rng(0).normal(size=preparation.image_shape).astype(np.float32))
+    labels = image.with_array((image.array > 0).astype(np.uint8))
+    monkeypatch.setattr(training_command, "prepared_pair", lambda *_: (image, labels))
+    seen = training_command.prepared(None, preparation, None)
+    assert seen["image"].shape == seen["label"].shape == (12, 12, 16) == preparation.input_shape
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
@@ -502,8 +338,8 @@ def test_a_constant_scan_is_named(lasc_cases, tiny, tmp_path):
     scan = volume.read(case.image)
     volume.write(scan.with_array(np.full_like(scan.array, 9)), tmp_path / "flat.nrrd")
     with pytest.raises(InputError, match="flat.nrrd: constant image"):
-        training_command.train(tiny("dr_unet_f8"), [replace(case, image=tmp_path / "flat.nrrd"), *lasc_cases[1:]],
-                               tmp_path / "runs", dataset="lasc", experiment="dr_unet_f8")  # fmt: skip
+        flat = replace(case, image=tmp_path / "flat.nrrd")
+        training_command.train(tiny("dr_unet_f8"), [flat, *lasc_cases[1:]], vesal(tmp_path / "runs", "dr_unet_f8"))
 
 
 # The table script -----------------------------------------------------------------------------------------------------------
@@ -533,7 +369,7 @@ def test_tables_without_runs_say_so(tables, number):
 
 
 def test_a_finished_run_stands_beside_the_paper(tables, multi_stage, tmp_path):
-    folder = runs.folder_of(tmp_path, "dr_unet", "multi_stage_f8", "paper", "lasc", 1)
+    folder = vesal(tmp_path, fold=1).folder
     native = read_csv(multi_stage / "cases.csv")
     write_csv(folder / "cases.csv", native)
     write_text(folder / "summary.md", "")

@@ -8,14 +8,14 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 
-from shared import datasets, held_out, phantom, runs
-from shared.datasets import splits
+from shared import datasets, held_out, phantom, recipes, runs
 from shared.files import read_csv, write_csv, write_json, write_text
 from shared.lazy import lazily
 from shared.scans import volume
 from tests.conftest import shrunk
 from tests.dr_unet.conftest import GRIDS
 from tests.dr_unet.conftest import TINY as DR_UNET
+from tests.experiments import ORIGIN, baumgartner
 from tests.propagation.conftest import TINY as PROPAGATION
 from tests.propagation.released import authors_files
 from tests.scripts.test_reproduce_table import case_rows
@@ -129,7 +129,7 @@ def stacom(folder):
 
 def tables(folder):
     """What commands wrote, in a run folder that is finished as far as files tell."""
-    run = runs.folder_of(folder / "runs", "acdc_segmenter_tf", "unet2d_modified_wxent", "paper", "acdc", 0)
+    run = baumgartner(folder / "runs").folder
     write_csv(run / held_out.CASES, case_rows())
     write_text(run / runs.SUMMARY, "")
 
@@ -152,12 +152,14 @@ def regions(folder):
 def write_run(folder, package, tiny, networks, structures):
     """A run folder with networks that were never trained: stage ("" is the last) -> network. Without fingerprints of the weights,
     as runs are while they train, so that damaged weights are read."""
-    split = splits.Split(("patient001",), ("patient002",), ("patient002",))
-    identity = runs.identity(package, "fuzz", "quick", "acdc", 0, 0, tiny, structures, split, ["digest"])
+    split = {"train": ["patient001"], "validation": ["patient002"], "test": ["patient002"]}
+    record = {"package": package, "experiment": "fuzz", "preset": "quick", "dataset": "acdc", "fold": 0, "seed": 0,
+              "recipe": recipes.flat(tiny), "structures": structures, "split": split, "data": "digest", "backend": "tensorflow",
+              "ignore": None, **ORIGIN, "seconds": {"train": 1.0}}  # fmt: skip
     for stage, network in networks.items():
         (folder / stage).mkdir(parents=True, exist_ok=True)
         network.save_weights(folder / stage / runs.BEST)
-    write_json(folder / "run.json", {**identity, "command": "train", "commit": "c", "hardware": "h", "seconds": {"train": 1.0}})
+    write_json(folder / runs.RECORD, record)
 
 
 def heart(folder):
@@ -193,8 +195,9 @@ def dr_unet_run(folder):
     heart(folder)
     training.seed_everything(0)
     quick = dr_unet_recipe.quick(dr_unet_recipe.RECIPES["multi_stage_f32"])
-    tiny = replace(quick, **DR_UNET, **GRIDS["heart"], input_factors=(1, 1, 1))
-    networks = {"": dr_unet_predict.network(tiny), dr_unet_predict.LOCALISER: dr_unet_predict.localiser_network(tiny)}
+    tiny = recipes.replace(quick, **DR_UNET, **GRIDS["heart"], input_factors=(1, 1, 1))
+    localiser = dr_unet_predict.LOCALISER
+    networks = {"": dr_unet_predict.network(tiny), localiser: dr_unet_predict.network(tiny, localiser)}
     write_run(folder / "run", "dr_unet", tiny, networks, datasets.acdc.STRUCTURES)
 
 
@@ -203,9 +206,9 @@ def propagation_run(folder):
     write_text(folder / "bases.csv", "patient,ed_base,es_base\nscan,0,1\n")
     (folder / "scan.nii.gz").rename(folder / "scan_ED.nii.gz")
     training.seed_everything(0)
-    tiny = replace(propagation_recipe.quick(propagation_recipe.RECIPES["propagation"]), **PROPAGATION)
-    networks = {"": propagation_predict.propagation_network(tiny),
-                propagation_predict.INITIALIZATION: propagation_predict.initialization_network(tiny)}  # fmt: skip
+    tiny = recipes.replace(propagation_recipe.quick(propagation_recipe.RECIPES["propagation"]), **PROPAGATION)
+    first = propagation_predict.INITIALIZATION
+    networks = {"": propagation_predict.network(tiny), first: propagation_predict.network(tiny, first)}
     write_run(folder / "run", "propagation", tiny, networks, propagation_predict.STRUCTURES)
 
 

@@ -67,7 +67,8 @@ def read_data_set(name, structures):
 def read_regions(folder):
     recipe = dr_unet_recipe.RECIPES["multi_stage_f8"]
     if (folder / localisation.REGIONS).exists():
-        localisation.find_regions(recipe, {"train": [SimpleNamespace(name="a")], "test": [SimpleNamespace(name="b")]}, folder)
+        sides = {"train": [SimpleNamespace(name="a")], "validation": [], "test": [SimpleNamespace(name="b")]}
+        localisation.find_regions(recipe, SimpleNamespace(folder=folder, side=sides.get))
         localisation.share_line(folder, "test")
 
 

@@ -1,11 +1,11 @@
 """Recipes that train in seconds, and a finished run."""
 
-from dataclasses import replace
-
 import pytest
 
 from propagation import train as training_command
 from propagation.recipe import RECIPES, quick
+from shared.recipes import replace
+from tests.experiments import zheng
 
 TINY = {"size": 32, "spacing_mm": 5.0, "initialization_groups": (1, 1, 1), "initialization_channels": (2, 2, 2),
         "propagation_groups": (1, 1), "propagation_channels": (2, 2), "variants": 2, "instants": 6, "initialization_instants": 2,
@@ -25,4 +25,4 @@ def tiny():
 @pytest.fixture(scope="session")
 def finished(tiny, phantom_cases, tmp_path_factory):
     """The folder of a finished run of both networks."""
-    return training_command.train(tiny(), phantom_cases, tmp_path_factory.mktemp("run"), dataset="acdc", command="train")
+    return training_command.train(tiny(), phantom_cases, zheng(tmp_path_factory.mktemp("run"), command="train"))

@@ -52,11 +52,11 @@ def dice(a, b):
 def test_prepared_slices_are_isotropic_squares_about_the_centre(tiny):
     recipe = tiny(size=24, spacing_mm=5.0)
     scan, ring = scan_of()
-    image = prediction.prepare(scan, recipe)
+    image = prediction.prepare(scan, recipe.preparation)
     assert image.array.shape == (24, 24, 16) and image.spacing_mm == pytest.approx((5, 5, 5))
     middle = (image.affine @ [11.5, 11.5, 7.5, 1])[:3]
     np.testing.assert_allclose(middle, (scan.affine @ [29.5, 25.5, 3.5, 1])[:3], atol=2.6)  # half a voxel of rounding
-    moved = prediction.prepare(scan, recipe, (29.5 + 8, 25.5 - 4))  # 20 and -10 mm: 4 and -2 voxels
+    moved = prediction.prepare(scan, recipe.preparation, (29.5 + 8, 25.5 - 4))  # 20 and -10 mm: 4 and -2 voxels
     np.testing.assert_allclose(moved.affine[:3, 3] - image.affine[:3, 3], [20, -10, 0], atol=1e-6)
     np.testing.assert_allclose(moved.array[:20, 2:].std(), image.array[4:, :22].std(), rtol=0.2)
 
@@ -109,7 +109,7 @@ def test_a_base_that_the_scan_has_not(tiny, base):
 def test_the_base_of_the_network_is_at_or_above_the_slices_centre(tiny):
     recipe = tiny(size=24, spacing_mm=3.0)
     scan, _ = scan_of()
-    image = prediction.prepare(scan, recipe)
+    image = prediction.prepare(scan, recipe.preparation)
     for base in range(8):
         start = prediction.slice_of_base(scan, base, image)
         centre = (scan.affine @ [0, 0, base, 1])[2]
@@ -123,7 +123,7 @@ def test_the_base_of_a_scan_whose_slices_are_thinner_than_the_networks(tiny):
     thin = volume.Volume(
         np.repeat(scan.array, 8, axis=2), (*scan.spacing_mm[:2], 1.0), scan.affine @ np.diag([1, 1, 1 / scan.spacing_mm[2], 1])
     )
-    image = prediction.prepare(thin, tiny(size=24, spacing_mm=1.25))
+    image = prediction.prepare(thin, tiny(size=24, spacing_mm=1.25).preparation)
     assert [prediction.slice_of_base(thin, base, image) for base in (0, 1, 2, 10)] == [0, 0, 1, 7]
 
 

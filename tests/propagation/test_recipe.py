@@ -1,15 +1,14 @@
 """The paper's numbers, spelled out a second time."""
 
-from dataclasses import fields, replace
-
 import numpy as np
 import pytest
 
 from propagation import model
 from propagation import predict as prediction
 from propagation import train as training_command
-from propagation.recipe import DEFAULT, NORMS, PRESETS, PROPAGATION, PUBLISHED, RECIPES, Recipe
+from propagation.recipe import DEFAULT, NORMS, PRESETS, PROPAGATION, PUBLISHED, RECIPES
 from shared.errors import InputError
+from shared.recipes import flat, replace
 from tests.wrong_values import accepted, refused_types
 
 PAPER = {
@@ -46,7 +45,7 @@ CHOSEN = {
 
 @pytest.mark.parametrize("experiment", RECIPES)
 def test_numbers_of_the_paper_and_ours(experiment):
-    found = vars(RECIPES[experiment])
+    found = flat(RECIPES[experiment])
     assert {name: found[name] for name in PAPER | CHOSEN} == PAPER | CHOSEN
     assert found["method"] == experiment
 
@@ -61,7 +60,7 @@ def test_volumes_of_the_databases():
 def test_quick_changes_no_number_of_the_method(experiment):
     paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
     assert paper is RECIPES[experiment]
-    changed = {name for name, value in vars(paper).items() if getattr(quick, name) != value}
+    changed = {name for name, value in flat(paper).items() if flat(quick)[name] != value}
     size = {f"{network}_{part}" for network in ("initialization", "propagation") for part in ("groups", "channels", "steps")}
     assert changed <= size | {"normalisation", "variants", "validate_every", "learning_rate", "final_learning_rate", "momentum",
                               "precision", "batch_size", "mask_lag"}  # fmt: skip
@@ -90,13 +89,13 @@ BUILT = ("size", "initialization_groups", "initialization_channels", "propagatio
          "slope", "normalisation", "gaussian_noise", "impulse_noise")  # fmt: skip
 
 
-@pytest.mark.parametrize("field", [field.name for field in fields(Recipe)])
+@pytest.mark.parametrize("field", flat(PROPAGATION))
 def test_a_recipe_that_is_not_refused_can_train(field, tiny):
     for recipe in accepted(tiny(), field):
         if field in BUILT:
-            prediction.initialization_network(recipe)
-            prediction.propagation_network(recipe)
-        drawn = training_command.Stages(recipe, [], [], {}, None, {}, 0).turn(np.random.default_rng(0))
+            prediction.network(recipe, prediction.INITIALIZATION)
+            prediction.network(recipe, prediction.PROPAGATION)
+        drawn = training_command.turn(recipe)(np.random.default_rng(0))
         assert np.isfinite(drawn).all()
 
 

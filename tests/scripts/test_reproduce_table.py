@@ -9,8 +9,8 @@ import pytest
 
 from acdc_segmenter_tf import train
 from acdc_segmenter_tf.recipe import PUBLISHED
-from shared import runs
 from shared.files import read_csv, write_csv, write_text
+from shared.runs import Experiment
 from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
 
 ROOT = Path(__file__).parents[2]
@@ -44,7 +44,7 @@ def case_rows():
 
 @pytest.fixture
 def workdir(tmp_path):
-    folder = runs.folder_of(tmp_path, "acdc_segmenter_tf", "unet2d_modified_wxent", "paper", "acdc", 0)
+    folder = Experiment(package="acdc_segmenter_tf", name="unet2d_modified_wxent", dataset="acdc", workdir=tmp_path).folder
     write_csv(folder / "cases.csv", case_rows())
     write_text(folder / "summary.md", "")
     return tmp_path
@@ -120,7 +120,7 @@ def made_up(script, monkeypatch):
 
 def finish(workdir, fold, lv, rv, experiment="net_a"):
     """A finished run with one patient; on the coarse grid Dice is half as large, by itself it is a tenth."""
-    folder = runs.folder_of(workdir, "made_up_net", experiment, "paper", "acdc", fold)
+    folder = Experiment(package="made_up_net", name=experiment, dataset="acdc", fold=fold, workdir=workdir).folder
     for file, factor in (("cases.csv", 1), ("cases_resampled.csv", 0.5), ("cases_alone.csv", 0.1)):
         rows = [
             {"case": "A", "patient": "A", "phase": "", "structure": s, "dice": d * factor} for s, d in (("LV", lv), ("RV", rv))
@@ -214,7 +214,10 @@ def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkey
 
 
 def test_a_row_of_one_patient_counts_that_patient_alone(script, tmp_path):
-    folders = [runs.folder_of(tmp_path, "propagation", "propagation", "paper", "stacom", fold) for fold in range(5)]
+    folders = [
+        Experiment(package="propagation", name="propagation", dataset="stacom", fold=fold, workdir=tmp_path).folder
+        for fold in range(5)
+    ]
     for fold, folder in enumerate(folders):
         row = {
             "case": f"v{fold}_ED",

@@ -1,16 +1,14 @@
-"""What all commands share: one line for whatever goes wrong, overrides of a recipe, and where data are looked for."""
+"""What all commands share: one line for whatever goes wrong, and where data are looked for."""
 
 import os
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared import cli, datasets, training_command
+from shared import cli, datasets
 from shared.errors import InputError
-from shared.recipes import check, flag, number, several, structures, whole
 
 
 def ended(capsys, error, debug=False):
@@ -108,85 +106,7 @@ def test_arguments_that_are_no_text_are_one_line(capsys):
     assert status.value.code == 2 and line.startswith("error: ") and len(line) < 310 and line.isascii() and line.count("\n") == 1
 
 
-# Interrupted runs -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("checkpoint", "said"), [
-    (None, ()), ("checkpoint.npz", ("the same command goes on from the last checkpoint",)),
-    ("localiser/checkpoint.npz", ("the same command goes on from the last checkpoint",)),
-])  # fmt: skip
-def test_only_a_run_with_a_checkpoint_goes_on(checkpoint, said, tmp_path):
-    if checkpoint:
-        (tmp_path / checkpoint).parent.mkdir(exist_ok=True)
-        (tmp_path / checkpoint).touch()
-    with pytest.raises(KeyboardInterrupt) as stopped, training_command.resumable(tmp_path):
-        raise KeyboardInterrupt
-    assert stopped.value.args == said
-
-
-# Values ---------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Recipe:
-    width: whole(1, 512)
-    rate: number(0, 10, above=True)
-    flip: flag()
-    shape: several(whole(1, 99), 2, 3)
-    structures: structures()
-
-    def __post_init__(self):
-        check(self)
-
-
-RECIPE = Recipe(width=8, rate=0.1, flip=False, shape=(1, 2), structures=("LV",))
-
-
-@pytest.mark.parametrize(("assignment", "expected"), [
-    ("width=3", 3), ("rate=1", 1.0), ("rate=1e-3", 0.001), ("flip=True", True), ("flip=false", False),
-    ("shape=3, 4,5", (3, 4, 5)), ("structures=RV,Myo", ("RV", "Myo")),
-])  # fmt: skip
-def test_overrides(assignment, expected):
-    value = vars(cli.override(RECIPE, [assignment]))[assignment.partition("=")[0]]
-    assert value == expected and type(value) is type(expected)
-
-
-def test_overrides_are_judged_together():
-    assert cli.override(RECIPE, ["width=3", "width=4", "flip=true"]) == Recipe(4, 0.1, True, (1, 2), ("LV",))
-
-
-@pytest.mark.parametrize("assignment", [
-    "width=0", "width=-5", "width=1.5", "width=1e400", "width=", "width=" + "9" * 5000, "width=" + "[" * 100_000, "width=null",
-    "width=true", "width=\u0663\udcff", "rate=nan", "rate=inf", "rate=NaN", "rate=Infinity", "rate=1e400", "rate=0", "rate={}",
-    "rate=" + "1" * 400, "flip=1", "flip=yes", "shape=", "shape=1", "shape=1,,2", "shape=1,2,3,4", "shape=0,0", "structures=",
-    "structures=,", "structures=RV,RV", "structures=RV,rv", "structures=\udcff",
-])  # fmt: skip
-def test_wrong_overrides_name_field_range_and_value(assignment):
-    with pytest.raises(InputError) as refused:
-        cli.override(RECIPE, [assignment])
-    line = str(refused.value)
-    assert line.startswith(f"{assignment.partition('=')[0]}: expected ") and ", found " in line
-    assert len(line) < 300 and line.isprintable()
-
-
-@pytest.mark.parametrize("assignment", ["width", "=3", "widht=3", "", "__class__=3"])
-def test_overrides_of_no_field(assignment):
-    with pytest.raises(InputError, match="expected FIELD=VALUE with a field of width, rate, flip, shape, structures"):
-        cli.override(RECIPE, [assignment])
-
-
-@pytest.mark.parametrize(("option", "wrong"), [
-    ("--seed", ["-1", "4294967296", "1.5", "x", "", "9" * 5000]), ("--fold", ["-1", "1.5", "x", "ALL", "10001", "9" * 5000]),
-])  # fmt: skip
-def test_seeds_and_folds(option, wrong, capsys):
-    parser = training_command.training_parser("paper", "", {"a": 1}, "a", {"paper": None})
-    for value, expected in (("0", 0), ("10000", 10_000)):
-        assert vars(parser.parse_args(["--dataset", "acdc", option, value]))[option[2:]] == expected
-    for value in wrong:
-        with pytest.raises(SystemExit) as status:
-            parser.parse_args(["--dataset", "acdc", f"{option}={value}"])
-        line = capsys.readouterr().err
-        assert status.value.code == 2 and f"argument {option}: expected a whole number from 0 to " in line and len(line) < 330
+# Folders --------------------------------------------------------------------------------------------------------------------
 
 
 def test_a_workdir_can_be_made(tmp_path, monkeypatch):

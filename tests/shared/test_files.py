@@ -187,3 +187,57 @@ def test_fingerprint_is_of_contents_and_order(tmp_path):
         ]
     ]
     assert len(set(different)) == len(different)
+
+
+# Broken files -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (None, "cannot be read (No such file or directory)"), (b"", "expected JSON in UTF-8"), (b"{", "expected JSON in UTF-8"),
+    (b"\xff\xfe{}", "expected JSON in UTF-8 ('utf-8' codec can't decode"), (b"[" * 100_000, "brackets nested too deep"),
+    (b"9" * 5000, "expected JSON in UTF-8 (Exceeds the limit"), (b"{} {}", "expected JSON in UTF-8 (Extra data"),
+])  # fmt: skip
+def test_json_that_is_none(content, words, tmp_path):
+    path = tmp_path / "a.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        files.read_json(path)
+    assert str(raised.value).startswith(f"{path}: ") and words in str(raised.value)
+    with pytest.raises(InputError, match="cannot be read .Is a directory"):
+        files.read_json(tmp_path)
+
+
+def test_json_as_other_programs_write_it(tmp_path):
+    files.write_json(tmp_path / "a.json", {"a": [1, 2.5, "\udcff"]})
+    assert files.read_json(tmp_path / "a.json") == {"a": [1, 2.5, "\udcff"]}
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf[1]")  # with a byte order mark, as Windows' editors do
+    assert files.read_json(tmp_path / "a.json") == [1]
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"a,b\n1,\xff\n", "expected a table in CSV format"), (b"a,b\n1,2\n1\n", "line 3 does not have the 2 cells"),
+    (b"a,b\n1,2,3\n", "line 2 does not have the 2 cells"), (b"a\n" + b"x" * 200_000, "expected a table in CSV format"),
+])  # fmt: skip
+def test_csv_that_is_none(content, words, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError) as raised:
+        files.read_csv(path)
+    assert str(raised.value).startswith(f"{path}: ") and words in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["inf", "-inf", "1e400", "1e16", "x", "9" * 5000])
+def test_columns_of_numbers_hold_numbers_that_can_be_reckoned_with(text, tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text(f"a,case,b\n1,{text},\n2,inf,{text}\n")
+    with pytest.raises(InputError, match=r"a\.csv: line 3, column b: expected a number or nothing, found") as raised:
+        files.read_csv(path, ("a", "b"))
+    assert len(str(raised.value)) < 200 + len(str(path))
+    assert [row["b"] for row in files.read_csv(path, ("a",))] == ["", text]  # where nobody asks for numbers, it is text
+
+
+def test_names_of_files_that_are_no_text_can_be_written(tmp_path):
+    files.write_csv(tmp_path / "a.csv", [{"case": "\udcff"}])
+    files.write_text(tmp_path / "a.md", "\udcff\n")
+    assert (tmp_path / "a.csv").read_text() == "case\n\\udcff\n" and (tmp_path / "a.md").read_text() == "\\udcff\n"

@@ -1,19 +1,17 @@
 """What the networks are shown: which slices, whose masks, and that every example can be made again."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import pytest
 from scipy import ndimage
 
-from propagation import figures
-from propagation.beating.database import Slices, Steps
+from propagation import figures, masks
+from propagation.beating.database import Slices, Steps, prepared
 from propagation.recipe import PROPAGATION
-from propagation.train import Stages
+from propagation.train import turn
 from shared.errors import InputError
 from shared.learning.batches import Batches
 from shared.learning.prepared import store
+from shared.recipes import replace
 
 SHAPE, BASE = (32, 32, 20), 4
 OPTIONS = {"spacing_mm": 2.5, "variants": 3, "instants": 10}
@@ -134,8 +132,8 @@ def test_the_seed_makes_other_infarcts_and_the_generator_other_slices(heart):
 def test_the_rotation_says_nothing_about_slice_direction_and_lag(numbers):
     """A thousand examples as training draws them. Both once came from one generator, and the lag was a function of the angle."""
     label = np.load(numbers)["label"] == 1
-    stages = Stages(replace(PROPAGATION, size=SHAPE[0]), [], [], {}, Path(), {}, 0)
-    batches = Batches(Steps([numbers], [False], 0, used=10, mask_lag=8, **OPTIONS), 10, 0, stages.turn)
+    draw = turn(replace(PROPAGATION, size=SHAPE[0]))
+    batches = Batches(Steps([numbers], [False], 0, used=10, mask_lag=8, **OPTIONS), 10, 0, draw)
     drawn = []
     for step in range(100):
         for inputs, _, (yy, yx, *_) in zip(*batches[step], strict=True):
@@ -164,6 +162,23 @@ def test_cases_that_cannot_be_used(tmp_path, heart):
     np.save(tmp_path / "open.npy", voxels)
     with pytest.raises(InputError, match="open.npy: no heart that could be moved"):
         Steps([tmp_path / "open.npy"], [True], 0, used=1, mask_lag=0, **OPTIONS)
+
+
+# Prepared cases -------------------------------------------------------------------------------------------------------------
+
+
+def test_prepared_cases_begin_at_the_base_and_keep_the_cavity(tiny, phantom_cases):
+    preparation, case = tiny(size=48, spacing_mm=2.5).preparation, phantom_cases[0]
+    label = prepared(case, preparation)["label"]
+    wall, cavity = (label == value for value in (1, 2))
+    labelled = masks.load(case, preparation.rv_wall_mm)
+    ml = np.prod(labelled.scan.spacing_mm) / 1000
+    # the voxels' volume is the reference's, but for half a slice of the base that linear interpolation cannot see
+    slice_ml = (labelled.classes.array[..., labelled.base] > 0).sum() * ml
+    assert 0.93 < (label > 0).sum() * 2.5**3 / 1000 / ((labelled.classes.array > 0).sum() * ml - slice_ml / 2) < 1.07
+    assert wall.any() and cavity.any()
+    middle = [np.mean(np.nonzero(wall)[axis]) for axis in (0, 1)]
+    assert np.abs(np.array(middle) - 23.5).max() < 2  # the heart is in the middle of its square
 
 
 # The sheet to look at -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from shared import runs
+from shared import provenance
 from shared.datasets import Case
 from shared.errors import InputError
 from shared.scans import volume
@@ -110,9 +110,9 @@ def test_data_files(tmp_path, suffix):
     assert volume.data_files(tmp_path / "scan.nii.gz") == [tmp_path / "scan.nii.gz"]
 
     case = Case(patient="a", phase="", image=header, label=None, group="", structures={})
-    before = runs.fingerprints([case])
+    before = provenance.fingerprints([case])
     data.write_bytes(data.read_bytes()[:-1] + b"\7")
-    assert runs.fingerprints([case]) != before
+    assert provenance.fingerprints([case]) != before
     data.unlink()
     assert f"its data file {data.name} is missing" in refusal(header)
     assert "is missing" in refusal(header, volume.data_files)

@@ -1,0 +1,76 @@
+"""The training command: which experiment, folds and seed are asked for, and what is said when it is interrupted."""
+
+import pytest
+
+from shared.errors import InputError
+from shared.training_command import experiment_of, folds_of, resumable, training_parser
+
+RECIPES, PRESETS = ("small", "large", "other"), ("paper", "quick")
+
+
+def parse(*arguments, default="small"):
+    parser = training_parser("small", "Train.", RECIPES, default, PRESETS)
+    return parser.parse_args(["--dataset", "acdc", *arguments])
+
+
+@pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("all", [0, 1, 2, 3])])
+def test_folds(text, folds):
+    assert folds_of(parse("--fold", text), 4) == folds
+    assert folds_of(parse(), 4) == [0]
+
+
+@pytest.mark.parametrize("text", ["x", "1.5", "", "ALL", "0,1", "-1"])
+def test_a_fold_that_is_none(text, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parse(f"--fold={text}")
+    error = capsys.readouterr().err
+    assert (
+        ended.value.code == 2
+        and f"expected a whole number from 0 to 10000 or all, found {text!r}" in error
+        and len(error.splitlines()) == 1
+    )
+
+
+def test_a_fold_that_the_recipe_does_not_have():
+    with pytest.raises(InputError, match="^--fold 4: expected 0 to 3$"):
+        folds_of(parse("--fold", "4"), 4)
+
+
+def test_the_experiment_that_was_not_named(capsys):
+    assert experiment_of(parse(), "small") == "small"
+    assert experiment_of(parse("--experiment", "large"), "small") == "large"
+    for by_dataset, expected in (({"lasc": "small", "acdc": "large"}, "large"), ({"lasc": "other", "phantom": "small"}, "other")):
+        options = parse(default=by_dataset)
+        assert options.experiment is None and experiment_of(options, by_dataset) == expected
+        assert experiment_of(parse("--experiment", "small", default=by_dataset), by_dataset) == "small"
+    for default, shown in (("small", "small"), ({"lasc": "small", "acdc": "large"}, "small for lasc, large for acdc")):
+        with pytest.raises(SystemExit):
+            parse("--help", default=default)
+        assert f"(default: {shown})" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(("option", "wrong"), [
+    ("--seed", ["-1", "4294967296", "1.5", "x", "", "9" * 5000]), ("--fold", ["-1", "1.5", "x", "ALL", "10001", "9" * 5000]),
+])  # fmt: skip
+def test_seeds_and_folds(option, wrong, capsys):
+    parser = training_parser("paper", "", {"a": 1}, "a", {"paper": None})
+    for value, expected in (("0", 0), ("10000", 10_000)):
+        assert vars(parser.parse_args(["--dataset", "acdc", option, value]))[option[2:]] == expected
+    for value in wrong:
+        with pytest.raises(SystemExit) as status:
+            parser.parse_args(["--dataset", "acdc", f"{option}={value}"])
+        line = capsys.readouterr().err
+        assert status.value.code == 2 and f"argument {option}: expected a whole number from 0 to " in line and len(line) < 330
+
+
+@pytest.mark.parametrize(("checkpoint", "said"), [
+    (None, ()), ("checkpoint.npz", ("the same command goes on from the last checkpoint",)),
+    ("localiser/checkpoint.npz", ("the same command goes on from the last checkpoint",)),
+])  # fmt: skip
+def test_only_a_run_with_a_checkpoint_goes_on(checkpoint, said, tmp_path):
+    if checkpoint:
+        (tmp_path / checkpoint).parent.mkdir(exist_ok=True)
+        (tmp_path / checkpoint).touch()
+    with pytest.raises(KeyboardInterrupt) as stopped, resumable(tmp_path):
+        raise KeyboardInterrupt
+    assert stopped.value.args == said
