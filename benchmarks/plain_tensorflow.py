@@ -14,6 +14,7 @@ from shared.lazy import lazily
 from shared.learning import inference
 
 with lazily():
+    from acdc_segmenter_tf import losses
     from acdc_segmenter_tf import model as acdc_networks
     from shared.learning import training
     from tests.acdc_segmenter_tf import plain_tf
@@ -32,7 +33,7 @@ def networks(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     for precision in ("float32", "auto"):
         with training.precision(precision) as name:
             model = acdc_networks.build("unet2d_modified", (212, 212))
-        model.compile(training_command.optimizer(UNET2D_MODIFIED), training_command.loss_of(UNET2D_MODIFIED), jit_compile=False)
+        model.compile(training_command.optimizer(UNET2D_MODIFIED), losses.of(UNET2D_MODIFIED), jit_compile=False)
         rivals[f"ours, {name}"] = (
             partial(model.train_on_batch, images[:2], labels[:2]),
             partial(inference.probabilities, model, images, 10),

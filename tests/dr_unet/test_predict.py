@@ -281,7 +281,7 @@ def test_an_empty_activation_map_crops_the_middle(tiny):
 @pytest.mark.parametrize("value", [0, 7])
 def test_a_constant_scan_is_refused(tiny, value):
     with pytest.raises(InputError, match="constant image"):
-        prediction.prepare(from_array(np.full((20, 20, 3), value)), tiny("multi_stage_f32"))
+        prediction.prepare(from_array(np.full((20, 20, 3), value)), tiny("multi_stage_f32").preparation)
 
 
 # The command ----------------------------------------------------------------------------------------------------------------

@@ -93,6 +93,9 @@ def two_stages(recipe, run):
 def toy(stages=two_stages, **more):
     parts = {
         "package": PACKAGE,
+        "recipes": {"toy": RECIPE},
+        "default": "toy",
+        "presets": {"paper": lambda recipe: recipe},
         "split": lambda recipe, cases, fold: Split(("a", "b"), ("c",), ("d",)),
         "folds": lambda recipe: 1,
         "stages": stages,

@@ -3,14 +3,20 @@
 import pytest
 
 from shared.errors import InputError
-from shared.training_command import experiment_of, folds_of, resumable, training_parser
+from shared.lifecycle import Method
+from shared.training_command import default_of, folds_of, resumable, training_parser
 
-RECIPES, PRESETS = ("small", "large", "other"), ("paper", "quick")
+NAMES, PRESETS = ("small", "large", "other"), ("paper", "quick")
+
+
+def method(default="small"):
+    """One that is asked for its names alone."""
+    unused = dict.fromkeys(("split", "folds", "stages", "scorer", "check"))
+    return Method(package="paper", recipes=dict.fromkeys(NAMES), default=default, presets=dict.fromkeys(PRESETS), **unused)
 
 
 def parse(*arguments, default="small"):
-    parser = training_parser("small", "Train.", RECIPES, default, PRESETS)
-    return parser.parse_args(["--dataset", "acdc", *arguments])
+    return training_parser(method(default), "Train.").parse_args(["--dataset", "acdc", *arguments])
 
 
 @pytest.mark.parametrize(("text", "folds"), [("0", [0]), ("3", [3]), ("all", [0, 1, 2, 3])])
@@ -37,12 +43,10 @@ def test_a_fold_that_the_recipe_does_not_have():
 
 
 def test_the_experiment_that_was_not_named(capsys):
-    assert experiment_of(parse(), "small") == "small"
-    assert experiment_of(parse("--experiment", "large"), "small") == "large"
+    assert parse().experiment is None and parse("--experiment", "large").experiment == "large"
+    assert default_of(method(), "acdc") == "small"
     for by_dataset, expected in (({"lasc": "small", "acdc": "large"}, "large"), ({"lasc": "other", "phantom": "small"}, "other")):
-        options = parse(default=by_dataset)
-        assert options.experiment is None and experiment_of(options, by_dataset) == expected
-        assert experiment_of(parse("--experiment", "small", default=by_dataset), by_dataset) == "small"
+        assert parse(default=by_dataset).experiment is None and default_of(method(by_dataset), "acdc") == expected
     for default, shown in (("small", "small"), ({"lasc": "small", "acdc": "large"}, "small for lasc, large for acdc")):
         with pytest.raises(SystemExit):
             parse("--help", default=default)
@@ -53,7 +57,7 @@ def test_the_experiment_that_was_not_named(capsys):
     ("--seed", ["-1", "4294967296", "1.5", "x", "", "9" * 5000]), ("--fold", ["-1", "1.5", "x", "ALL", "10001", "9" * 5000]),
 ])  # fmt: skip
 def test_seeds_and_folds(option, wrong, capsys):
-    parser = training_parser("paper", "", {"a": 1}, "a", {"paper": None})
+    parser = training_parser(method(), "Train.")
     for value, expected in (("0", 0), ("10000", 10_000)):
         assert vars(parser.parse_args(["--dataset", "acdc", option, value]))[option[2:]] == expected
     for value in wrong:
