@@ -15,7 +15,7 @@ demo: setup  ## phantom -> train -> predict -> score -> pictures
 	@echo "  $(RUN) -m acdc_segmenter_tf.predict --weights runs/acdc_segmenter_tf/unet2d_modified_wxent-quick/phantom/fold0 SCAN.nii.gz -o seg.nii.gz"
 
 test: setup  ## the test suite
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 	@echo "All tests passed. Next: make demo"
 
 lint: setup

@@ -60,7 +60,7 @@ def command(root, workdir, *more):
             "--preset", "quick", "--workdir", str(workdir), *TINY_SETS, *more]  # fmt: skip
 
 
-def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp_path):
+def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp_path, capsys):
     folder = "acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0"
     subprocess.run(command(phantom_root, tmp_path / "a"), check=True, capture_output=True)
     often = "from shared.learning import training; training.CHECKPOINT_S = 0.0; from acdc_segmenter_tf.train import main; main()"
@@ -81,10 +81,14 @@ def test_the_command_killed_and_run_again_gives_the_same_bytes(phantom_root, tmp
     ]
     for name in compared:
         assert (tmp_path / "a" / folder / name).read_bytes() == (tmp_path / "b" / folder / name).read_bytes(), name
-    again = subprocess.run(command(phantom_root, tmp_path / "b"), check=True, capture_output=True, text=True)
-    assert again.stdout.startswith("done: ")
-    other = subprocess.run(command(phantom_root, tmp_path / "b", "--seed", "1"), capture_output=True, text=True)
-    assert other.returncode == 2 and "another seed" in other.stderr and len(other.stderr.splitlines()) == 1
+    arguments = command(phantom_root, tmp_path / "b")
+    arguments = arguments[arguments.index("--dataset") :]
+    training_command.main(arguments)
+    assert capsys.readouterr().out.startswith("done: ")
+    with pytest.raises(SystemExit) as ended:
+        training_command.main([*arguments, "--seed", "1"])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and "another seed" in error and len(error.splitlines()) == 1
 
 
 def test_all_folds_are_run_and_pooled(phantom_root, tmp_path, capsys):
