@@ -8,7 +8,7 @@ RUN := .venv/bin/python
 demo: setup  ## phantom -> train -> predict -> score -> pictures
 	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
 	@echo
-	@echo "That was a phantom and a few minutes: outlines may be torn. (A warning about an affine belongs to it, as to some of ACDC's files.)"
+	@echo "That was a phantom and a few minutes: outlines may be torn. (A warning about an affine is part of it: some of ACDC's files have one too.)"
 	@echo "Next, on the 100 patients of ACDC (about 25 minutes on two cores):"
 	@echo "  $(RUN) -m acdc_segmenter_tf.train --dataset acdc --data-root DIR --preset quick"
 	@echo "and your own scan with what you have just trained:"

@@ -198,7 +198,7 @@ def pool(x: Tensor, size: int | Sequence[int], name: str) -> Tensor:
 
 
 def merge(up: Tensor, skip: Tensor, name: str) -> Tensor:
-    """[up, centre crop of skip] along the channels; of an odd margin, the larger part is cut at the end."""
+    """[up, centre crop of skip] along the channels; if the margin is odd, the larger part is cut at the end."""
     layer = {4: keras.layers.Cropping2D, 5: keras.layers.Cropping3D}[len(skip.shape)]
     margins = [s - u for s, u in zip(skip.shape[1:-1], up.shape[1:-1], strict=True)]
     crop = layer([(m // 2, m - m // 2) for m in margins], name=f"{name}_crop")(skip)
@@ -206,7 +206,7 @@ def merge(up: Tensor, skip: Tensor, name: str) -> Tensor:
 
 
 def as_logits(x: Tensor) -> Tensor:
-    """Logits leave the network as float32 whatever the precision it computes in."""
+    """Logits leave the network as float32, in any precision that it computes in."""
     return keras.layers.Activation("linear", dtype="float32", name="logits")(x)
 
 

@@ -81,7 +81,7 @@ def edge_rule(preparation: Preparation) -> str:
 
 
 def predict(segmenter: Segmenter, scan: Volume) -> Volume:
-    """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
+    """Label map (values as on disk) on the grid of `scan`; each frame of a cine is predicted by itself.
 
     Args:
         segmenter: a `Segmenter`.
@@ -115,7 +115,7 @@ def predict_slices(segmenter: Segmenter, prepared: Volume, scan: Volume) -> np.n
 
 
 def restore(probabilities: Volume, scan: Volume, recipe: Recipe) -> np.ndarray:
-    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's; what was cropped away is 0."""
+    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's; cropped-away voxels are 0."""
     resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe.preparation)[0])
     pasted = preprocess.crop_or_pad(probabilities, resampled_shape)
     native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe.preparation), recipe.anti_alias_inference)
@@ -126,7 +126,7 @@ def load(weights: str | Path) -> Segmenter:
     """The `Segmenter` of a run folder, of the best.weights.h5 in one, or of a TensorFlow 1 checkpoint of the authors.
 
     Raises:
-        InputError: none of these, or weights that do not fit.
+        InputError: it is none of these, or the weights do not fit.
     """
     weights = Path(weights)
     if weights.name.endswith(".h5") or (weights / "run.json").is_file():

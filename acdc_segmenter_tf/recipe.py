@@ -4,8 +4,8 @@ Segmentation", arXiv 1709.04496 (ACDC challenge, STACOM 2017).
     python -m acdc_segmenter_tf.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 
 should take about a day per experiment on one GPU (the paper: 24 h on a Titan Xp) and reach a mean Dice of 0.950 / 0.893 / 0.899
-(LV / RV / Myo, the 2D U-Net (mod.) with weighted cross entropy). What each number comes from: "paper", "authors' code" (the
-released TensorFlow 1 code), or "ours" where both are silent.
+(LV / RV / Myo, the 2D U-Net (mod.) with weighted cross entropy). The comment of each number says where it comes from:
+"paper", "authors' code" (the released TensorFlow 1 code), or "ours" where both are silent.
 """
 
 from collections.abc import Callable
@@ -98,7 +98,7 @@ UNET2D_MODIFIED = Recipe(
     epsilon=1e-8,  # authors' code: TensorFlow 1's default; Keras' is 1e-7
     validate_every=100,  # authors' code
     validation_modulus=5,  # authors' code: a patient validates iff its number modulo 5 is 0
-    precision="float32",  # ours: both silent, the hardware of 2017 computed in it
+    precision="float32",  # ours: both are silent; the hardware of 2017 computed in it
 )
 
 UNET3D_MODIFIED = replace(

@@ -111,13 +111,13 @@ class Checkpoint:
         try:
             self.tensors = dict(read_index(Path(f"{self.prefix}.index"), BundleEntryProto))
             self.reader = tf.compat.v1.train.NewCheckpointReader(self.prefix)
-        except Exception as error:  # protobuf and the reader raise classes of their own
+        except Exception as error:  # protobuf and the reader have their own exception classes
             raise InputError(f"{self.prefix}.index: expected a TensorFlow checkpoint's index, found {reason(error)}") from error
 
     def read(self, tensor: str) -> np.ndarray:
         try:
             return self.reader.get_tensor(tensor)
-        except Exception as error:  # the reader raises whatever class fits its status
+        except Exception as error:  # the reader's exception class depends on its status
             raise InputError(f"{self.prefix}: data file absent, cut or damaged at {tensor}, found {reason(error)}") from error
 
 
@@ -144,7 +144,7 @@ def read_index(path: Path, entry_type: "type[BundleEntryProto]") -> Iterator[tup
     It is read here first, because TensorFlow's own reader ends the process at a shape or an entry that makes no sense.
 
     Raises:
-        Exception: of many classes, where the file is not what it should be.
+        Exception: one of many classes, if the file is not what it should be.
     """
     if path.stat().st_size > INDEX_LIMIT:
         raise ValueError(f"{path.stat().st_size} bytes, more than {INDEX_LIMIT}")

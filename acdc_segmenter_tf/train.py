@@ -92,7 +92,7 @@ def optimizer(recipe: Recipe) -> "keras.optimizers.Adam":
 
 
 def augmentation(recipe: Recipe) -> Callable[[np.random.Generator], np.ndarray] | None:
-    """`draw(rng)` of the recipe's random transforms; None where it has none."""
+    """`draw(rng)` of the recipe's random transforms; None if it has none."""
     if not (recipe.rotation_deg or recipe.scale_crop_px or recipe.flip):
         return None
     shape = recipe.preparation.image_shape
@@ -115,7 +115,7 @@ def validate(model: "keras.Model", examples: Examples, loss: "keras.losses.Loss"
 
 
 def selection_dice(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10), absent classes 0.
+    """Per image, the mean over foreground classes of 2 |A and B| / (|A| + |B| + 1e-10), where an absent class counts as 0.
 
     Args:
         labels, predicted: (B, ...) class indices; where the label is IGNORED, the prediction does not count.

@@ -178,13 +178,13 @@ def recipe(cases: Sequence[Case], folder: Path, rounds: int) -> None:
             losses.append(float(model.train_on_batch(*batch)))
     peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"ten steps of the paper's recipe ({UNET2D_MODIFIED.batch_size} slices of 212 x 212, {precision}): "
-          f"{statistics.median(times[1:]):.1f} s a step, running loss {losses[0]:.3f} -> {losses[-1]:.3f}, "
+          f"{statistics.median(times[1:]):.1f} s per step, running loss {losses[0]:.3f} -> {losses[-1]:.3f}, "
           f"peak memory {peak_gib:.1f} GiB\n", flush=True)  # fmt: skip
 
 
 def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """DR-UNet with its memory: training steps of the paper's segmenters, f=8 against Keras' batch norm on TensorFlow's own choice
-    of kernels, and whole scans from file to file; each in a process of its own."""
+    of kernels, and whole scans from file to file; each runs in a separate process."""
     plain = {} if re.search("avx512_vnni|avx512_bf16|avx_vnni|amx_", cpu_flags()) else {"TF_ENABLE_ONEDNN_OPTS": "0"}
     rounds = min(rounds, 3)
     ours, wide = (measured("step", experiment, rounds=rounds) for experiment in ("multi_stage_f8", "multi_stage_keep_z_f32"))
@@ -233,7 +233,7 @@ def took(run: Mapping[str, float]) -> str:
 
 
 def measured(*arguments: str, rounds: int, **environment: str) -> dict:
-    """The result of `benchmarks.volumetric` in a process of its own."""
+    """The result of `benchmarks.volumetric`, which runs in a separate process."""
     command = [sys.executable, "-m", "benchmarks.volumetric", *arguments, "--rounds", str(rounds)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     return json.loads(done.stdout.splitlines()[-1])

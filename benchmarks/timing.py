@@ -1,4 +1,4 @@
-"""Seconds of what runs, and a comparison of several ways to do the same."""
+"""Measure seconds, and compare several ways to do the same."""
 
 import statistics
 import time

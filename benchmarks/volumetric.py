@@ -1,9 +1,9 @@
-"""One measurement of the 3D networks in a process of its own, so that its peak memory is its own; prints one line of JSON.
+"""Measure the 3D networks once, in a separate process, so that the peak memory is theirs alone; print one line of JSON.
 
     python -m benchmarks.volumetric {step,predict} EXPERIMENT [--plain] [--rounds 3] [--scan FILE]
 
 `step`: one training step of the paper's recipe on random voxels. `predict`: one scan from file to file with untrained weights,
-and of that the localiser. `--plain`: Keras' own batch normalisation.
+and the localiser's share of that time. `--plain`: Keras' own batch normalisation.
 """
 
 import json

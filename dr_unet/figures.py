@@ -29,7 +29,7 @@ def draw(folder: Path, segmenter: prediction.Segmenter, cases: Sequence[Case]) -
     """figures/volumes.png and, for the multi-stage method, figures/localisation.png of a finished run.
 
     Args:
-        folder: the run's.
+        folder: of the run.
         segmenter: its `predict.Segmenter`.
         cases: the held-out cases.
     """

@@ -41,7 +41,7 @@ def activation_map(
         (x', y', z') float32, at the resolution of the layer.
 
     Raises:
-        InputError: no such layer, output or score.
+        InputError: a layer, output or score that does not exist.
     """
     check(model, output, layer, score)
     at = model.get_layer(layer).output
@@ -74,7 +74,7 @@ def check(model: keras.Model, output: int, layer: str, score: str) -> None:
 
 
 def gradient(function: Callable[[Tensor], Tensor], at: Tensor) -> Tensor:
-    """d function(x) / dx at the tensor `at`, by the backend's own means."""
+    """d function(x) / dx at the tensor `at`, computed by the backend."""
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

@@ -107,7 +107,7 @@ def check(run: Path, recipe: Recipe, split: Split) -> None:
 
 
 def of_localiser(recipe: Recipe) -> Iterator[tuple[str, object]]:
-    """Field, value of all that a localiser depends on: what it sees, and its network."""
+    """Field and value of everything that a localiser depends on: what it sees, and its network."""
     seen = recipes.replace(recipe.preparation, crop_shape=recipe.preparation.image_shape, input_factors=(1, 1, 1))  # not those
     yield from recipes.flat(seen).items()
     yield "localiser_width", recipe.localiser_width

@@ -26,7 +26,7 @@ def of_localiser(recipe: Recipe) -> keras.losses.Loss:
 
 
 def named(name: str, smoothing: float) -> keras.losses.Loss:
-    """A loss by the name that recipes use; "as printed" are the paper's formulas with their misprints."""
+    """A loss by the name that recipes use; names with "as_printed" are the paper's formulas with their misprints."""
     kind = BceDice if name.startswith("bce_dice") else MulticlassDice
     return kind(smoothing, as_printed=name.endswith("as_printed"))
 
@@ -90,7 +90,7 @@ class EndToEnd(keras.losses.Loss):
 
 
 def mean(values: Tensor, kept: Tensor) -> Tensor:
-    """Mean of the values where `kept` is 1; 0 where it is 0 everywhere."""
+    """Mean of the values where `kept` is 1; 0 if `kept` is 0 everywhere."""
     return ops.sum(values * kept) / ops.maximum(ops.sum(kept), 1)
 
 

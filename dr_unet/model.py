@@ -257,7 +257,7 @@ def merge(skip: Tensor, x: Tensor, name: str) -> Tensor:
 
 
 def head(x: Tensor, outputs: int) -> Tensor:
-    """1x1x1 convolution to logits, which leave the network as float32 whatever the precision it computes in."""
+    """1x1x1 convolution to logits, which leave the network as float32, in any precision that it computes in."""
     x = keras.layers.Activation("linear", name=FEATURES)(x)
     return keras.layers.Conv3D(outputs, 1, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
 

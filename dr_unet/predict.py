@@ -90,7 +90,7 @@ def locate(localiser: "keras.Model", prepared: Volume, recipe: Recipe) -> tuple[
 
 
 def predict(segmenter: Segmenter, scan: Volume) -> Volume:
-    """Label map (values as on disk) on the grid of `scan`; every frame of a cine by itself.
+    """Label map (values as on disk) on the grid of `scan`; each frame of a cine is predicted by itself.
 
     Args:
         segmenter: a `Segmenter`.

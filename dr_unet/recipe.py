@@ -4,8 +4,8 @@ Journal of Imaging 6(7):65.
     python -m dr_unet.train --dataset {lasc,acdc} --data-root DIR [--experiment NAME] [--fold all] [--preset quick]
 
 should reach a mean Dice of 0.912 on LASC (multi-stage, 16 filters) and 0.884 on ACDC (multi-stage, Keep Z) on the held-out fifth
-of the patients, averaged over five folds. No code of the authors is known. What each number comes from: "paper", or "ours" where
-the paper is silent or contradicts itself.
+of the patients, averaged over five folds. No code of the authors is known. The comment of each number says where it comes
+from: "paper", or "ours" where the paper is silent or contradicts itself.
 """
 
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Preparation:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """What a network sees that works on the whole grid."""
+        """Shape of the input of a network that works on the whole grid."""
         return tuple(n // factor for n, factor in zip(self.image_shape, self.input_factors, strict=True))
 
     @property
@@ -143,7 +143,7 @@ LASC = Recipe(
     test_parts=5,  # paper 4.1: 80 % for training and validation, 20 % held out
     folds=5,  # paper 4.1: five-fold cross validation inside the 80 %
     split_seed=0,  # ours
-    precision="float32",  # ours: paper silent, the hardware of its day computed in it
+    precision="float32",  # ours: the paper is silent; the hardware of its day computed in it
 )
 
 ACDC = replace(
@@ -178,7 +178,7 @@ RECIPES = {
     "multi_stage_keep_z_f32": replace(ACDC, keep_z=True),
     "end_to_end_keep_z_f32": replace(ACDC_WHOLE, method="end_to_end", keep_z=True),
 }
-DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by data set; the first for any other
+DEFAULT = {"acdc": "multi_stage_keep_z_f32", "lasc": "multi_stage_f16"}  # by data set; the first is for all other data sets
 
 
 def quick(recipe: Recipe) -> Recipe:
@@ -220,11 +220,11 @@ Numbers = tuple[float, float]  # mean and std
 
 
 def row(label: str, experiment: str, dice: Numbers, hausdorff: Numbers, asd: Numbers, structure: str = "") -> Row:
-    """A row of the paper. Which Hausdorff distance the authors used is open, so that theirs stands next to each of ours."""
+    """A row of the paper. Which Hausdorff distance the authors used is open, so theirs stands next to each of ours."""
     return Row(label, experiment, printed(dice, hausdorff, hausdorff, hausdorff, asd), structure)
 
 
-# The paper's tables: 20 held-out patients, all folds pooled. The methods of the rows without experiment need another detector.
+# The paper's tables: 20 held-out patients, all folds pooled. Rows without an experiment are methods that need another detector.
 PUBLISHED = {
     2: Table(
         title="LASC, left atrium (8 and 16: filters of the first block)",

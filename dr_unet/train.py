@@ -58,7 +58,7 @@ def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment, localis
 
 
 def stages(recipe: Recipe, run: Run, localiser: Path | None = None) -> Iterator[Stage]:
-    """The network that segments; of the multi-stage method the localiser before, unless that of another run is taken over."""
+    """The network that segments. In the multi-stage method the localiser comes first, unless another run lends its own."""
     given, regions = recipe.preparation, None
     if recipe.method == "multi_stage":
         if localiser is None:
@@ -172,7 +172,7 @@ def prepared(case: Case, preparation: Preparation, regions: Regions | None) -> d
 
 
 def augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Callable[[np.random.Generator], np.ndarray] | None:
-    """`draw(rng)` of the augmentation of slices of `shape` (x, y); None where the recipe has none, as the paper."""
+    """`draw(rng)` of the augmentation of slices of `shape` (x, y); None if the recipe has none, as in the paper."""
     rotation_deg, zoom = recipe.rotation_deg, recipe.zoom
     if not rotation_deg and not zoom:
         return None
@@ -181,7 +181,7 @@ def augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Callable[[np.random.
 
 
 def turned(images: Any, labels: Any, coefficients: Any) -> tuple[Any, Any]:
-    """A batch of volumes with all slices of each turned and enlarged alike."""
+    """A batch of volumes in which all slices of a volume are turned and enlarged alike."""
     moved, labels = augment.affine(images[..., 0], labels, coefficients)
     return moved[..., None], labels
 

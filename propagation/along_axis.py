@@ -139,7 +139,7 @@ def write(folder: Path, compared: Sequence[Compared], structures: Mapping[int, s
         folder / "figures" / "along_axis.png", binned(rows), "position: base 0, apex 1", "Dice of a slice, mean and quartiles"
     )
     plots.overlay(folder / "figures" / "long_axis.png", panels(compared), structures)
-    return [*method_lines(rows), base_line(bases), f"Time: {np.mean([each.seconds for each in compared]):.1f} s a volume."]
+    return [*method_lines(rows), base_line(bases), f"Time: {np.mean([each.seconds for each in compared]):.1f} s per volume."]
 
 
 def binned(rows: Sequence[Mapping], bins: int = 12) -> dict[str, list[tuple]]:

@@ -84,7 +84,7 @@ def read_bases(path: str | Path) -> dict[tuple[str, str], int]:
         (patient, "ED" or "ES") -> slice, from 0 at the base end; an empty cell has no entry.
 
     Raises:
-        InputError: no such file or no CSV, a missing column, a cell that is no slice, or a patient without name or listed twice.
+        InputError: no readable CSV file, a missing column, a cell that is no slice, or a patient without name or listed twice.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
@@ -178,7 +178,7 @@ def first_slice(mask: np.ndarray) -> int:
     """The first slice of a mask (x, y, z) that is not empty.
 
     Raises:
-        InputError: all are.
+        InputError: all slices are empty.
     """
     slices = np.flatnonzero(mask.any(axis=(0, 1)))
     if not slices.size:

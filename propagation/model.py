@@ -8,7 +8,7 @@ Both go from coarse to fine: a sub-network sees the input at its size together w
               ->        SubNet128 <- up -> mask 128            ->        SubNet128 <- up -> masks z+1 .. z+4, 128
 
 A sub-network is a row of groups (convolution, batch normalisation, leaky ReLU) and a 1x1 convolution with a sigmoid. Filter
-sizes, channels and numbers of groups stand in a figure of the paper that could not be had: those in `recipe.py` are ours. Noise
+sizes, channels and numbers of groups are in a figure of the paper that could not be had: those in `recipe.py` are ours. Noise
 layers come first and work in training only. The paper's third one, a rotation, must turn the labels too, and so it happens in the
 training step (see `train.turn`).
 

@@ -31,7 +31,7 @@ with lazily():
     from shared.framework import keras
     from shared.learning import training
 
-INITIALIZATION, PROPAGATION = "initialization", "propagation"  # stages; a run of both keeps the first in a folder of its own
+INITIALIZATION, PROPAGATION = "initialization", "propagation"  # stages; a run of both keeps the first in a separate folder
 STRUCTURES = {1: "BV"}  # what the mask is called on disk
 
 
@@ -57,7 +57,7 @@ def network(recipe: Recipe, stage: str | None = None) -> "keras.Model":
 
 
 def prepare(scan: Volume, preparation: Preparation, centre: np.ndarray | None = None) -> Volume:
-    """Scan (x, y, z) -> (size, size, n): isotropic voxels, linear; a square about `centre`; normalised (paper 2.1).
+    """Scan (x, y, z) -> (size, size, n): isotropic voxels, linear; a square around `centre`; normalised (paper 2.1).
 
     Args:
         scan: slices last, the basal one first.
@@ -75,7 +75,7 @@ def isotropic(volume: Volume, preparation: Preparation) -> Volume:
 
 
 def square(volume: Volume, scan: Volume, preparation: Preparation, centre: np.ndarray | None = None) -> Volume:
-    """The window of size x size voxels of an isotropic `volume` about the voxel (x, y) `centre` of `scan`."""
+    """The window of size x size voxels of an isotropic `volume` around the voxel (x, y) `centre` of `scan`."""
     if centre is None:
         centre = (np.array(scan.array.shape[:2]) - 1) / 2
     middle = voxel_on(scan, [*centre, 0], volume)[:2]
@@ -143,12 +143,12 @@ def slice_of_base(scan: Volume, base: int, image: Volume) -> int:
     """The slice of the prepared `image` at or just above the centre of slice `base` of `scan`, at least 0.
 
     Raises:
-        InputError: the scan has no such slice.
+        InputError: a base that is not a slice of the scan.
     """
     if not 0 <= base < scan.array.shape[2]:
         raise InputError(f"base slice {base}: expected 0 to {scan.array.shape[2] - 1}, counted from the basal end of the scan")
     slice_ = int(np.floor(voxel_on(scan, (0, 0, base), image)[2] + 1e-6))
-    return max(slice_, 0)  # the centre of a scan's first slice lies above the image's where its slices are the thinner ones
+    return max(slice_, 0)  # if the scan's slices are thinner, the centre of its first one lies above the image's
 
 
 def segment(segmenter: Segmenter, scan: Volume, base: int | None = None) -> tuple[Volume, int]:
@@ -174,7 +174,7 @@ def on_grid(found: Volume, scan: Volume) -> np.ndarray:
 
 
 def predict(segmenter: Segmenter, scan: Volume, base: int | None = None, apex_first: bool = False) -> Volume:
-    """Label map (1 = biventricular wall) on the grid of `scan`; every frame of a cine by itself.
+    """Label map (1 = biventricular wall) on the grid of `scan`; each frame of a cine is predicted by itself.
 
     Args:
         segmenter: a `Segmenter`.
@@ -228,12 +228,12 @@ def main(arguments: list[str] | None = None) -> None:
         "--base", type=int, help="first slice to segment, from 0 at the basal end (default: found, or 0 if released)"
     )
     base.add_argument(
-        "--bases", type=Path, metavar="CSV", help="the same by patient and phase: columns patient, ed_base, es_base"
+        "--bases", type=Path, metavar="CSV", help="table of --base per patient and phase: columns patient, ed_base, es_base"
     )
     parser.add_argument("--apex-first", action="store_true", help="the scan's slices go from apex to base")
     parser.add_argument("--no-eight-bit", action="store_true", help="released: do not cut grey values to whole numbers")
     parser.add_argument("--stretch", action="store_true", help="released: stretch each probability map as the authors' code does")
-    parser.add_argument("--leaky-slope", type=float, default=0.0, help="released: of activations below 0 (default: 0)")
+    parser.add_argument("--leaky-slope", type=float, default=0.0, help="released: slope of activations below 0 (default: 0)")
     options = parser.parse_args(arguments)
 
     def load_either(weights: Path) -> Segmenter | Released:
@@ -258,7 +258,7 @@ def listed_base(bases: Path, path: Path) -> int:
     """The base slice that the CSV file `bases` gives for a scan called PATIENT_ED or PATIENT_ES.
 
     Raises:
-        InputError: see `masks.read_bases`; no such row.
+        InputError: see `masks.read_bases`; or the list has no base for this scan.
     """
     patient, phase = nnunet.patient_and_phase(volume.stem(path))
     found = masks.read_bases(bases).get((patient, phase))

@@ -4,8 +4,9 @@ Generation", arXiv 1803.11080.
     python -m propagation.train --dataset {stacom,acdc} --data-root DIR [--experiment NAME] [--fold all] [--preset quick]
 
 should reach a 3D Dice of about 0.78 below the base on the STACOM volunteers, the two numbers that the paper gives. No code or
-weights of this paper were released, and the figure with the networks' filter sizes could not be had. What each number comes
-from: "paper", "later code" (the authors' networks of the follow-ups), or "ours" where the paper is silent.
+weights of this paper were released, and the figure with the networks' filter sizes could not be had. The comment of
+each number says where it comes from: "paper", "later code" (the authors' networks of the follow-ups), or "ours" where the paper
+is silent.
 """
 
 from collections.abc import Callable
@@ -122,8 +123,8 @@ def quick(recipe: Recipe) -> Recipe:
         initialization_channels=(32, 16, 8),
         propagation_groups=(4, 3),
         propagation_channels=(32, 16),
-        normalisation="instance",  # each slice by itself, as batch norm with one example does while it learns
-        mask_lag=8,  # so briefly trained on perfect masks, the network copies them, and its errors add up from step to step
+        normalisation="instance",  # normalises each slice by itself, as batch norm with one example does in training
+        mask_lag=8,  # a network trained so briefly on perfect masks copies them, and its errors add up from step to step
         variants=4,
         batch_size=4,
         initialization_steps=5000,
@@ -138,7 +139,7 @@ def quick(recipe: Recipe) -> Recipe:
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
 
-# The paper names 3D Dice at ED, over all slices below the base, of two of its fifteen volunteers; nothing else in numbers.
+# The paper names 3D Dice at ED, over all slices below the base, of two of its fifteen volunteers, and no other number.
 PUBLISHED = {
     1: Table(
         title="STACOM volunteers at ED, biventricular wall, 3D Dice below the base (the paper gives v1 and v2 only)",

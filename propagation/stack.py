@@ -57,16 +57,16 @@ def network_input(slice_: np.ndarray, mask: np.ndarray, next_slices: np.ndarray)
 
 
 def find_base(alone: np.ndarray) -> int:
-    """The base where none is given (ours: the paper's was picked by hand).
+    """The base slice, if none is given (ours: the paper's was picked by hand).
 
-    Slices count that have an enclosed cavity, and at least half as much wall as those in the middle third. The base is the first
-    slice of the longest run of such slices.
+    A slice counts if it has an enclosed cavity, and at least half as much wall as the slices in the middle third. The base is the
+    first slice of the longest run of slices that count.
 
     Args:
         alone: probabilities (x, y, n) of every slice by itself, see `predict.slice_by_slice`.
 
     Returns:
-        Slice index; the middle slice where there is no such slice.
+        Slice index; that of the middle slice if no slice counts.
     """
     masks = alone >= 0.5
     n = masks.shape[2]

@@ -84,7 +84,7 @@ def stage(recipe: Recipe, run: Run, name: str, scales: int, steps: int, sides: S
 
 
 def scorer(recipe: Recipe, run: Run) -> Scorer:
-    """The wall on the scan's grid, on the network's grid next to the reference there, and there without propagation too."""
+    """The wall on the scan's grid, and on the network's grid, with and without propagation, next to the reference there."""
     segmenter, compared = prediction.load(run.folder), []
 
     def predict(case: Case, scan: Volume, reference: Volume) -> tuple[Volume, held_out.Further]:
@@ -123,7 +123,7 @@ def turn(recipe: Recipe) -> Callable[[np.random.Generator], np.ndarray]:
 
 
 def validate(model: "keras.Model", shown: Batches, loss: "keras.losses.Loss") -> dict[str, float]:
-    """Mean loss, and mean Dice at the finest scale, of one example of every held-out scan as it lies on disk."""
+    """Mean loss, and mean Dice at the finest scale, of one example of every held-out scan, without augmentation."""
     losses, scores = [], []
     for step in range(len(shown)):
         inputs, wall = shown[step]

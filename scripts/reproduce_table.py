@@ -1,4 +1,4 @@
-"""Regenerate a table of a paper: run what is missing, then print the paper's numbers beside ours.
+"""Regenerate a table of a paper: run what is missing, then print the paper's numbers next to ours.
 
 python scripts/reproduce_table.py baumgartner2017 {1,2,3} --data-root DIR [--preset quick] [--fold K] [--workdir runs]
 python scripts/reproduce_table.py baumgartner2017 2 --report-only [--workdir runs]
@@ -44,7 +44,7 @@ class Paper:
         package: that reproduces it.
         published: number -> table of the paper.
         train: the package's training command, which takes its arguments.
-        reference: what its runs are scored against (see `held_out.Scorer`).
+        reference: gives what its runs are scored against (see `held_out.Scorer`).
     """
 
     package: str
@@ -129,14 +129,14 @@ def scores_of(table: Table, scoring: Scoring, done: Mapping[Run, Path]) -> dict[
 
 
 def legend(table: Table) -> str:
-    """What the cells are."""
+    """What the cells mean."""
     used = dict.fromkeys([*EXPLAINED, *(column.statistic for column in table.columns)])
     *words, last = (STATISTICS[statistic].words for statistic in used)
     return f"Cells: {', '.join(words)}, or {last}; difference: ours - paper; n: defined cases of ours."
 
 
 def unfinished(experiments: Iterable[str], folds: Sequence[int], done: Mapping[Run, Path]) -> list[str]:
-    """At most one sentence: which folds count, of the experiments that have finished some but not all."""
+    """At most one sentence: which folds count of the experiments that have finished some folds but not all."""
     counted = {experiment: [fold for fold in folds if (experiment, fold) in done] for experiment in experiments}
     parts = [
         f"{experiment}: fold{'s' * (len(some) > 1)} {', '.join(map(str, some))} of {len(folds)}"

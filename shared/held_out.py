@@ -22,7 +22,7 @@ with lazily():
     from shared.scoring import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
-HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of the tables in a summary; a table of any other file is called as the file is
+HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of tables in a summary; those of other files have the file's name
 COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # what a summary is made from
 
 Rows = list[Scores]
@@ -63,7 +63,7 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
 
     Args:
         experiment: which run this is.
-        record: its run.json, which receives the seconds.
+        record: its run.json, to which the seconds are added.
         cases: labelled test cases.
         scorer: of the paper.
     """

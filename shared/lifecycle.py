@@ -1,6 +1,6 @@
 """The life of a run, told once for all papers: open it, train its stages one after the other, score it.
 
-A paper's `train.py` describes what is its own as a `Method`:
+A paper's `train.py` describes what only this paper does as a `Method`:
 
     METHOD = Method(package="dr_unet", recipes=RECIPES, ..., split=split, stages=stages, scorer=scorer)
 
@@ -47,8 +47,8 @@ class Stage:
         precision: "float32", "bfloat16" or "auto".
         start_from: name of the folder of an earlier stage with the same network, whose best weights are the first ones here;
             None: random ones.
-        batches: what it learns from.
-        steps: batches in all.
+        batches: what the network learns from.
+        steps: number of batches in all.
         loss, optimizer: of Keras.
         augment: `augment(inputs, targets, parameters)`, where the batches draw parameters.
         validate: `validate(network) -> dict` of numbers.
@@ -85,7 +85,7 @@ class Method:
     Attributes:
         package: of the paper.
         recipes, default, presets: the `RECIPES`, `DEFAULT` and `PRESETS` of its `recipe.py`. The default is an experiment, or
-            data set -> experiment, of which the first is for any other data set.
+            a table data set -> experiment, whose first experiment is the default for all other data sets.
         split: `split(recipe, cases, fold)`: the recipe's rule.
         folds: how many folds a recipe has.
         stages: `stages(recipe, run)` yields the `Stage`s in their order. Each is asked for when the one before has been trained.
@@ -147,10 +147,10 @@ def opened(
     structures: Mapping[int, str],
     identity: Mapping[str, Any],
 ) -> Iterator["Run"]:
-    """Start a run, or take up the one in its folder if it is the same; within the block no other process can.
+    """Start a run, or take up the one in its folder if it is the same; within the block no other process can use the folder.
 
     Raises:
-        InputError: the folder holds a run with another identity, or another process is at it.
+        InputError: the folder holds a run with another identity, or another process is working on it.
     """
     digests = provenance.fingerprints(cases)
     decisive = {
@@ -221,7 +221,7 @@ class Run:
             more: `more(case)`: what else `make` depends on.
 
         Raises:
-            InputError: whatever `make` refuses.
+            InputError: a case that `make` refuses.
         """
         started = time.monotonic()
         cases, code = self.side(side), provenance.code(self.experiment.package)

@@ -41,7 +41,7 @@ def later(module: str, name: str) -> Callable[..., Any]:
 def callable_as(function: Callable[..., Any]) -> None:
     """Let the module of `function` be called like it: `dr_unet.predict(...)` and `dr_unet.predict.predict(...)` are the same.
 
-    A package can have one thing only under a name, and `predict` is the module of the command.
+    A package can have only one thing called `predict`, and that is the module of the command.
     """
 
     class CallableModule(types.ModuleType):

@@ -26,7 +26,7 @@ def fingerprints(cases: Sequence[Case]) -> dict[str, str]:
 
 
 def contents(path: Path | None) -> list[Path]:
-    """The files behind a path: itself, the data beside a header, or the files of a DICOM folder."""
+    """The files behind a path: the file itself, a header and its data file, or the files of a DICOM folder."""
     return [] if path is None else volume.data_files(path)
 
 
@@ -34,7 +34,7 @@ def contents(path: Path | None) -> list[Path]:
 def code(package: str) -> str:
     """Fingerprint of the sources of `shared` and of a paper's package, and of the libraries that prepare its cases.
 
-    All sources are in it: one that was forgotten here would mean stale data.
+    It covers all sources: if one were left out, a change in it would leave outdated prepared cases in use.
     """
     origins = [spec.origin for name in ("shared", package) if (spec := importlib.util.find_spec(name)) and spec.origin]
     sources = [path for origin in origins for path in sorted(Path(origin).parent.rglob("*.py"))]
@@ -47,7 +47,7 @@ def origin() -> dict[str, object]:
 
 
 def versions() -> dict[str, str]:
-    """Of Python, the backend, the frameworks and the libraries that prepare cases."""
+    """Versions of Python, the backend, the frameworks and the libraries that prepare cases."""
     from shared.framework import keras  # here: reading a run loads no framework
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
@@ -70,7 +70,7 @@ def commit() -> str:
 
 
 def hardware() -> str:
-    """The accelerators, or else the processor and how many of its cores are ours."""
+    """The accelerators, or else the processor and how many of its cores we may use."""
     from shared.framework import keras
 
     if keras.backend.backend() == "tensorflow":

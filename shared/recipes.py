@@ -11,8 +11,8 @@ A recipe is a frozen dataclass. The range of a field is part of its annotation, 
         def __post_init__(self):
             check(self)
 
-A field that is itself such a dataclass is a group: what the input of the networks depends on, for example. Outside of Python its
-fields count as the recipe's own (`--set spacing_mm=...`, run.json), so no two fields of a recipe have the same name.
+A field that is itself such a dataclass is a group, for example everything that the input of the networks depends on. On the
+command line (`--set spacing_mm=...`) and in run.json its fields count as the recipe's, so no two fields have the same name.
 """
 
 import dataclasses
@@ -69,7 +69,7 @@ def name() -> Range:
 
 
 def several(item: Range, *lengths: int) -> Range:
-    """A tuple of as many items as one of `lengths` says, or, without lengths, of one item or more."""
+    """A tuple whose number of items is one of `lengths`; without lengths, of one item or more."""
 
     def holds(value: object) -> bool:
         if not isinstance(value, tuple) or not (len(value) in lengths if lengths else value):
@@ -169,7 +169,7 @@ def override(recipe: R, assignments: Iterable[str]) -> R:
     """`recipe` with "field=value" texts applied, each value read as the field's type.
 
     Raises:
-        InputError: no such field, or a value that the recipe refuses.
+        InputError: the recipe has no such field, or refuses the value.
     """
     changes, current = {}, flat(recipe)
     for assignment in assignments:
@@ -181,8 +181,10 @@ def override(recipe: R, assignments: Iterable[str]) -> R:
 
 
 def parse(text: str, current: Any) -> Any:
-    """`text` as a value of the type of `current`, tuples as comma-separated items of the type of their first. A text that is no
-    such value is returned as it is, for the recipe to refuse."""
+    """`text` as a value of the type of `current`. A tuple has items separated by commas, all of its first item's type.
+
+    A text that is not such a value is returned unchanged, and the recipe refuses it.
+    """
     if isinstance(current, tuple):
         return tuple(parse(item.strip(), current[0]) for item in text.split(","))
     if isinstance(current, str):

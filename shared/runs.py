@@ -28,7 +28,7 @@ R = TypeVar("R")  # a recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """What a training command asks for, and where its run lies.
+    """What a training command asks for, and where its run is kept.
 
     Attributes:
         package: of the paper.
@@ -36,8 +36,8 @@ class Experiment:
         dataset: a name in `datasets.DATASETS`.
         preset: "paper" or a shorter form of the recipe.
         fold: which part of the data is held out, from 0.
-        seed: of everything random.
-        command: what runs it again, kept in the record.
+        seed: of all random choices.
+        command: the command line that runs it again; it is kept in the record.
         workdir: where runs are kept.
     """
 
@@ -68,17 +68,17 @@ def is_done(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the run folder; within the block no other process can be at it.
+    """Make the run folder; within the block no other process can work on it.
 
     Raises:
-        InputError: another process is at it.
+        InputError: another process is working on it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / "lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise InputError(f"{folder}: another process is at this run; wait for its end, or choose another --workdir") from None
+        raise InputError(f"{folder}: another process works on this run; wait for its end, or choose another --workdir") from None
     try:
         remove_leftovers(folder)
         yield
@@ -97,7 +97,7 @@ class Record:
 
         Args:
             folder: of the run.
-            identity: field -> value of all that the result depends on.
+            identity: field -> value, for everything that the result depends on.
             origin: gives further fields that say where a new run comes from.
 
         Raises:
@@ -122,7 +122,7 @@ class Record:
         return {int(value): name for value, name in self.content["structures"].items()}
 
     def took(self, what: str, seconds: float) -> None:
-        """Keep how long something took; the first session that did it counts."""
+        """Keep how long something took. If it was done more than once, the first time counts."""
         self.content["seconds"].setdefault(what, round(seconds, 1))
 
     def finish(self, stage: str, result: Mapping[str, Any]) -> None:

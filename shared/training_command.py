@@ -29,7 +29,7 @@ def training_parser(method: Method, description: str) -> cli.Parser:
         "--preset", default="paper", choices=method.presets, help="paper: the full recipe; quick: minutes on two cores"
     )
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
-    parser.add_argument("--seed", type=cli.seed, default=0, help="of everything random (default: 0)")
+    parser.add_argument("--seed", type=cli.seed, default=0, help="of all random choices (default: 0)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe; repeatable"
     )
@@ -41,7 +41,7 @@ def training_parser(method: Method, description: str) -> cli.Parser:
 def run_experiments(
     method: Method, train: Callable[..., Path], parser: cli.Parser, arguments: list[str] | None, own: Iterable[str] = ()
 ) -> None:
-    """Train the experiment that `arguments` ask for, on one fold or on all of them, which are then pooled.
+    """Train the experiment that `arguments` ask for, on one fold, or on all folds and pool them.
 
     Args:
         method: of the paper.
@@ -70,7 +70,7 @@ def run_experiments(
 
 
 def default_of(method: Method, dataset: str) -> str:
-    """The experiment that is run where none is named."""
+    """The experiment that is run if none is named."""
     if isinstance(method.default, str):
         return method.default
     return method.default.get(dataset, next(iter(method.default.values())))
@@ -80,7 +80,7 @@ def folds_of(options: argparse.Namespace, count: int) -> list[int]:
     """The folds to run of `count`: every one for "all".
 
     Raises:
-        InputError: no such fold.
+        InputError: a fold that does not exist.
     """
     if options.fold == "all":
         return list(range(count))
@@ -90,7 +90,7 @@ def folds_of(options: argparse.Namespace, count: int) -> list[int]:
 
 @contextlib.contextmanager
 def resumable(folder: Path) -> Iterator[None]:
-    """Let whoever presses Ctrl-C know that the run `folder` can go on, where it has a checkpoint."""
+    """On Ctrl-C, say that the run in `folder` can go on, if it has a checkpoint."""
     try:
         yield
     except KeyboardInterrupt:

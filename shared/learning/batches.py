@@ -26,7 +26,7 @@ class Batches:
     Args:
         examples: what the batches are made of.
         batch_size: examples per batch.
-        seed: of order, examples and augmentation, which have a generator each.
+        seed: of order, examples and augmentation; each of them has a separate generator.
         draw: `draw(rng) -> parameters` of an augmentation, called for each example; with None batches have no parameters.
 
     Raises:
@@ -52,7 +52,7 @@ class Batches:
         return mapped(lambda *arrays: np.stack(arrays), *(self.example(epoch, i) for i in indices))
 
     def example(self, epoch: int, index: int) -> tuple[Nested, ...]:
-        """What the batch that has example `index` of `epoch` stacks."""
+        """Example `index` of `epoch` as its batch stacks it."""
         rng = generator(self.seed, EXAMPLE, epoch, index)
         inputs, targets = self.examples.one(int(self._order(epoch)[index]), rng)
         if self.draw is None:
@@ -84,7 +84,7 @@ def _tf_data(batches: Batches, start: int, stop: int) -> Stream:
             batch = ready.pop(int(step)) if step in ready else batches[int(step)]
             return leaves(mapped(lambda _, array: array, types, batch))  # dicts in the order of `types`
         except Exception as error:
-            failed.append(error)  # TensorFlow makes a text of it
+            failed.append(error)  # TensorFlow turns it into a text
             raise
 
     def load(step: "tf.Tensor") -> tuple:
@@ -97,7 +97,7 @@ def _tf_data(batches: Batches, start: int, stop: int) -> Stream:
             yield mapped(lambda _, coming=coming: next(coming), types)
     except tf.errors.OpError:
         if failed:
-            raise failed[0] from None  # as it was before TensorFlow put it into an error of its own
+            raise failed[0] from None  # the original error, not TensorFlow's that contains it
         raise
 
 

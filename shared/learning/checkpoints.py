@@ -25,7 +25,7 @@ def save(folder: Path, model: keras.Model, optimizer: keras.Optimizer, state: di
 
 
 def restore(folder: Path, model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any] | None:
-    """Fill model and optimiser from the checkpoint in `folder` and return its state; None where there is no checkpoint.
+    """Fill model and optimiser from the checkpoint in `folder` and return its state; None if there is no checkpoint.
 
     Raises:
         InputError: the checkpoint is damaged, or belongs to another network.

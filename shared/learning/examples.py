@@ -15,7 +15,7 @@ ORDER, EXAMPLE, AUGMENTATION = range(3)  # purposes of `generator`
 def generator(seed: int, purpose: int, *place: int) -> np.random.Generator:
     """The generator for one `purpose` at one `place` of the training stream, such as (epoch, index).
 
-    Every purpose has generators of its own, so that what is drawn for one says nothing about the others.
+    Every purpose has its own generators, so that what is drawn for one says nothing about the others.
     """
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *place)))
 
@@ -30,7 +30,7 @@ class Examples(Protocol):
 
         Args:
             position: 0 to len - 1.
-            rng: draws whatever is random about the example; nothing else may be.
+            rng: draws everything that is random about the example; no other source of chance is allowed.
         """
         ...
 

@@ -1,14 +1,14 @@
-"""Several arrays in one: dicts and tuples of arrays, which may hold further ones, as networks with several inputs or outputs
-take them."""
+"""Several arrays as one value: dicts and tuples of arrays, which may hold further dicts and tuples. Networks with several inputs
+or outputs take and give them."""
 
 from collections.abc import Callable
 from typing import Any
 
-Nested = Any  # an array, or a dict or tuple of `Nested`: which of them, only the examples know
+Nested = Any  # an array, or a dict or tuple of `Nested`; only the examples know which
 
 
 def mapped(function: Callable[..., Any], *nests: Nested) -> Nested:
-    """`function` of every array of the first nest and of the arrays in the same place of the others, nested as the first is.
+    """Apply `function` to every array of the first nest and the arrays at the same place in the others; nested as the first.
 
     Raises:
         KeyError, ValueError: a dict lacks a key of the first nest's, or tuples differ in length.
@@ -22,7 +22,7 @@ def mapped(function: Callable[..., Any], *nests: Nested) -> Nested:
 
 
 def leaves(nest: Nested) -> list:
-    """The arrays of a nest, in the order in which `mapped` comes to them."""
+    """The arrays of a nest, in the order in which `mapped` visits them."""
     found: list = []
     mapped(found.append, nest)
     return found

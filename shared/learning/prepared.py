@@ -21,7 +21,7 @@ Channels = Mapping[str, np.ndarray]  # name -> (x, y, z); all of one shape
 
 
 def store(folder: Path, key: str, make: Callable[[], Channels]) -> Path:
-    """Path of the prepared case `key` in `folder`. `make()` is called where the file is missing or damaged.
+    """Path of the prepared case `key` in `folder`. `make()` is called if the file is missing or damaged.
 
     The file is NumPy's, with its own SHA-256 behind the array, which NumPy does not look at. If processes make the same case at
     the same time, each writes a whole file, and the last rename wins.
@@ -31,7 +31,7 @@ def store(folder: Path, key: str, make: Callable[[], Channels]) -> Path:
         channels = make()
         types = [(name, TYPES.get(name, channel.dtype)) for name, channel in channels.items()]
         shape = next(iter(channels.values())).shape
-        voxels = np.empty(shape, types, order="F")  # a slice is then one contiguous part of the file
+        voxels = np.empty(shape, types, order="F")  # so that a slice is one contiguous part of the file
         for name, channel in channels.items():
             voxels[name] = channel
         with written_whole(path) as temporary:

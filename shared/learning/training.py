@@ -1,8 +1,8 @@
 """One training loop for all papers: byte-equal reruns, and exact resumption after a kill at any moment.
 
 A run folder's checkpoint holds every variable of the model and the optimiser, the step, and the history so far. It is replaced
-whole every `CHECKPOINT_S` seconds, on Ctrl-C and at the end, with the best weights and the history up to there; whatever happened
-after it is forgotten and computed again, from the same batches.
+whole every `CHECKPOINT_S` seconds, on Ctrl-C and at the end, with the best weights and the history up to there. What was computed
+after it is lost when a run is killed, and is computed again from the same batches.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def fit(
     Args:
         model: ends in logits.
         batches: `batches.Batches`.
-        steps: batches in all.
+        steps: number of batches in all.
         loss, optimizer: of Keras; a learning-rate schedule belongs to the optimiser.
         validate: `validate(model) -> dict` of numbers.
         validate_every: steps between validations (the last step validates too).
@@ -58,7 +58,7 @@ def fit(
 
     Returns:
         {"steps", "best_step", "best_score", "seconds"}: the last step done; the step of the weights kept, and its score (the step
-        again where nothing is monitored); the seconds of all sessions added up.
+        again where nothing is monitored); the seconds of training, all starts of the run added up.
 
     Raises:
         InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
@@ -116,7 +116,7 @@ class Loop:
         if self.state["step"]:
             print(f"going on from step {self.state['step']} of {steps}", flush=True)
         if self.state["history"]:
-            write_csv(folder / HISTORY, self.state["history"])  # the checkpoint's counts, whatever became of the file
+            write_csv(folder / HISTORY, self.state["history"])  # the checkpoint's history is the valid one
         self.progress = Progress("step", steps, done=self.state["step"])
         self.write_scalars = tensorboard(folder / "tensorboard")
         self.start = self.saved = time.monotonic()
@@ -124,7 +124,7 @@ class Loop:
         self.best: list[np.ndarray] | None = None
 
     def seconds(self) -> float:
-        """Of all sessions."""
+        """Seconds of training so far, all starts of the run added up."""
         return self.earlier_s + time.monotonic() - self.start
 
     def learn(self, step: int, inputs: Nested, targets: Nested) -> None:
@@ -181,12 +181,12 @@ class Loop:
 def noted_interrupts() -> Iterator[threading.Event]:
     """Within the block Ctrl-C is noted in the event that is yielded, not raised: it could land in the framework's own code.
 
-    A second one is raised: who presses twice does not want to wait for the end of a long validation.
+    A second Ctrl-C is raised: a user who presses it twice does not want to wait for the end of a long validation.
     """
     noted = threading.Event()
     before = signal.getsignal(signal.SIGINT)
     ignored = before is signal.SIG_IGN  # as in the background of a script
-    if ignored or threading.current_thread() is not threading.main_thread():  # signals are the main thread's alone
+    if ignored or threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield noted
         return
 
@@ -204,7 +204,7 @@ def noted_interrupts() -> Iterator[threading.Event]:
 @dataclasses.dataclass(frozen=True, eq=False)
 class Schedule(keras.optimizers.schedules.LearningRateSchedule):
     """`warmup_rate` for the first `warmup_steps`, then half a cosine over all `steps`, from `rate` at step 0 to `final_rate` at
-    the last: constant where they are equal."""
+    the last step. The rate is constant if the two are equal."""
 
     steps: int
     rate: float
@@ -234,7 +234,7 @@ def seed_everything(seed: int) -> None:
 @contextlib.contextmanager
 def precision(name: str) -> Iterator[str]:
     """Build layers that compute in `name`: "float32", "bfloat16" (variables stay float32), or "auto", which takes bfloat16
-    where the machine computes in it. Yields the name taken."""
+    if the machine computes in it. The block gets the name that was taken."""
     if name not in ("float32", "bfloat16", "auto"):
         raise InputError(f"precision {name!r}: expected float32, bfloat16 or auto")
     if name == "auto":
@@ -279,7 +279,7 @@ def has_bfloat16() -> bool:
 
 
 def tensorboard(folder: Path) -> Callable[[dict[str, float]], None]:
-    """A function that writes a history row's numbers for TensorBoard; does nothing under other backends than TensorFlow."""
+    """A function that writes a history row's numbers for TensorBoard. It does nothing unless the backend is TensorFlow."""
     if keras.backend.backend() != "tensorflow":
         return lambda row: None
     import tensorflow as tf

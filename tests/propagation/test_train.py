@@ -39,7 +39,7 @@ def test_a_run_says_everything(finished, phantom_cases):
         together, both = np.count_nonzero(predicted & reference), np.count_nonzero(predicted) + np.count_nonzero(reference)
         assert row["dice"] == pytest.approx(2 * together / both)
     summary = (finished / "summary.md").read_text()
-    for words in ("| with propagation |", "| without |", "| reference |", "The base is the reference's.", "s a volume."):
+    for words in ("| with propagation |", "| without |", "| reference |", "The base is the reference's.", "s per volume."):
         assert words in summary
     for name in ("along_axis.png", "long_axis.png", "best_median_worst.png", "learning_curve.png"):
         assert (finished / "figures" / name).stat().st_size > 0

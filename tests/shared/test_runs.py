@@ -50,7 +50,7 @@ def test_two_processes_cannot_be_at_one_run(tmp_path):
     first = subprocess.Popen([sys.executable, "-c", LOCKED, str(tmp_path / "run")], cwd=ROOT, text=True,
                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
     assert first.stdout.readline() == "in\n"
-    with pytest.raises(InputError, match="run: another process is at this run; wait"), runs.locked(tmp_path / "run"):
+    with pytest.raises(InputError, match="run: another process works on this run; wait"), runs.locked(tmp_path / "run"):
         pass
     first.kill()  # a killed process holds nothing
     first.wait()
