@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from shared import datasets, held_out, provenance, recipes, runs
 from shared.datasets import Case
@@ -29,9 +31,6 @@ from shared.runs import Experiment, Record
 with lazily():
     from shared.framework import keras
     from shared.learning import checkpoints, training
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SIDES = ("train", "validation", "test")
 
@@ -207,7 +206,7 @@ class Run:
         self,
         side: str,
         preparation: Any,
-        make: Callable[[Case], Mapping[str, "np.ndarray"]],
+        make: Callable[[Case], Mapping[str, np.ndarray]],
         more: Callable[[Case], object] = lambda case: "",
     ) -> list[Path]:
         """Paths of the prepared cases of a side.

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[1]
-MODULES = [
-    "acdc_segmenter_tf.train", "acdc_segmenter_tf.predict", "dr_unet.train", "dr_unet.predict", "dr_unet.figures",
-    "propagation.train", "propagation.predict", "propagation.mesh", "propagation.figures", "propagation.released",
-    "shared.evaluation", "shared.phantom", "benchmarks.bench", "benchmarks.volumetric",
+FOLDERS = ("shared", "benchmarks", *sorted(path.parent.name for path in ROOT.glob("*/recipe.py")))
+FILES = [path.relative_to(ROOT) for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py"))]
+MODULES = [  # everything with a command line of its own
+    ".".join(path.with_suffix("").parts).removesuffix(".__main__") for path in FILES if "\ndef main(" in (ROOT / path).read_text()
 ]  # fmt: skip
 COMMANDS = {module: [sys.executable, "-m", module] for module in MODULES}
 COMMANDS["reproduce_table"] = [sys.executable, "scripts/reproduce_table.py"]
