@@ -1,4 +1,4 @@
-"""Any field of any paper's preparation changes where prepared cases are kept: none can be read that was prepared otherwise."""
+"""What prepared cases are kept by: any field of any paper's preparation, so that none is read that was prepared otherwise."""
 
 import importlib
 
@@ -36,3 +36,10 @@ def test_a_field_of_the_preparation_changes_the_key(module, field, phantom_cases
     given = next(iter(module.RECIPES.values())).preparation
     changed = replace(given, **{field: other(flat(given)[field])})
     assert path_of(given) == path_of(replace(given)) != path_of(changed)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__package__)
+def test_no_group_has_a_field_of_the_recipes_own_name(module):
+    recipe = next(iter(module.RECIPES.values()))
+    own = vars(recipe).keys() - {"preparation"}
+    assert not own & flat(recipe.preparation).keys() and own | flat(recipe.preparation).keys() == flat(recipe).keys()
