@@ -3,6 +3,7 @@ one batch."""
 
 import concurrent.futures
 import hashlib
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from shared.progress import Progress
 CHUNK = 2**20
 DIGEST = 32  # bytes of the SHA-256 behind a stored array
 TYPES = {"image": np.float32, "label": np.uint8}  # any further channel keeps the type of its array
+
+# NumPy reads headers with `ast`, which in CPython 3.11 and 3.12 now and then raises SystemError when two threads use it
+_one_header = threading.Lock()
 
 Channels = Mapping[str, np.ndarray]  # name -> (x, y, z); all of one shape
 
@@ -70,7 +74,8 @@ def voxels_of(path: Path) -> np.ndarray:
         InputError: since `store`, the file has vanished from the cache or was damaged.
     """
     try:
-        voxels = np.load(path, mmap_mode="r")
+        with _one_header:
+            voxels = np.load(path, mmap_mode="r")
         if voxels.dtype.names is None or voxels.ndim != 3:
             raise ValueError("no channels")
     except (OSError, ValueError, EOFError) as error:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,3 +158,21 @@ def test_what_cannot_be_stored_is_named_once(tmp_path, refusal, message):
     with pytest.raises(InputError) as raised:
         store_all(tmp_path, cases, ["ka", "kb", "kc"], make)
     assert str(raised.value) == message
+
+
+def test_threads_read_headers_one_after_the_other(tmp_path, monkeypatch):
+    """Two at once raised SystemError now and then: CPython 3.11 counts the depth of `ast` for all threads together (gh-106905)."""
+    path = store(tmp_path, "case", lambda: {"image": np.zeros((2, 2, 2)), "label": np.zeros((2, 2, 2))})
+    load, reading, most = np.load, [], []
+
+    def slow_load(*arguments, **options):
+        reading.append(1)
+        most.append(len(reading))
+        time.sleep(0.01)
+        reading.pop()
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(np, "load", slow_load)
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        assert {voxels.shape for voxels in pool.map(voxels_of, [path] * 8)} == {(2, 2, 2)}
+    assert most == [1] * 8
