@@ -161,7 +161,7 @@ def test_what_cannot_be_stored_is_named_once(tmp_path, refusal, message):
 
 
 def test_threads_read_headers_one_after_the_other(tmp_path, monkeypatch):
-    """Two at once raised SystemError now and then: CPython 3.11 counts the depth of `ast` for all threads together (gh-106905)."""
+    """Two at once raised SystemError now and then: CPython 3.11 counts the depth of `ast` for all threads at once (gh-106905)."""
     path = store(tmp_path, "case", lambda: {"image": np.zeros((2, 2, 2)), "label": np.zeros((2, 2, 2))})
     load, reading, most = np.load, [], []
 
