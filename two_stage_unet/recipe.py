@@ -1,0 +1,145 @@
+"""Wang, MacGillivray, Macnaught, Yang, Newby 2018, "A Two-Stage U-Net Model for 3D Multi-class Segmentation on Full-Resolution
+Cardiac Data", STACOM 2018, LNCS 11395, 191-199 (MM-WHS challenge).
+
+    python -m two_stage_unet.train --dataset {mmwhs_ct,mmwhs_mr} --data-root DIR [--experiment NAME] [--fold all] [--preset quick]
+
+should reach a mean Dice over seven structures of 0.869 in CT and 0.912 in MR (Net1 + Net2). No code of the authors is known. What
+each number comes from: "paper", or "ours" where the paper is silent or contradicts itself.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from shared.recipes import check, flag, number, one_of, replace, require, several, structures, whole
+from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
+
+REGIONS, WEIGHTS = ("foreground", "expected_label", "softmax"), ("inverse_count", "uniform", "printed")
+PRECISIONS = ("float32", "bfloat16", "auto")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What the input of the networks depends on, except for the soft region that Net1 finds."""
+
+    structures: Annotated[tuple[str, ...], structures()]
+    coarse_mm: Annotated[float, number(0.5, 50)]
+    fine_mm: Annotated[float, number(0, 50)]
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    method: Annotated[str, one_of("two_stage", "unet3d")]
+    preparation: Preparation
+    net1_width: Annotated[int, whole(1, 512)]
+    net2_width: Annotated[int, whole(1, 512)]
+    unet3d_width: Annotated[int, whole(1, 512)]
+    bottleneck: Annotated[bool, flag()]
+    slices: Annotated[int, whole(3, 99)]
+    slice_block: Annotated[str, one_of("two_conv", "single")]
+    skips: Annotated[str, one_of("centre", "slice_conv")]
+    region: Annotated[str, one_of(*REGIONS)]
+    activation: Annotated[str, one_of("relu", "selu")]
+    dropout: Annotated[float, number(0, 1, below=True)]
+    normalisation: Annotated[str, one_of("batch", "instance")]
+    steps: Annotated[tuple[int, ...], several(whole(1, 4))]
+    iterations: Annotated[int, whole(1, 10**9)]
+    unet3d_iterations: Annotated[int, whole(1, 10**9)]
+    validate_every: Annotated[int, whole(1, 10**9)]
+    edges: Annotated[tuple[int, ...], several(whole(16, 1024))]
+    cubes: Annotated[tuple[int, ...], several(whole(1, 100))]
+    net1_edge: Annotated[int, whole(16, 1024)]
+    stacks: Annotated[int, whole(1, 1000)]
+    unet3d_edge: Annotated[int, whole(8, 1024)]
+    class_weights: Annotated[str, one_of(*WEIGHTS)]
+    dice_as_printed: Annotated[bool, flag()]
+    smoothing: Annotated[float, number(0, 1e6, above=True)]
+    learning_rate: Annotated[float, number(0, 10, above=True)]
+    final_learning_rate: Annotated[float, number(0, 10)]
+    beta_1: Annotated[float, number(0, 1, below=True)]
+    beta_2: Annotated[float, number(0, 1, below=True)]
+    epsilon: Annotated[float, number(0, 1, above=True)]
+    rotation_deg: Annotated[float, number(0, 180)]
+    translation: Annotated[float, number(0, 1)]
+    shear_deg: Annotated[float, number(0, 45)]
+    scaling: Annotated[float, number(0, 0.9)]
+    flip: Annotated[bool, flag()]
+    elastic_mm: Annotated[float, number(0, 100)]
+    elastic_nodes: Annotated[int, whole(4, 32)]
+    tile_margin_mm: Annotated[float, number(0, 1000)]
+    test_parts: Annotated[int, whole(2, 10_000)]
+    folds: Annotated[int, whole(2, 10_000)]
+    report_folds: Annotated[bool, flag()]
+    split_seed: Annotated[int, whole(0, 2**32 - 1)]
+    precision: Annotated[str, one_of(*PRECISIONS)]
+
+    def __post_init__(self) -> None:
+        check(self)
+        require(self.slices % 2 == 1, self, "slices", "an odd number, so that one slice is in the middle")
+        require(list(self.steps) == sorted(set(self.steps)), self, "steps", "some of 1,2,3,4, in this order")
+        require(4 in self.steps, self, "steps", "4 among them, since only step 4 ends with a network that is ready")
+        require(min(self.steps) < 4, self, "steps", "at least one that trains Net1, for which step 4 is too late")
+        require(len(self.cubes) == len(self.edges), self, "cubes", f"as many numbers as edges, {len(self.edges)}")
+
+
+TWO_STAGE = Recipe(
+    method="two_stage",  # paper 2
+    preparation=Preparation(
+        structures=("LV", "Myo", "RV", "LA", "RA", "AA", "PA"),  # paper 3, in the order of its tables
+        coarse_mm=3.0,  # paper 3: Net1; isotropic
+        fine_mm=0.0,  # paper 2: full resolution; 0 is the scan's own grid
+    ),
+    net1_width=16,  # ours
+    net2_width=32,  # ours
+    unet3d_width=32,  # ours
+    bottleneck=False,  # ours: the text counts 4 + 4 blocks
+    slices=9,  # paper 2.2
+    slice_block="two_conv",  # ours: the printed kernel, 1x1x(K-1), leaves two slices
+    skips="centre",  # ours
+    region="foreground",  # ours: the paper gives Net2 two channels, but Net1 eight outputs
+    activation="relu",  # paper 2.1; the preprint mentions SELU
+    dropout=0.2,  # paper 2.1
+    normalisation="batch",  # ours: of the 3D U-Net; Net1 and Net2 have none
+    steps=(1, 2, 3, 4),  # paper 2.4
+    iterations=3200,  # paper 2.4: 200 epochs of 16, in each step
+    unet3d_iterations=12_800,  # ours: as many as the four steps have together
+    validate_every=160,  # ours: ten epochs
+    edges=(64, 128, 256),  # paper 2.4
+    cubes=(4, 2, 1),  # ours: cubes per iteration, for each edge
+    net1_edge=64,  # ours: voxels of 3 mm that Net1 sees about a cube in step 3, at least
+    stacks=4,  # ours: stacks of slices per cube in step 3, and per iteration in step 4
+    unet3d_edge=128,  # ours
+    class_weights="inverse_count",  # ours: the printed weights are unusable
+    dice_as_printed=False,  # ours: as printed it cannot see what is found outside a class
+    smoothing=1.0,  # ours
+    learning_rate=1e-4,  # paper 2.4
+    final_learning_rate=1e-4,  # ours: constant, with a fresh Adam in each step
+    beta_1=0.9,  # ours: the default of Keras
+    beta_2=0.999,  # ours: the default of Keras
+    epsilon=1e-7,  # ours: the default of Keras
+    rotation_deg=10.0,  # ours: the paper names the kinds of augmentation, but no ranges
+    translation=0.1,  # ours: share of the extent
+    shear_deg=5.0,  # ours
+    scaling=0.1,  # ours
+    flip=True,  # ours: one axis, with probability 1/2
+    elastic_mm=5.0,  # ours: standard deviation at the nodes
+    elastic_nodes=4,  # ours: per axis
+    tile_margin_mm=10.0,  # ours
+    test_parts=4,  # paper 3: 5 of 20 volumes are held out
+    folds=3,  # paper 3: of the 15 others
+    report_folds=False,  # ours: the text also allows to report the validation part of each fold
+    split_seed=0,  # ours
+    precision="float32",  # ours: paper silent
+)
+
+RECIPES = {
+    "two_stage": TWO_STAGE,
+    "without_step_1": replace(TWO_STAGE, steps=(2, 3, 4)),  # paper 3: what each step is for, judged by eye there
+    "without_step_2": replace(TWO_STAGE, steps=(1, 3, 4)),
+    "without_step_3": replace(TWO_STAGE, steps=(1, 2, 4)),
+    "unet3d": replace(TWO_STAGE, method="unet3d", coarse_mm=2.0),  # paper 3: the 3D U-Net at 2 mm
+}
+DEFAULT = "two_stage"
