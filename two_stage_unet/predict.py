@@ -1,0 +1,232 @@
+"""Scan -> label map on the scan's own grid, by a trained run.
+
+python -m two_stage_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE...]
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from shared import notebook, prediction_command, runs
+from shared.lazy import lazily
+from shared.learning import inference
+from shared.scans import orientation, preprocess
+from shared.scans.postprocess import largest_components
+from shared.scans.volume import Volume
+from two_stage_unet.recipe import Preparation, Recipe
+from two_stage_unet.sampling import AIR, box, cut, multiple
+
+with lazily():
+    from shared.framework import keras
+    from shared.learning import training
+    from two_stage_unet import joint
+    from two_stage_unet import model as networks
+
+NET1, NET2, UNET3D, JOINT = "net1", "net2", "unet3d", "joint"
+STACKS_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Networks with their weights, how their input is prepared, and what the classes are called on disk."""
+
+    coarse: "keras.Model"  # Net1, or the 3D U-Net
+    net2: "keras.Model | None"  # of the two-stage method
+    recipe: Recipe
+    structures: Mapping[int, str]  # label value on disk -> name
+
+
+def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
+    """An untrained network: "net1", "net2", "joint" (both in one graph) or "unet3d"; by default the one that labels the scan."""
+    name = name or (UNET3D if recipe.method == UNET3D else NET2)
+    if name == JOINT:
+        return joint.build_joint(network(recipe, NET1), network(recipe, NET2), recipe.region)
+    classes, any_extent = len(recipe.preparation.structures) + 1, (None, None, None)
+    if name == UNET3D:
+        return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.normalisation)
+    common: dict[str, Any] = {"activation": recipe.activation, "dropout": recipe.dropout}
+    if name == NET1:
+        return networks.build(name, any_extent, classes, recipe.net1_width, bottleneck=recipe.bottleneck, **common)
+    channels = joint.channels_of(recipe.region, classes) + 1
+    return networks.build(name, (None, None, recipe.slices), classes, recipe.net2_width, channels=channels,
+                          slice_block=recipe.slice_block, skips=recipe.skips, **common)  # fmt: skip
+
+
+def prepare(scan: Volume, preparation: Preparation) -> Volume:
+    """Scan (x, y, z), slices last -> the fine grid: grey values from -1 to 1 (paper 3), on the scan's own voxels unless
+    `fine_mm` asks for others.
+
+    Raises:
+        InputError: a constant scan.
+    """
+    array = preprocess.zscore(scan).array  # refuses a constant scan
+    low, high = array.min(), array.max()
+    return onto_fine(scan.with_array((array - low) * (2 / (high - low)) - 1), preparation, 1)
+
+
+def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:
+    """Class indices (x, y, z) -> the same on the fine grid, by nearest neighbour."""
+    return onto_fine(labels, preparation, 0)
+
+
+def onto_fine(volume: Volume, preparation: Preparation, order: int) -> Volume:
+    wanted_mm = preparation.fine_mm
+    return preprocess.resample(volume, (wanted_mm,) * 3, order, "zero") if wanted_mm else volume
+
+
+def coarse(fine: Volume, preparation: Preparation, order: int = 1) -> Volume:
+    """The fine grid -> isotropic voxels of `coarse_mm`, linear, or by nearest neighbour (order 0) for labels."""
+    shifted = fine.with_array(fine.array - AIR) if order else fine  # so that air is 0, which is mixed in at the borders
+    found = preprocess.resample(shifted, (preparation.coarse_mm,) * 3, order)
+    return found.with_array(found.array + np.float32(AIR)) if order else found
+
+
+def coarse_logits(model: "keras.Model", seen: Volume) -> np.ndarray:
+    """Logits (x, y, z, classes) of Net1 or the 3D U-Net on a coarse image, which is padded with air for the network."""
+    shape = [multiple(n) for n in seen.array.shape]
+    starts = [(size - n) // 2 for size, n in zip(seen.array.shape, shape, strict=True)]
+    padded = cut(seen.array.astype(np.float32), starts, shape, AIR)
+    found = inference.logits(model, padded[None, ..., None], 1)[0]
+    inside = tuple(slice(-start, -start + size) for start, size in zip(starts, seen.array.shape, strict=True))
+    return found[inside]
+
+
+def soft_region(segmenter_net1: "keras.Model", fine: Volume, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """What Net1 finds in a fine image: the soft region (x, y, z, channels) on the fine grid, and classes (x, y, z) on the coarse."""
+    seen = coarse(fine, recipe.preparation)
+    logits = coarse_logits(segmenter_net1, seen)
+    region = np.asarray(joint.soft_region(logits, recipe.region))
+    channels = [preprocess.onto_grid(seen.with_array(region[..., c] - AIR), fine, 1).array + AIR for c in range(region.shape[-1])]
+    return np.stack(channels, axis=-1).astype(np.float32), logits.argmax(axis=-1).astype(np.uint8)
+
+
+def tile(classes: np.ndarray, fine: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
+    """Starts and shape, in fine voxels, of the dynamic tile (paper 2.3): the box of the largest component of what is not background
+    in the coarse `classes`, with a margin; the whole volume where all is background."""
+    extents, ratio = np.array(fine.array.shape), np.array(fine.array.shape) / classes.shape
+    found = ndimage.find_objects(largest_components((classes > 0).astype(np.uint8)))
+    if not found:
+        low, high = np.zeros(3, int), extents
+    else:
+        margin = margin_mm / np.array(fine.spacing_mm)
+        low = np.floor(np.array([part.start for part in found[0]]) * ratio - margin).astype(int).clip(0)
+        high = np.minimum(np.ceil(np.array([part.stop for part in found[0]]) * ratio + margin).astype(int), extents)
+    middle = ((low + high) // 2).tolist()
+    starts, shape = box(middle[:2], extents[:2].tolist(), 0)
+    shape = [multiple(int(n)) for n in (high - low)[:2]]
+    starts = [min(max(m - n // 2, 0), max(size - n, 0)) if n <= size else (size - n) // 2
+              for m, n, size in zip(middle, shape, extents.tolist(), strict=False)]  # fmt: skip
+    return [*starts, int(low[2])], [*shape, int(high[2] - low[2])]
+
+
+def fine_probabilities(segmenter: Segmenter, fine: Volume) -> tuple[np.ndarray, list[int]]:
+    """Probabilities (x, y, z, classes) of Net2 in the tile, and the voxel of the fine grid that the tile begins at."""
+    recipe = segmenter.recipe
+    region, classes = soft_region(segmenter.coarse, fine, recipe)
+    starts, shape = tile(classes, fine, recipe.tile_margin_mm)
+    seen = np.concatenate([region, fine.array[..., None]], axis=-1)
+    half, depth = recipe.slices // 2, fine.array.shape[2]
+    found = []
+    for z in range(starts[2], starts[2] + shape[2], STACKS_AT_ONCE):
+        images = []
+        for middle in range(z, min(z + STACKS_AT_ONCE, starts[2] + shape[2])):
+            chosen = np.clip(np.arange(middle - half, middle + half + 1), 0, depth - 1)
+            parts = [cut(seen[:, :, chosen, c], (*starts[:2], 0), (*shape[:2], len(chosen)), AIR) for c in range(seen.shape[-1])]
+            images.append(np.stack(parts, axis=-1))
+        found.append(inference.probabilities(segmenter.net2, np.stack(images), STACKS_AT_ONCE))
+    return np.moveaxis(np.concatenate(found), 0, 2), starts
+
+
+def predict(segmenter: Segmenter, scan: Volume) -> Volume:
+    """Label map (values as on disk) on the grid of `scan`; each frame of a cine is predicted by itself.
+
+    Args:
+        segmenter: a `Segmenter`.
+        scan: `Volume` (x, y, z) or (x, y, z, t).
+
+    Raises:
+        InputError: see `prepare`.
+    """
+    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+
+
+def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
+    """Class indices (x, y, z) of one frame with its slices last."""
+    turned, axes = orientation.facing_ras(scan)
+    fine = prepare(turned, segmenter.recipe.preparation)
+    if segmenter.net2 is None:
+        classes = coarse_classes(segmenter, fine, turned)
+    else:
+        probabilities, starts = fine_probabilities(segmenter, fine)
+        classes = classes_on(turned, fine, probabilities, starts)
+    return np.flip(classes, axes)
+
+
+def coarse_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
+    """Classes of Net1 or the 3D U-Net on the voxels of `scan`: the likeliest of the probabilities, interpolated by B-splines of
+    second order (paper 3)."""
+    seen = coarse(fine, segmenter.recipe.preparation)
+    probabilities = inference.softmax(coarse_logits(segmenter.coarse, seen))
+    matrix = np.linalg.inv(seen.affine) @ scan.affine
+    best = np.full(scan.array.shape, -np.inf, np.float32)
+    classes = np.zeros(scan.array.shape, np.uint8)
+    for value in range(probabilities.shape[-1]):
+        found = ndimage.affine_transform(
+            probabilities[..., value], np.diag(matrix)[:3], matrix[:3, 3], scan.array.shape, order=2, mode="nearest"
+        )
+        better = found > best
+        classes[better], best[better] = value, found[better]
+    return classes
+
+
+def classes_on(scan: Volume, fine: Volume, probabilities: np.ndarray, starts: list[int]) -> np.ndarray:
+    """The likeliest class on the voxels of `scan`; background outside the tile."""
+    if fine.array.shape == scan.array.shape:
+        part = probabilities.argmax(axis=-1).astype(np.uint8)
+        return cut(part, [-start for start in starts], scan.array.shape, 0)
+    inside = np.zeros((*fine.array.shape, probabilities.shape[-1]), np.float32)
+    inside[..., 0] = 1
+    for value in range(probabilities.shape[-1]):
+        fill = float(value == 0)
+        inside[..., value] = cut(probabilities[..., value], [-start for start in starts], fine.array.shape, fill)
+    return preprocess.onto_grid(fine.with_array(inside), scan, 1).array.argmax(axis=-1).astype(np.uint8)
+
+
+def load(weights: str | Path) -> Segmenter:
+    """The `Segmenter` of a run folder, or of the best.weights.h5 in one.
+
+    Raises:
+        InputError: not a run of this package, or weights that do not fit.
+    """
+    folder = runs.folder_holding(weights)
+    recipe, structures = runs.load_recipe(folder, Recipe)
+    if recipe.method == UNET3D:
+        return Segmenter(trained(folder, recipe, UNET3D, ""), None, recipe, structures)
+    return Segmenter(load_net1(folder, recipe), trained(folder, recipe, NET2, ""), recipe, structures)
+
+
+def load_net1(folder: Path, recipe: Recipe) -> "keras.Model":
+    """Net1 with the weights of the last step that trained it."""
+    step = max(step for step in recipe.steps if step < 4)
+    if step < 3:
+        return trained(folder, recipe, NET1, f"step{step}")
+    return trained(folder, recipe, JOINT, "step3").get_layer(NET1)
+
+
+def trained(folder: Path, recipe: Recipe, name: str, stage: str) -> "keras.Model":
+    return training.trained(lambda: network(recipe, name), recipe.precision, runs.weights_of(folder, stage))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = prediction_command.parser("python -m two_stage_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
+    prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
+
+
+notebook.callable_as(predict)
+
+if __name__ == "__main__":
+    main()
