@@ -101,7 +101,9 @@ def first(parameters: Parameters, samples: int) -> dict[str, Tensor]:
     return {name: value[0][:samples] for name, value in parameters.items()}
 
 
-def moved(images: Tensor, origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters, fill: float, order: int = 1) -> Tensor:
+def moved(
+    images: Tensor, origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters, fill: float, order: int = 1
+) -> Tensor:
     """Images (n, x, y, z, channels), each by its transform.
 
     Args:
@@ -116,7 +118,9 @@ def moved(images: Tensor, origin: Tensor, step: Tensor, extents: Tensor, paramet
     for i in range(images.shape[0]):
         each = {name: value[i] for name, value in parameters.items()}
         places = coordinates(images.shape[1:4], origin[i], step[i], extents[i], each)
-        channels = [ops.image.map_coordinates(images[i, ..., c], places, order, "constant", fill) for c in range(images.shape[-1])]
+        channels = [
+            ops.image.map_coordinates(images[i, ..., c], places, order, "constant", fill) for c in range(images.shape[-1])
+        ]
         result.append(ops.stack(channels, axis=-1))
     return ops.stack(result)
 

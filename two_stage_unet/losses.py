@@ -20,8 +20,14 @@ import numpy as np
 from shared.errors import InputError
 from shared.framework import Tensor, keras, ops
 from shared.learning.losses import annotated
+from two_stage_unet.recipe import Recipe
 
 WEIGHTS = ("inverse_count", "uniform", "printed")
+
+
+def of(recipe: Recipe, counts: Sequence[int]) -> keras.losses.Loss:
+    """The multi-class loss of a recipe, for the numbers of voxels N_c."""
+    return MulticlassDice(class_weights(recipe.class_weights, counts), recipe.smoothing, recipe.dice_as_printed)
 
 
 def class_weights(kind: str, counts: Sequence[int]) -> list[float]:

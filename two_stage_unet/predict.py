@@ -222,7 +222,9 @@ def trained(folder: Path, recipe: Recipe, name: str, stage: str) -> "keras.Model
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = prediction_command.parser("python -m two_stage_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
+    parser = prediction_command.parser(
+        "python -m two_stage_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5"
+    )
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 

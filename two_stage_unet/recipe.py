@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.recipes import check, flag, number, one_of, replace, require, several, structures, whole
-from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
+from shared.scoring.published import NATIVE, Column, Row, Table, printed
 
 REGIONS, WEIGHTS = ("foreground", "expected_label", "softmax"), ("inverse_count", "uniform", "printed")
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -143,3 +143,76 @@ RECIPES = {
     "unet3d": replace(TWO_STAGE, method="unet3d", coarse_mm=2.0),  # paper 3: the 3D U-Net at 2 mm
 }
 DEFAULT = "two_stage"
+
+
+def quick(recipe: Recipe) -> Recipe:
+    """The same experiment with narrower networks, coarser grids and fewer steps: minutes on two CPU cores."""
+    return replace(
+        recipe,
+        coarse_mm=4.0,
+        fine_mm=2.0,
+        net1_width=8,
+        net2_width=8,
+        unet3d_width=8,
+        normalisation="instance",
+        slices=5,
+        iterations=300,
+        unet3d_iterations=600,
+        validate_every=50,
+        edges=(32, 48, 64),
+        cubes=(2, 1, 1),
+        net1_edge=32,
+        stacks=4,
+        unet3d_edge=48,
+        learning_rate=1e-3,
+        final_learning_rate=2e-5,
+        precision="auto",
+    )
+
+
+PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "quick": quick}
+
+# The paper's tables: Dice and Jaccard of five held-out volumes, without standard deviations. Table 4 is the challenge's own test set,
+# whose labels are secret: ours beside it is the held-out part.
+STRUCTURES = ("LV", "Myo", "RV", "LA", "RA", "AA", "PA")
+NET1 = "cases_net1.csv"
+OVERLAP = tuple(Column(measure, structure=structure) for structure in STRUCTURES for measure in ("dice", "jaccard"))
+
+
+def row(label: str, experiment: str, dice: tuple[float, ...], jaccard: tuple[float, ...], file: str = "") -> Row:
+    """A row of Table 2 or 3."""
+    return Row(label, experiment, printed(*(each for pair in zip(dice, jaccard, strict=True) for each in pair)), file=file)
+
+
+PUBLISHED = {
+    2: Table(
+        title="CT, seven structures",
+        dataset="mmwhs_ct",
+        folds=(0, 1, 2),
+        scorings=(NATIVE,),
+        columns=OVERLAP,
+        rows=(
+            row("3D U-Net, 2 mm", "unet3d", (0.6451, 0.8301, 0.7873, 0.7768, 0.6784, 0.8306, 0.7123),
+                (0.4889, 0.7126, 0.6572, 0.6397, 0.5217, 0.7143, 0.5560)),
+            row("Net1", "two_stage", (0.6774, 0.8107, 0.8136, 0.8118, 0.7997, 0.8889, 0.8086),
+                (0.5399, 0.6979, 0.6977, 0.6908, 0.6717, 0.8030, 0.6802), NET1),
+            row("Net1 + Net2", "two_stage", (0.8374, 0.8588, 0.8600, 0.8613, 0.8620, 0.9176, 0.8846),
+                (0.7823, 0.8210, 0.8233, 0.8256, 0.8268, 0.8534, 0.7959)),
+        ),
+    ),
+    3: Table(
+        title="MR, seven structures",
+        dataset="mmwhs_mr",
+        folds=(0, 1, 2),
+        scorings=(NATIVE,),
+        columns=OVERLAP,
+        rows=(
+            row("3D U-Net, 2 mm", "unet3d", (0.8296, 0.9141, 0.9173, 0.8946, 0.8792, 0.9202, 0.8847),
+                (0.7106, 0.8419, 0.8479, 0.8107, 0.7894, 0.8526, 0.7938)),
+            row("Net1", "two_stage", (0.8811, 0.9367, 0.9131, 0.9334, 0.8572, 0.8750, 0.9204),
+                (0.7877, 0.8813, 0.8430, 0.8757, 0.7694, 0.7833, 0.8528), NET1),
+            row("Net1 + Net2", "two_stage", (0.8813, 0.9377, 0.9125, 0.9338, 0.9220, 0.8758, 0.9210),
+                (0.7879, 0.8829, 0.8422, 0.8764, 0.8568, 0.7847, 0.8539)),
+        ),
+    ),
+}  # fmt: skip

@@ -160,7 +160,9 @@ class Stacks:
         return together([({"image": image, **where}, label) for image, label in found])
 
 
-def cube(voxels: np.ndarray, starts: Sequence[int], shape: Sequence[int], spacing_mm: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def cube(
+    voxels: np.ndarray, starts: Sequence[int], shape: Sequence[int], spacing_mm: float
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """A box of a coarse case: image (x, y, z, 1) and its place; label (x, y, z)."""
     image = cut(voxels["image"], starts, shape, AIR)[..., None]
     return {"image": image, **place(shape, (spacing_mm,) * 3)}, cut(voxels["label"], starts, shape, 0)

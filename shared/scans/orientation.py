@@ -58,6 +58,18 @@ def all_slices_last(scan: Volume, *others: Volume) -> tuple[Volume, ...]:
     return tuple(transpose(each, axes) for each in (scan, *others))
 
 
+def facing_ras(volume: Volume) -> tuple[Volume, tuple[int, ...]]:
+    """The volume with each axis running to the right, to the front, or to the head, whichever it is nearest to; and which axes had
+    to be reversed. A scan that states no position stays as it is."""
+    if not volume.placed:
+        return volume, ()
+    towards = nibabel.io_orientation(volume.affine)[:, 1]
+    axes = tuple(axis for axis in range(3) if towards[axis] < 0)
+    for axis in axes:
+        volume = flip(volume, axis)
+    return volume, axes
+
+
 def with_slices_last(scan: Volume, segment: Callable[[Volume], np.ndarray]) -> Volume:
     """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid."""
     axes = slices_last(scan)
