@@ -29,7 +29,8 @@ def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
 
     Args:
         kind: "inverse_count" (as meant), "uniform" (every class alike) or "printed" (1 / N_c).
-        counts: N_c of every class, background included. A class without voxels has weight 0, unless all classes weigh alike (ours).
+        counts: N_c of every class, background included. Without voxels a class has weight 0, except in
+            "uniform" (ours).
 
     Raises:
         InputError: an unknown kind, or no voxel of any class.

@@ -1,7 +1,7 @@
 """The networks of Wang 2018: Net1 (3D, coarse), Net2 (3D-2D, fine), and the 3D U-Net that the paper compares with.
 
-Every network maps images in [-1, 1] to the logits of a softmax, background first. Net1 and the 3D U-Net label every voxel of their
-input; Net2 sees a stack of K slices and labels the one in the middle.
+Every network maps images in [-1, 1] to the logits of a softmax, background first. Net1 and the 3D U-Net label every voxel that
+they see; Net2 sees a stack of K slices and labels the one in the middle.
 
     Net1, width f: 5x5x5 convolutions of dilation d                Net2, width f: 3x3x3, then 5x5 convolutions
 
@@ -17,12 +17,12 @@ along x and y only, both four times: these extents are multiples of 16. The 3D U
 of 8. An extent may be None: the network then takes any multiple.
 
 Ours, because the paper is silent: numbers of filters, nearest neighbour on the way up, initial weights, and what a 3D map gives
-to the 2D decoder (its central slice). The paper contradicts itself about the decoder's kernels (5x5x5, then 2D) and prints a slice
-block that does not give one slice (see `slices_to_one`).
+to the 2D decoder (its central slice). The paper contradicts itself about the decoder's kernels (5x5x5, then 2D), and prints a
+slice block that does not give one slice (see `slices_to_one`).
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from shared.errors import InputError
@@ -112,6 +112,7 @@ def build_net2(
     check_choice("slice_block", slice_block, SLICE_BLOCKS)
     check_choice("skips", skips, SKIPS)
     f, block = width, functools.partial(two_convs, activation=checked(activation), dropout=dropout)
+    flat = functools.partial(in_2d, kind=skips, activation=activation)
     seen = keras.Input((*shape, channels), name="seen")  # (B, 256, 256, 9, 2)
 
     skip1 = block(seen, "enc1", f, kernel=3)  # (B, 256, 256, 9, 32)
@@ -122,13 +123,10 @@ def build_net2(
     x = pool(skip4, "pool4", z=1)  # (B, 16, 16, 9, 256)
     x = slices_to_one(x, slice_block, activation, dropout)  # (B, 16, 16, 256)
 
-    flat1, flat2, flat3, flat4 = (
-        in_2d(skip, f"skip{level}", skips, activation) for level, skip in enumerate((skip1, skip2, skip3, skip4), start=1)
-    )
-    x = block(merge(up(x, "up4"), flat4, "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
-    x = block(merge(up(x, "up3"), flat3, "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
-    x = block(merge(up(x, "up2"), flat2, "merge2"), "dec2", 2 * f, kernel=5)  # (B, 128, 128, 64)
-    x = block(merge(up(x, "up1"), flat1, "merge1"), "dec1", f, kernel=5)  # (B, 256, 256, 32)
+    x = block(merge(up(x, "up4"), flat(skip4, "skip4"), "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
+    x = block(merge(up(x, "up3"), flat(skip3, "skip3"), "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
+    x = block(merge(up(x, "up2"), flat(skip2, "skip2"), "merge2"), "dec2", 2 * f, kernel=5)  # (B, 128, 128, 64)
+    x = block(merge(up(x, "up1"), flat(skip1, "skip1"), "merge1"), "dec1", f, kernel=5)  # (B, 256, 256, 32)
     return keras.Model(seen, head(x, classes), name="net2")  # (B, 256, 256, 8)
 
 
@@ -155,7 +153,7 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
     return keras.Model(image, head(x, classes), name="unet3d")  # (B, 128, 128, 128, 8)
 
 
-NETWORKS = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
 
 
 def two_convs(x: Tensor, name: str, filters: int, *, kernel: int, activation: str, dropout: float, dilation: int = 1) -> Tensor:
