@@ -171,38 +171,36 @@ def test_a_net2_of_other_channels_is_refused():
         build_joint(net1, net2, "hard")
 
 
-def slopes(joint, loss, output):
-    """Gradient of the loss of one output for every variable that is trained: path -> array, None where nothing arrives."""
+def slopes(joint, output):
+    """Network -> gradient of the loss of one output for each of its variables, None where nothing arrives."""
     import tensorflow as tf
 
+    loss = MulticlassDice([1 / CLASSES] * CLASSES, 1.0)
     with tf.GradientTape() as tape:
         value = loss(labels()[output], joint(inputs(), training=False)[output])
-    found = tape.gradient(value, [variable.value for variable in joint.trainable_variables])
-    return {v.path: None if g is None else np.asarray(g) for v, g in zip(joint.trainable_variables, found, strict=True)}
+    variables = {name: [v.value for v in joint.get_layer(name).trainable_variables] for name in ("net1", "net2")}
+    return tape.gradient(value, variables)
 
 
 @takes_gradient
 @every_region
-def test_the_fine_loss_reaches_all_of_net1(region):
-    net1, net2 = networks(region)
-    joint = build_joint(net1, net2, region)
-    found = slopes(joint, MulticlassDice([1 / CLASSES] * CLASSES, 1.0), "net2")
-    assert len(found) == len(net1.variables) - 8 + len(net2.variables) - 9  # all but the states of the dropouts' generators
-    assert len(net1.trainable_variables) == 34
-    for path, slope in found.items():
-        assert slope is not None and np.abs(slope).max() > 1e-9, path
+def test_the_fine_loss_reaches_every_tensor_of_both_networks(region):
+    found = slopes(build_joint(*networks(region), region), "net2")
+    assert {name: len(arrays) for name, arrays in found.items()} == {"net1": 34, "net2": 38}
+    for slope in found["net1"] + found["net2"]:
+        assert np.abs(slope).max() > 1e-9
 
 
 @takes_gradient
 def test_the_coarse_loss_leaves_net2_alone():
-    net1, net2 = networks()
-    found = slopes(build_joint(net1, net2), MulticlassDice([1 / CLASSES] * CLASSES, 1.0), "net1")
-    assert {path for path, slope in found.items() if slope is not None} == {v.path for v in net1.trainable_variables}
+    found = slopes(build_joint(*networks()), "net1")
+    assert all(slope is None for slope in found["net2"])
+    assert all(np.abs(slope).max() > 1e-9 for slope in found["net1"])
 
 
 @takes_gradient
 def test_the_gradient_through_the_region_is_that_of_differences():
-    """Along a random direction of Net1's head, in the middle of what a small step changes."""
+    """Along a random direction of Net1's logits, half a step ahead and half a step behind."""
     import tensorflow as tf
 
     rng = np.random.default_rng(3)
@@ -241,8 +239,7 @@ def test_frozen_networks_do_not_move(frozen, moved):
     joint.train_on_batch(inputs(), labels())
     for name, weights in before.items():
         same = [np.array_equal(a, b) for a, b in zip(weights, joint.get_layer(name).get_weights(), strict=True)]
-        count = len(joint.get_layer(name).trainable_variables)
-        assert same.count(False) >= count if name in moved else all(w for w, v in zip(same, weights, strict=True) if v.ndim > 1)
+        assert not any(same) if name in moved else all(same)
 
 
 def test_networks_of_a_joint_network_are_saved_and_loaded_alone(tmp_path):
