@@ -64,8 +64,7 @@ class MulticlassDice(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         t, p = labels_and_chances(y_true, y_pred)
         found = t * p if self.as_printed else p
-        voxels = tuple(range(len(p.shape) - 1))
-        together, apart = ops.sum(t * p, axis=voxels), ops.sum(t, axis=voxels) + ops.sum(found, axis=voxels)
+        together, apart = ops.sum(t * p, axis=0), ops.sum(t, axis=0) + ops.sum(found, axis=0)  # (classes,)
         dice = (2 * together + self.smoothing) / (apart + self.smoothing)
         return 1 - ops.sum(ops.convert_to_tensor(self.weights, dice.dtype) * dice)
 
@@ -84,7 +83,7 @@ class ForegroundDice(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         t, p = labels_and_chances(y_true, y_pred)
-        background, t, p = t[..., 0], ops.sum(t[..., 1:], axis=-1), ops.sum(p[..., 1:], axis=-1)
+        background, t, p = t[:, 0], ops.sum(t[:, 1:], axis=-1), ops.sum(p[:, 1:], axis=-1)
         if self.as_printed:
             count = ops.sum(background)
             dice = self.smoothing / (ops.sum(background * p) + self.smoothing)  # t is 0 on background
@@ -104,8 +103,9 @@ class Sum(keras.losses.Loss):
 
 
 def labels_and_chances(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """One-hot labels t and probabilities p, both (B, ..., classes), and 0 in voxels that are `IGNORED`."""
-    labels, kept = annotated(y_true)
-    p = ops.softmax(y_pred, axis=-1)
-    kept = ops.cast(kept, p.dtype)[..., None]
-    return ops.one_hot(labels, y_pred.shape[-1], dtype=p.dtype) * kept, p * kept
+    """One-hot labels t and probabilities p of all voxels of the batch, both (voxels, classes); 0 in voxels that are `IGNORED`."""
+    classes = y_pred.shape[-1]
+    labels, kept = annotated(ops.reshape(y_true, (-1,)))
+    p = ops.softmax(ops.reshape(y_pred, (-1, classes)), axis=-1)
+    kept = ops.cast(kept, p.dtype)[:, None]
+    return ops.one_hot(labels, classes, dtype=p.dtype) * kept, p * kept
