@@ -7,7 +7,7 @@ import pytest
 from shared.errors import InputError
 from tests.dr_unet.plain_numpy import image, randomise
 from tests.two_stage_unet import plain_numpy
-from two_stage_unet.model import CentralSlice, build
+from two_stage_unet.model import CentralSlice, build, share_inside
 
 ANY = (None, None, None)
 # network, width, classes, options, parameters
@@ -328,6 +328,32 @@ def test_initial_weights(activation, gain):
     kernel = np.asarray(layer.kernel)
     assert kernel.std() == pytest.approx(np.sqrt(gain / (125 * (64 + 32))), rel=0.02)
     np.testing.assert_array_equal(layer.bias, 0 * np.asarray(layer.bias))
+
+
+def test_share_of_taps_inside_by_hand():
+    """Of five taps 8 apart, a map of 12 voxels has the central one, and in 4 of 12 places each of its neighbours; a map of 8 the
+    central one only, and one of 160 voxels nearly all."""
+    assert share_inside((96, 96, 96), 4, 8) == pytest.approx(((1 + 2 * 4 / 12) / 5) ** 3)
+    assert share_inside((64, 64, 64), 4, 8) == pytest.approx(1 / 125)
+    assert share_inside((96, 64, 1280), 4, 8) == pytest.approx((5 / 3) / 5 * (1 / 5) * (1 + 2 * 152 / 160 + 2 * 144 / 160) / 5)
+    assert share_inside((64, 64, 64), 1, 2) == pytest.approx(((1 + 2 * 62 / 64 + 2 * 60 / 64) / 5) ** 3)
+    taps = np.arange(-2, 3) * 4
+    counted = np.mean([np.sum((place + taps >= 0) & (place + taps < 24)) for place in range(24)]) / 5
+    assert share_inside((48, 48, 48), 2, 4) == pytest.approx(counted**3)
+
+
+def test_maps_of_all_levels_keep_their_size_where_the_extent_is_typical():
+    """Standard deviation of the maps on the way down, against that of the first."""
+    shape, x = (64, 32, 32), image((64, 32, 32))
+    names = [f"enc{level}_2" for level in (1, 2, 3, 4)]
+    spread = {}
+    for typical in (None, shape):
+        keras.utils.set_random_seed(0)
+        model = build("net1", ANY, 3, 4, typical=typical)
+        maps = keras.Model(model.input, [model.get_layer(name).output for name in names])(x[None], training=False)
+        spread[typical] = [float(np.std(np.asarray(values))) for values in maps]
+    assert spread[None][3] < 0.02 * spread[None][0]
+    assert all(0.2 < each / spread[shape][0] < 5 for each in spread[shape])
 
 
 def test_logits_are_float32_in_mixed_precision():
