@@ -16,7 +16,7 @@ from shared.errors import InputError
 from shared.framework import Tensor, keras, ops
 from two_stage_unet.model import check_choice
 
-# Probabilities (..., classes) -> a share in [0, 1] for each channel. The paper says "soft", and that Net2 has two channels in all.
+# Probabilities (..., classes) -> a share in [0, 1] for each channel. The paper says "soft", and gives Net2 two channels in all.
 REGIONS = {
     "foreground": lambda p: 1 - p[..., :1],  # ours: what is not background
     "expected_label": lambda p: ops.sum(p * ops.arange(p.shape[-1], dtype=p.dtype), -1, keepdims=True) / (p.shape[-1] - 1),

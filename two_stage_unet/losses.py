@@ -35,7 +35,8 @@ def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
 
     Args:
         kind: "inverse_count" (as meant), "uniform" (every class alike) or "printed" (1 / N_c).
-        counts: N_c of every class, background included. A class without voxels has weight 0, unless all classes weigh alike (ours).
+        counts: N_c of every class, background included. Without voxels a class has weight 0, except in
+            "uniform" (ours).
 
     Raises:
         InputError: an unknown kind, or no voxel of any class.
@@ -69,8 +70,7 @@ class MulticlassDice(keras.losses.Loss):
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         t, p = labels_and_chances(y_true, y_pred)
         found = t * p if self.as_printed else p
-        voxels = tuple(range(len(p.shape) - 1))
-        together, apart = ops.sum(t * p, axis=voxels), ops.sum(t, axis=voxels) + ops.sum(found, axis=voxels)
+        together, apart = ops.sum(t * p, axis=0), ops.sum(t, axis=0) + ops.sum(found, axis=0)  # (classes,)
         dice = (2 * together + self.smoothing) / (apart + self.smoothing)
         return 1 - ops.sum(ops.convert_to_tensor(self.weights, dice.dtype) * dice)
 
@@ -89,7 +89,7 @@ class ForegroundDice(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         t, p = labels_and_chances(y_true, y_pred)
-        background, t, p = t[..., 0], ops.sum(t[..., 1:], axis=-1), ops.sum(p[..., 1:], axis=-1)
+        background, t, p = t[:, 0], ops.sum(t[:, 1:], axis=-1), ops.sum(p[:, 1:], axis=-1)
         if self.as_printed:
             count = ops.sum(background)
             dice = self.smoothing / (ops.sum(background * p) + self.smoothing)  # t is 0 on background
@@ -109,8 +109,9 @@ class Sum(keras.losses.Loss):
 
 
 def labels_and_chances(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-    """One-hot labels t and probabilities p, both (B, ..., classes), and 0 in voxels that are `IGNORED`."""
-    labels, kept = annotated(y_true)
-    p = ops.softmax(y_pred, axis=-1)
-    kept = ops.cast(kept, p.dtype)[..., None]
-    return ops.one_hot(labels, y_pred.shape[-1], dtype=p.dtype) * kept, p * kept
+    """One-hot labels t and probabilities p of all voxels of the batch, both (voxels, classes); 0 in voxels that are `IGNORED`."""
+    classes = y_pred.shape[-1]
+    labels, kept = annotated(ops.reshape(y_true, (-1,)))
+    p = ops.softmax(ops.reshape(y_pred, (-1, classes)), axis=-1)
+    kept = ops.cast(kept, p.dtype)[:, None]
+    return ops.one_hot(labels, classes, dtype=p.dtype) * kept, p * kept

@@ -1,7 +1,7 @@
 """The networks of Wang 2018: Net1 (3D, coarse), Net2 (3D-2D, fine), and the 3D U-Net that the paper compares with.
 
-Every network maps images in [-1, 1] to the logits of a softmax, background first. Net1 and the 3D U-Net label every voxel of their
-input; Net2 sees a stack of K slices and labels the one in the middle.
+Every network maps images in [-1, 1] to the logits of a softmax, background first. Net1 and the 3D U-Net label every voxel that
+they see; Net2 sees a stack of K slices and labels the one in the middle.
 
     Net1, width f: 5x5x5 convolutions of dilation d                Net2, width f: 3x3x3, then 5x5 convolutions
 
@@ -17,20 +17,21 @@ along x and y only, both four times: these extents are multiples of 16. The 3D U
 of 8. An extent may be None: the network then takes any multiple.
 
 Ours, because the paper is silent: numbers of filters, nearest neighbour on the way up, initial weights, and what a 3D map gives
-to the 2D decoder (its central slice). The paper contradicts itself about the decoder's kernels (5x5x5, then 2D) and prints a slice
-block that does not give one slice (see `slices_to_one`).
+to the 2D decoder (its central slice). The paper contradicts itself about the decoder's kernels (5x5x5, then 2D), and prints a
+slice block that does not give one slice (see `slices_to_one`).
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from shared.errors import InputError
 from shared.framework import Tensor, keras
 from shared.learning.layers import BatchNormalization, InstanceNormalization
 
-# activation -> initial weights and dropout that keep the variance with it
-ACTIVATIONS = {"relu": ("he_normal", keras.layers.Dropout), "selu": ("lecun_normal", keras.layers.AlphaDropout)}
+# activation -> fan-in times the variance of initial weights (He, LeCun), and the dropout that goes with it
+ACTIVATIONS = {"relu": (2.0, keras.layers.Dropout), "selu": (1.0, keras.layers.AlphaDropout)}
 NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
 SLICE_BLOCKS = ("two_conv", "single")
 SKIPS = ("centre", "slice_conv")
@@ -58,7 +59,14 @@ def build(network: str, shape: Extents, classes: int, width: int, **options: Any
 
 
 def build_net1(
-    shape: Extents, classes: int, width: int, *, bottleneck: bool = False, activation: str = "relu", dropout: float = 0.2
+    shape: Extents,
+    classes: int,
+    width: int,
+    *,
+    bottleneck: bool = False,
+    activation: str = "relu",
+    dropout: float = 0.2,
+    typical: Sequence[int] | None = None,
 ) -> keras.Model:
     """Net1; shapes in the comments are those of width 16.
 
@@ -66,23 +74,31 @@ def build_net1(
         bottleneck: two further convolutions after the last pooling, without dilation (the paper counts 4 + 4 blocks).
         activation: "relu" (paper) or "selu" with alpha dropout (preprint).
         dropout: share of the values that each block drops (paper: 0.2).
+        typical: (x, y, z) of the inputs for which initial weights keep the variance, see `share_inside`; None takes every tap of
+            every kernel as one that sees its map, and what the two coarsest levels find is then next to nothing at first.
     """
     check_extents("net1", shape, (16, 16, 16))
-    f, block = width, functools.partial(two_convs, kernel=5, activation=checked(activation), dropout=dropout)
+    checked(activation)
+
+    def block(x: Tensor, name: str, filters: int, level: int, dilation: int) -> Tensor:
+        share = share_inside(typical, level, dilation) if typical else 1.0
+        return two_convs(x, name, filters, 5, activation, dropout, dilation, share)
+
+    f = width
     image = keras.Input((*shape, 1), name="image")  # (B, 96, 96, 96, 1)
 
-    skip1 = block(image, "enc1", f, dilation=2)  # (B, 96, 96, 96, 16)
-    skip2 = block(pool(skip1, "pool1"), "enc2", 2 * f, dilation=4)  # (B, 48, 48, 48, 32)
-    skip3 = block(pool(skip2, "pool2"), "enc3", 4 * f, dilation=6)  # (B, 24, 24, 24, 64)
-    skip4 = block(pool(skip3, "pool3"), "enc4", 8 * f, dilation=8)  # (B, 12, 12, 12, 128)
+    skip1 = block(image, "enc1", f, level=1, dilation=2)  # (B, 96, 96, 96, 16)
+    skip2 = block(pool(skip1, "pool1"), "enc2", 2 * f, level=2, dilation=4)  # (B, 48, 48, 48, 32)
+    skip3 = block(pool(skip2, "pool2"), "enc3", 4 * f, level=3, dilation=6)  # (B, 24, 24, 24, 64)
+    skip4 = block(pool(skip3, "pool3"), "enc4", 8 * f, level=4, dilation=8)  # (B, 12, 12, 12, 128)
 
     x = pool(skip4, "pool4")  # (B, 6, 6, 6, 128)
-    x = block(x, "bottleneck", 16 * f) if bottleneck else x
+    x = block(x, "bottleneck", 16 * f, level=5, dilation=1) if bottleneck else x
 
-    x = block(merge(up(x, "up4"), skip4, "merge4"), "dec4", 8 * f, dilation=8)  # (B, 12, 12, 12, 128)
-    x = block(merge(up(x, "up3"), skip3, "merge3"), "dec3", 4 * f, dilation=6)  # (B, 24, 24, 24, 64)
-    x = block(merge(up(x, "up2"), skip2, "merge2"), "dec2", 2 * f, dilation=4)  # (B, 48, 48, 48, 32)
-    x = block(merge(up(x, "up1"), skip1, "merge1"), "dec1", f, dilation=2)  # (B, 96, 96, 96, 16)
+    x = block(merge(up(x, "up4"), skip4, "merge4"), "dec4", 8 * f, level=4, dilation=8)  # (B, 12, 12, 12, 128)
+    x = block(merge(up(x, "up3"), skip3, "merge3"), "dec3", 4 * f, level=3, dilation=6)  # (B, 24, 24, 24, 64)
+    x = block(merge(up(x, "up2"), skip2, "merge2"), "dec2", 2 * f, level=2, dilation=4)  # (B, 48, 48, 48, 32)
+    x = block(merge(up(x, "up1"), skip1, "merge1"), "dec1", f, level=1, dilation=2)  # (B, 96, 96, 96, 16)
     return keras.Model(image, head(x, classes), name="net1")  # (B, 96, 96, 96, 8)
 
 
@@ -112,6 +128,7 @@ def build_net2(
     check_choice("slice_block", slice_block, SLICE_BLOCKS)
     check_choice("skips", skips, SKIPS)
     f, block = width, functools.partial(two_convs, activation=checked(activation), dropout=dropout)
+    flat = functools.partial(in_2d, kind=skips, activation=activation)
     seen = keras.Input((*shape, channels), name="seen")  # (B, 256, 256, 9, 2)
 
     skip1 = block(seen, "enc1", f, kernel=3)  # (B, 256, 256, 9, 32)
@@ -122,13 +139,10 @@ def build_net2(
     x = pool(skip4, "pool4", z=1)  # (B, 16, 16, 9, 256)
     x = slices_to_one(x, slice_block, activation, dropout)  # (B, 16, 16, 256)
 
-    flat1, flat2, flat3, flat4 = (
-        in_2d(skip, f"skip{level}", skips, activation) for level, skip in enumerate((skip1, skip2, skip3, skip4), start=1)
-    )
-    x = block(merge(up(x, "up4"), flat4, "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
-    x = block(merge(up(x, "up3"), flat3, "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
-    x = block(merge(up(x, "up2"), flat2, "merge2"), "dec2", 2 * f, kernel=5)  # (B, 128, 128, 64)
-    x = block(merge(up(x, "up1"), flat1, "merge1"), "dec1", f, kernel=5)  # (B, 256, 256, 32)
+    x = block(merge(up(x, "up4"), flat(skip4, "skip4"), "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
+    x = block(merge(up(x, "up3"), flat(skip3, "skip3"), "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
+    x = block(merge(up(x, "up2"), flat(skip2, "skip2"), "merge2"), "dec2", 2 * f, kernel=5)  # (B, 128, 128, 64)
+    x = block(merge(up(x, "up1"), flat(skip1, "skip1"), "merge1"), "dec1", f, kernel=5)  # (B, 256, 256, 32)
     return keras.Model(seen, head(x, classes), name="net2")  # (B, 256, 256, 8)
 
 
@@ -155,14 +169,26 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
     return keras.Model(image, head(x, classes), name="unet3d")  # (B, 128, 128, 128, 8)
 
 
-NETWORKS = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
+NETWORKS: dict[str, Callable[..., keras.Model]] = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
 
 
-def two_convs(x: Tensor, name: str, filters: int, *, kernel: int, activation: str, dropout: float, dilation: int = 1) -> Tensor:
+def two_convs(
+    x: Tensor, name: str, filters: int, kernel: int, activation: str, dropout: float, dilation: int = 1, share: float = 1.0
+) -> Tensor:
     """A block of Net1 or Net2."""
     for i in (1, 2):
-        x = conv(x, f"{name}_{i}", filters, kernel, activation, dilation=dilation)
+        x = conv(x, f"{name}_{i}", filters, kernel, activation, dilation=dilation, share=share)
     return drop(x, name, activation, dropout)
+
+
+def share_inside(typical: Sequence[int], level: int, dilation: int) -> float:
+    """The mean share of the taps of a 5x5x5 kernel that fall inside a map of Net1 when the input has these extents.
+
+    A kernel of dilation 8 is wider than the map that it works on, so nearly all of its taps see padding. Weights drawn for all
+    of them would make the map vanish.
+    """
+    extents = [n / 2 ** (level - 1) for n in typical]
+    return math.prod(sum(max(0.0, 1 - abs(tap) * dilation / n) for tap in range(-2, 3)) / 5 for n in extents)
 
 
 def two_normalised_convs(x: Tensor, name: str, filters: Sequence[int], *, Norm: type[keras.Layer]) -> Tensor:
@@ -211,9 +237,12 @@ def conv(
     activation: str | None,
     padding: str = "same",
     dilation: int = 1,
+    share: float = 1.0,
 ) -> Tensor:
+    """A convolution; initial weights keep the variance where this share of the taps sees something else than padding."""
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
-    initializer = ACTIVATIONS[activation or "relu"][0]
+    scale = ACTIVATIONS[activation or "relu"][0] / share
+    initializer = keras.initializers.VarianceScaling(scale, "fan_in", "truncated_normal")
     return layer(
         filters, kernel, padding=padding, dilation_rate=dilation, activation=activation, kernel_initializer=initializer, name=name
     )(x)  # fmt: skip
