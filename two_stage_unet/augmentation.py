@@ -1,7 +1,7 @@
-"""Random transforms of a sample: rotation, translation, shear, scaling, flip and elastic deformation, on the accelerator (paper 2.4).
+"""Random transforms of a sample: rotation, translation, shear, scaling, flip, elastic deformation, on the accelerator (paper 2).
 
-The host draws the parameters with a generator for each example. A transform maps places in mm from the middle of the sample, so it
-moves image and labels, and a coarse cube and the fine stacks in it, alike. Stacks of slices need a transform that leaves every
+The host draws the parameters with a generator for each example. A transform maps places, in mm from the middle of the sample, so
+it moves image and labels alike, and a coarse cube as the fine stacks in it. Stacks of slices need a transform that leaves every
 slice where it is ("planar": about z only), since the slices above and below a stack are not there.
 
 Images are interpolated linearly and labels by nearest neighbour; what enters from outside is air, or background.
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from shared.framework import Tensor, ops
+from shared.recipes import replace
 from two_stage_unet.recipe import Recipe
 from two_stage_unet.sampling import AIR
 
@@ -49,6 +50,11 @@ def draw(rng: np.random.Generator, recipe: Recipe, samples: int, planar: bool) -
     return {"matrix": matrices.astype(np.float32), "shift": shifts.astype(np.float32), "nodes": nodes.astype(np.float32)}
 
 
+def switched_off(recipe: Recipe) -> Recipe:
+    """The recipe with transforms that move nothing."""
+    return replace(recipe, rotation_deg=0.0, translation=0.0, shear_deg=0.0, scaling=0.0, flip=False, elastic_mm=0.0)
+
+
 def turned(first: int, second: int, angle: float) -> np.ndarray:
     matrix = np.eye(3)
     matrix[first, first] = matrix[second, second] = np.cos(angle)
@@ -70,7 +76,7 @@ def cubes(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) 
 
 
 def stacks(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
-    """An example of `sampling.Stacks` in a batch of one -> images (n, x, y, K, channels), labels (n, x, y) of the central slices."""
+    """An example of `sampling.Stacks` in a batch of one -> images (n, x, y, K, channels), labels (n, x, y) of central slices."""
     images, origin, step = inputs["image"][0], inputs["origin"][0], inputs["step"][0]
     chosen = first(parameters, images.shape[0])
     central = ops.stack([origin[:, 0], origin[:, 1], 0 * origin[:, 2]], axis=-1)

@@ -18,7 +18,7 @@ from shared.scans import orientation, preprocess
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import Volume
 from two_stage_unet.recipe import Preparation, Recipe
-from two_stage_unet.sampling import AIR, box, cut, multiple
+from two_stage_unet.sampling import AIR, cut, inside, multiple
 
 with lazily():
     from shared.framework import keras
@@ -95,32 +95,31 @@ def coarse_logits(model: "keras.Model", seen: Volume) -> np.ndarray:
     return found[inside]
 
 
-def soft_region(segmenter_net1: "keras.Model", fine: Volume, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
-    """What Net1 finds in a fine image: the soft region (x, y, z, channels) on the fine grid, and classes (x, y, z) on the coarse."""
+def soft_region(net1: "keras.Model", fine: Volume, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
+    """What Net1 finds: the soft region (x, y, z, channels) on the fine grid, and classes (x, y, z) on the coarse one."""
     seen = coarse(fine, recipe.preparation)
-    logits = coarse_logits(segmenter_net1, seen)
+    logits = coarse_logits(net1, seen)
     region = np.asarray(joint.soft_region(logits, recipe.region))
     channels = [preprocess.onto_grid(seen.with_array(region[..., c] - AIR), fine, 1).array + AIR for c in range(region.shape[-1])]
     return np.stack(channels, axis=-1).astype(np.float32), logits.argmax(axis=-1).astype(np.uint8)
 
 
 def tile(classes: np.ndarray, fine: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
-    """Starts and shape, in fine voxels, of the dynamic tile (paper 2.3): the box of the largest component of what is not background
-    in the coarse `classes`, with a margin; the whole volume where all is background."""
-    extents, ratio = np.array(fine.array.shape), np.array(fine.array.shape) / classes.shape
-    found = ndimage.find_objects(largest_components((classes > 0).astype(np.uint8)))
-    if not found:
-        low, high = np.zeros(3, int), extents
-    else:
-        margin = margin_mm / np.array(fine.spacing_mm)
-        low = np.floor(np.array([part.start for part in found[0]]) * ratio - margin).astype(int).clip(0)
-        high = np.minimum(np.ceil(np.array([part.stop for part in found[0]]) * ratio + margin).astype(int), extents)
-    middle = ((low + high) // 2).tolist()
-    starts, shape = box(middle[:2], extents[:2].tolist(), 0)
-    shape = [multiple(int(n)) for n in (high - low)[:2]]
-    starts = [min(max(m - n // 2, 0), max(size - n, 0)) if n <= size else (size - n) // 2
-              for m, n, size in zip(middle, shape, extents.tolist(), strict=False)]  # fmt: skip
-    return [*starts, int(low[2])], [*shape, int(high[2] - low[2])]
+    """The dynamic tile (paper 2.3): starts and shape in fine voxels.
+
+    It is the box of what is not background in the coarse `classes`, of the largest component and with a margin; along x and y its
+    extents are multiples of 16. Where all is background, it is the whole volume.
+    """
+    extents = np.array(fine.array.shape)
+    ratio, margin = extents / classes.shape, margin_mm / np.array(fine.spacing_mm)
+    low, high = np.zeros(3), extents.astype(float)
+    for found in ndimage.find_objects(largest_components((classes > 0).astype(np.uint8))):
+        low = np.maximum(np.floor([part.start for part in found] * ratio - margin), 0)
+        high = np.minimum(np.ceil([part.stop for part in found] * ratio + margin), extents)
+    shape = [*(multiple(int(n)) for n in (high - low)[:2]), int(high[2] - low[2])]
+    middle = (low + high) / 2
+    starts = [inside(int(m - n / 2), n, int(size)) for m, n, size in zip(middle[:2], shape[:2], extents[:2], strict=True)]
+    return [*starts, int(low[2])], shape
 
 
 def fine_probabilities(segmenter: Segmenter, fine: Volume) -> tuple[np.ndarray, list[int]]:

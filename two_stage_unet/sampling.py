@@ -1,4 +1,4 @@
-"""What one iteration learns from: some samples of one volume, drawn so that every class is in the middle equally often (paper 2.4).
+"""What one iteration learns from: samples of one volume, drawn so that every class is in the middle equally often (paper 2.4).
 
 An example has a leading axis of samples. Besides the arrays that a network sees, its inputs say where the voxels of each array
 lie (`origin` and `step`, in mm from the middle of the sample), so that `augmentation` can move coarse and fine arrays by one
@@ -56,7 +56,7 @@ class Wholes:
 
 
 class Cubes:
-    """Step 2, and the 3D U-Net: cubes of the coarse volume. Inputs: image (n, e, e, e, 1) and its place; target: label (n, e, e, e).
+    """Step 2, and the 3D U-Net: coarse cubes. Inputs: image (n, e, e, e, 1) and its place; target: label (n, e, e, e).
 
     Args:
         paths: of the coarse cases.
@@ -130,7 +130,7 @@ class Joints:
 
 
 class Stacks:
-    """Step 4: stacks of K whole slices with the cached soft region. Inputs: image (n, x, y, K, channels) and its place; target: the
+    """Step 4: stacks of K whole slices with the cached soft region. Inputs: image (n, x, y, K, channels) and its place; target:
     label (n, x, y) of the central slices.
 
     Args:
@@ -185,13 +185,14 @@ def multiple(extent: int) -> int:
 
 
 def box(middle: Sequence[int], extents: Sequence[int], edge: int) -> tuple[list[int], list[int]]:
-    """Starts and shape of a cube of `edge` voxels about `middle`: inside the volume where it fits, else about the volume's middle."""
+    """Starts and shape of a cube of `edge` voxels about `middle`: inside the volume if it fits, else about its middle."""
     shape = [min(multiple(edge), multiple(n)) for n in extents]
-    starts = [
-        min(max(m - n // 2, 0), size - n) if n <= size else (size - n) // 2
-        for m, n, size in zip(middle, shape, extents, strict=True)
-    ]
-    return starts, shape
+    return [inside(m - n // 2, n, size) for m, n, size in zip(middle, shape, extents, strict=True)], shape
+
+
+def inside(start: int, extent: int, size: int) -> int:
+    """The start of a part of `extent` voxels, moved until it lies inside an axis of `size`; about its middle if it is longer."""
+    return min(max(start, 0), size - extent) if extent <= size else (size - extent) // 2
 
 
 def cut(array: np.ndarray, starts: Sequence[int], shape: Sequence[int], fill: float) -> np.ndarray:

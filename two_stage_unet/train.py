@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shared import datasets, held_out, lifecycle, recipes, runs
+from shared import datasets, held_out, lifecycle, runs
 from shared.datasets import Case, splits
 from shared.datasets.splits import Split
 from shared.files import fingerprint
@@ -38,6 +38,7 @@ with lazily():
 NET1_ALONE = "cases_net1.csv"
 LOOKS = 4  # examples of each validation case that a validation looks at
 SIDES = ("train", "validation")
+LAST = ("step 4", UNET3D)  # stages whose weights are those of the run
 Paths = dict[str, list[Path]]  # side -> prepared cases
 
 
@@ -47,130 +48,126 @@ def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment) -> Path
 
 
 def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
-    """The 3D U-Net, or the steps of the paper's section 2.4."""
+    """The 3D U-Net, or the four steps of the paper's section 2.4."""
     given = recipe.preparation
-    coarse = prepared(run, given, lambda case: coarse_channels(case, given), lambda case: "coarse")
+    coarse = prepared(run, given, lambda case: coarse_channels(case, given), "coarse")
     dice = losses.of(recipe, class_counts(coarse["train"], len(given.structures) + 1))
     if recipe.method == UNET3D:
-        yield stage(recipe, run, UNET3D, "", dice, augmentation.cubes, lambda: network(recipe, UNET3D), {
-            side: Cubes(coarse[side], given.coarse_mm, (recipe.unet3d_edge,), (1,)) for side in SIDES
-        })  # fmt: skip
-        return
-    yield from four_steps(recipe, run, coarse, dice)
+        cubes = {side: Cubes(coarse[side], given.coarse_mm, (recipe.unet3d_edge,), (1,)) for side in SIDES}
+        yield stage(recipe, run, UNET3D, dice, augmentation.cubes, cubes, lambda: network(recipe, UNET3D))
+    else:
+        yield from four_steps(recipe, run, coarse, dice)
 
 
 def four_steps(recipe: Recipe, run: Run, coarse: Paths, dice: "keras.losses.Loss") -> Iterator[Stage]:
-    """Steps 1 and 2 train Net1, step 3 both networks, step 4 Net2; each goes on with the weights of the one before and a fresh Adam."""
+    """Steps 1 and 2 train Net1, step 3 both networks, and step 4 Net2. Each step goes on with the weights of the one before."""
     given, sizes = recipe.preparation, (recipe.edges, recipe.cubes)
     roi = losses.ForegroundDice(recipe.smoothing, recipe.dice_as_printed)
     if 1 in recipe.steps:
-        yield stage(recipe, run, "step 1", "step1", roi, augmentation.cubes, lambda: network(recipe, NET1), {
-            side: Wholes(coarse[side], given.coarse_mm) for side in SIDES
-        })  # fmt: skip
+        wholes = {side: Wholes(coarse[side], given.coarse_mm) for side in SIDES}
+        yield stage(recipe, run, "step 1", roi, augmentation.cubes, wholes, lambda: network(recipe, NET1))
     if 2 in recipe.steps:
-        yield stage(recipe, run, "step 2", "step2", losses.Sum([roi, dice]), augmentation.cubes, lambda: net1_so_far(recipe, run, 2), {
-            side: Cubes(coarse[side], given.coarse_mm, *sizes) for side in SIDES
-        })  # fmt: skip
-    fine = prepared(run, given, lambda case: fine_channels(case, given), lambda case: "fine")
+        cubes = {side: Cubes(coarse[side], given.coarse_mm, *sizes) for side in SIDES}
+        both = losses.Sum([roi, dice])
+        yield stage(recipe, run, "step 2", both, augmentation.cubes, cubes, lambda: net1_before(recipe, run, step=2))
+    fine = prepared(run, given, lambda case: fine_channels(case, given), "fine")
     if 3 in recipe.steps:
         shapes = (recipe.net1_edge, recipe.slices, recipe.stacks)
-        yield stage(recipe, run, "step 3", "step3", {NET1: dice, NET2: dice}, augmentation.joint, lambda: both_so_far(recipe, run), {
-            side: Joints(coarse[side], fine[side], given.coarse_mm, *sizes, *shapes) for side in SIDES
-        }, planar=True)  # fmt: skip
+        joints = {side: Joints(coarse[side], fine[side], given.coarse_mm, *sizes, *shapes) for side in SIDES}
+        each = {NET1: dice, NET2: dice}
+        yield stage(recipe, run, "step 3", each, augmentation.joint, joints, lambda: both_before_step_3(recipe, run))
     seen = with_region(recipe, run)
-    yield stage(recipe, run, "step 4", "", dice, augmentation.stacks, lambda: net2_so_far(recipe, run), {
-        side: Stacks(seen[side], spacings_mm(coarse[side], seen[side], given.coarse_mm), regions_of(seen[side][0]),
-                     recipe.slices, recipe.stacks)
-        for side in SIDES
-    }, planar=True)  # fmt: skip
+    stacks = {side: stacks_of(recipe, coarse[side], seen[side]) for side in SIDES}
+    yield stage(recipe, run, "step 4", dice, augmentation.stacks, stacks, lambda: net2_before_step_4(recipe, run))
 
 
 def stage(
     recipe: Recipe,
     run: Run,
     name: str,
-    folder: str,
     loss: "keras.losses.Loss | dict[str, keras.losses.Loss]",
     move: Callable[..., tuple[Any, Any]],
-    build: Callable[[], "keras.Model"],
     examples: Mapping[str, Examples],
-    planar: bool = False,
+    build: Callable[[], "keras.Model"],
 ) -> Stage:
-    """What the steps share: Adam at a constant rate, one volume per iteration, the best weights by the validation Dice kept (ours)."""
+    """What all steps share: one volume per iteration, a fresh Adam, and the weights with the best validation Dice kept (ours)."""
     steps = recipe.unet3d_iterations if name == UNET3D else recipe.iterations
-    samples = max(*recipe.cubes, recipe.stacks)
     schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
-    still = recipes.replace(recipe, rotation_deg=0.0, translation=0.0, shear_deg=0.0, scaling=0.0, flip=False, elastic_mm=0.0)
-    shown = Batches(examples["validation"], 1, run.seed, lambda rng: augmentation.draw(rng, still, samples, planar))
+    shown = Batches(examples["validation"], 1, run.seed, drawn(augmentation.switched_off(recipe), name))
     return Stage(
         name=name,
-        folder=folder,
+        folder="" if name in LAST else folder_of(name),
         build=build,
         precision=recipe.precision,
-        batches=Batches(examples["train"], 1, run.seed, lambda rng: augmentation.draw(rng, recipe, samples, planar)),
+        batches=Batches(examples["train"], 1, run.seed, drawn(recipe, name)),
         steps=steps,
         loss=loss,
         optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
         augment=move,
-        validate=lambda model: validate(model, shown, move),
+        validate=lambda model: validate(model, shown, move, any_structure=name == "step 1"),
         validate_every=recipe.validate_every,
         monitor="val_dice",
     )
 
 
-# Networks as the steps before left them -------------------------------------------------------------------------------------------
+def folder_of(name: str) -> str:
+    """Where the weights of a step lie inside the run."""
+    return name.replace(" ", "")
 
 
-def net1_so_far(recipe: Recipe, run: Run, before: int) -> "keras.Model":
-    """Net1 with the weights of the last step before step `before`; untrained where there is none."""
-    steps = [step for step in recipe.steps if step < min(before, 3)]
-    if not steps:
-        return network(recipe, NET1)
-    return prediction.trained(run.folder, recipe, NET1, f"step{steps[-1]}")
+def drawn(recipe: Recipe, name: str) -> Callable[[np.random.Generator], dict[str, np.ndarray]]:
+    """`draw(rng)` of the transforms of a step's samples."""
+    samples, planar = max(*recipe.cubes, recipe.stacks), name in ("step 3", "step 4")
+    return lambda rng: augmentation.draw(rng, recipe, samples, planar)
 
 
-def both_so_far(recipe: Recipe, run: Run) -> "keras.Model":
-    """Net1 as it is after steps 1 and 2, and an untrained Net2, in one graph."""
+# Networks as the steps before left them --------------------------------------------------------------------------------------
+
+
+def net1_before(recipe: Recipe, run: Run, step: int) -> "keras.Model":
+    """Net1 with the weights of the last of steps 1 and 2 that came before `step`; untrained where there was none."""
+    before = [each for each in recipe.steps if each < min(step, 3)]
+    return prediction.trained(run.folder, recipe, NET1, f"step{before[-1]}") if before else network(recipe, NET1)
+
+
+def both_before_step_3(recipe: Recipe, run: Run) -> "keras.Model":
+    """Net1 after steps 1 and 2, and an untrained Net2, in one graph."""
     both = network(recipe, JOINT)
-    both.get_layer(NET1).set_weights(net1_so_far(recipe, run, 3).get_weights())
+    both.get_layer(NET1).set_weights(net1_before(recipe, run, step=3).get_weights())
     return both
 
 
-def net2_so_far(recipe: Recipe, run: Run) -> "keras.Model":
-    """Net2 as step 3 left it; without step 3 untrained."""
+def net2_before_step_4(recipe: Recipe, run: Run) -> "keras.Model":
+    """Net2 after step 3; without that step untrained."""
     net2 = network(recipe, NET2)
     if 3 in recipe.steps:
         net2.set_weights(prediction.trained(run.folder, recipe, JOINT, "step3").get_layer(NET2).get_weights())
     return net2
 
 
-# Prepared cases -------------------------------------------------------------------------------------------------------------------
+# Prepared cases --------------------------------------------------------------------------------------------------------------
 
 
-def prepared(
-    run: Run, preparation: Preparation, make: Callable[..., Mapping[str, np.ndarray]], more: Callable[..., object]
-) -> Paths:
-    return {side: run.prepared(side, preparation, make, more) for side in SIDES}
+def prepared(run: Run, preparation: Preparation, make: Callable[[Case], Mapping[str, np.ndarray]], *more: object) -> Paths:
+    """The cases of both sides, see `Run.prepared`."""
+    return {side: run.prepared(side, preparation, make, lambda case: more) for side in SIDES}
 
 
-def turned_pair(case: Case, preparation: Preparation) -> tuple[Volume, Volume]:
-    """Image and classes of a labelled case on the fine grid, axes as in prediction."""
-    return fine_pair(*datasets.load_pair(case, preparation.structures), preparation)
-
-
-def fine_pair(image: Volume, labels: Volume, preparation: Preparation) -> tuple[Volume, Volume]:
+def fine_pair(case: Case, preparation: Preparation) -> tuple[Volume, Volume]:
+    """Image and classes of a labelled case on the fine grid, with axes as in prediction."""
+    image, labels = datasets.load_pair(case, preparation.structures)
     turned, axes = orientation.facing_ras(image)
     classes = turned.with_array(np.flip(labels.array, axes))
     return prediction.prepare(turned, preparation), prediction.prepare_labels(classes, preparation)
 
 
 def coarse_channels(case: Case, preparation: Preparation) -> dict[str, np.ndarray]:
-    image, labels = turned_pair(case, preparation)
+    image, labels = fine_pair(case, preparation)
     return {"image": prediction.coarse(image, preparation).array, "label": prediction.coarse(labels, preparation, 0).array}
 
 
 def fine_channels(case: Case, preparation: Preparation) -> dict[str, np.ndarray]:
-    image, labels = turned_pair(case, preparation)
+    image, labels = fine_pair(case, preparation)
     return {"image": image.array, "label": labels.array}
 
 
@@ -180,43 +177,45 @@ def with_region(recipe: Recipe, run: Run) -> Paths:
     weights = fingerprint(runs.weights_of(run.folder, f"step{max(step for step in recipe.steps if step < 4)}"))
 
     def channels(case: Case) -> dict[str, np.ndarray]:
-        image, labels = turned_pair(case, given)
+        image, labels = fine_pair(case, given)
         region, _ = prediction.soft_region(net1, image, recipe)
         return {f"region{c}": region[..., c] for c in range(region.shape[-1])} | {"image": image.array, "label": labels.array}
 
-    return prepared(run, given, channels, lambda case: (recipe.region, weights))
+    return prepared(run, given, channels, recipe.region, weights)
 
 
-def regions_of(path: Path) -> list[str]:
-    """Names of the channels that hold the soft region."""
-    return [name for name in voxels_of(path).dtype.names or () if name.startswith("region")]
-
-
-def spacings_mm(coarse: Sequence[Path], fine: Sequence[Path], coarse_mm: float) -> list[np.ndarray]:
-    """Voxel sizes on the fine grid: both grids cover the same space."""
-    shapes = [(voxels_of(one).shape, voxels_of(other).shape) for one, other in zip(coarse, fine, strict=True)]
-    return [coarse_mm * np.array(one) / np.array(other) for one, other in shapes]
+def stacks_of(recipe: Recipe, coarse: Sequence[Path], seen: Sequence[Path]) -> Stacks:
+    """What step 4 learns from. Voxel sizes follow from the shapes, since both grids cover the same space."""
+    regions = [name for name in voxels_of(seen[0]).dtype.names or () if name.startswith("region")]
+    shapes = [(voxels_of(one).shape, voxels_of(other).shape) for one, other in zip(coarse, seen, strict=True)]
+    spacings_mm = [recipe.preparation.coarse_mm * np.array(one) / np.array(other) for one, other in shapes]
+    return Stacks(seen, spacings_mm, regions, recipe.slices, recipe.stacks)
 
 
 def class_counts(paths: Sequence[Path], classes: int) -> list[int]:
     """Voxels of each class, background included, in all of the cases."""
-    counts = sum(np.bincount(voxels_of(path)["label"].ravel(), minlength=datasets.IGNORED + 1) for path in paths)
-    return [int(count) for count in counts[:classes]]
+    counts = [np.bincount(voxels_of(path)["label"].ravel(), minlength=datasets.IGNORED + 1) for path in paths]
+    return np.sum(counts, axis=0)[:classes].tolist()
 
 
-# Validation and scores ------------------------------------------------------------------------------------------------------------
+# Validation and scores -------------------------------------------------------------------------------------------------------
 
 
-def validate(model: "keras.Model", shown: Batches, move: Callable[..., tuple[Any, Any]]) -> dict[str, float]:
-    """Mean Dice over the structures that are there, of some samples of each validation case as they are; of both networks, that of
-    the last."""
+def validate(model: "keras.Model", shown: Batches, move: Callable[..., tuple[Any, Any]], any_structure: bool) -> dict[str, float]:
+    """Mean Dice over the structures in some samples of each validation case, which are not transformed.
+
+    Of two networks, Net2 counts. With `any_structure` all structures are one, as they are in the loss of step 1.
+    """
     scores = []
     for step in range(LOOKS * len(shown)):
         inputs, labels = move(*shown[step])
         logits = model.predict_on_batch(inputs)
         if isinstance(labels, dict):
             logits, labels = logits[NET2], labels[NET2]
-        scores += dice_of(np.asarray(logits).argmax(axis=-1), np.asarray(labels))
+        found, labels = np.asarray(logits).argmax(axis=-1), np.asarray(labels)
+        if any_structure:
+            found, labels = found > 0, np.where(labels == datasets.IGNORED, labels, labels > 0)
+        scores += dice_of(found, labels)
     return {"val_dice": float(np.mean(scores)) if scores else 0.0}
 
 

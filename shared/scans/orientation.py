@@ -59,8 +59,10 @@ def all_slices_last(scan: Volume, *others: Volume) -> tuple[Volume, ...]:
 
 
 def facing_ras(volume: Volume) -> tuple[Volume, tuple[int, ...]]:
-    """The volume with each axis running to the right, to the front, or to the head, whichever it is nearest to; and which axes had
-    to be reversed. A scan that states no position stays as it is."""
+    """The volume with each axis running to the right, to the front or to the head, and the axes that were reversed for it.
+
+    An axis runs along the direction that it is nearest to. A scan that states no position stays as it is.
+    """
     if not volume.placed:
         return volume, ()
     towards = nibabel.io_orientation(volume.affine)[:, 1]
