@@ -192,7 +192,7 @@ def box(middle: Sequence[int], extents: Sequence[int], edge: int) -> tuple[list[
 
 def inside(start: int, extent: int, size: int) -> int:
     """The start of a part of `extent` voxels, moved until it lies inside an axis of `size`; about its middle if it is longer."""
-    return min(max(start, 0), size - extent) if extent <= size else (size - extent) // 2
+    return min(max(start, 0), size - extent) if extent <= size else -((extent - size) // 2)
 
 
 def cut(array: np.ndarray, starts: Sequence[int], shape: Sequence[int], fill: float) -> np.ndarray:

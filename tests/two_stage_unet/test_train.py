@@ -1,0 +1,113 @@
+"""The four steps: which variables move in each, what each begins with, and runs that are stopped and go on."""
+
+import h5py
+import numpy as np
+import pytest
+
+from shared import datasets, runs
+from shared.errors import InputError
+from shared.files import read_csv
+from shared.learning import training
+from shared.runs import read_record
+from tests.two_stage_unet.conftest import experiment_in
+from two_stage_unet import predict as prediction
+from two_stage_unet import train as training_command
+from two_stage_unet.predict import JOINT, NET1, NET2
+
+
+def weights(folder, recipe, name, stage):
+    return prediction.trained(folder, recipe, name, stage).get_weights()
+
+
+def same(one, other):
+    return all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def test_a_run_keeps_every_step_and_scores_net1_alone(finished, phantom_cases):
+    assert {path.parent.name for path in finished.rglob(runs.BEST)} == {"step1", "step2", "step3", "fold0"}
+    record = read_record(finished, "result", "weights", "seconds")
+    assert list(record["result"]) == ["step 1", "step 2", "step 3", "step 4"]
+    test = [case.name for case in phantom_cases if case.patient in record["split"]["test"]]
+    for file in ("cases.csv", training_command.NET1_ALONE):
+        rows = read_csv(finished / file)
+        assert list(dict.fromkeys(row["case"] for row in rows)) == test
+        assert [row["structure"] for row in rows][:3] == ["RV", "Myo", "LV"]
+    assert "cases_net1.csv:" in (finished / "summary.md").read_text()
+
+
+def test_each_step_trains_what_the_paper_says(finished, tiny):
+    """Steps 1 and 2 have no Net2; step 3 moves all of both; step 4 has no Net1, so it leaves it as it is."""
+    recipe = tiny()
+    one, two = (weights(finished, recipe, NET1, f"step{step}") for step in (1, 2))
+    both = prediction.trained(finished, recipe, JOINT, "step3")
+    four = weights(finished, recipe, NET2, "")
+    for before, after in ((one, two), (two, both.get_layer(NET1).get_weights()), (both.get_layer(NET2).get_weights(), four)):
+        assert [value.shape for value in before] == [value.shape for value in after]
+        assert not any((a == b).all() for a, b in zip(before, after, strict=True))  # every tensor moved
+        distance = max(np.abs(a - b).max() for a, b in zip(before, after, strict=True))
+        assert distance < 0.1  # but from where the step before had left it
+    with h5py.File(finished / runs.BEST) as file:
+        found = []
+        file.visit(found.append)
+    assert not any("enc1" in name and "net1" in name for name in found)
+    assert same(prediction.load(finished).coarse.get_weights(), both.get_layer(NET1).get_weights())
+
+
+@pytest.mark.parametrize("steps", [(3, 4), (2, 4), (1, 4)])
+def test_steps_can_be_left_out(steps, tiny, phantom_cases, tmp_path):
+    recipe = tiny(steps=steps, iterations=1, validate_every=1)
+    folder = training_command.train(recipe, phantom_cases, experiment_in(tmp_path))
+    assert list(read_record(folder)["result"]) == [f"step {step}" for step in steps]
+    assert prediction.load(folder).net2 is not None
+
+
+def test_stopped_in_every_step_it_ends_with_the_same_bytes(finished, tiny, phantom_cases, tmp_path, monkeypatch):
+    experiment, fitted, calls = experiment_in(tmp_path), training.Loop.learn, []
+
+    def interrupted(self, step, inputs, targets):
+        if step == 3 and self.folder.name not in calls:
+            calls.append(self.folder.name)
+            raise KeyboardInterrupt
+        fitted(self, step, inputs, targets)
+
+    monkeypatch.setattr(training.Loop, "learn", interrupted)
+    monkeypatch.setattr(training, "CHECKPOINT_S", 0.0)
+    for _ in range(4):
+        with pytest.raises(KeyboardInterrupt):
+            training_command.train(tiny(), phantom_cases, experiment)
+    folder = training_command.train(tiny(), phantom_cases, experiment)
+    assert calls == ["step1", "step2", "step3", "fold0"]
+    recipe = tiny()
+    for name, stage in ((NET1, "step1"), (NET1, "step2"), (JOINT, "step3"), (NET2, "")):
+        assert same(weights(folder, recipe, name, stage), weights(finished, recipe, name, stage)), stage
+    for file in ("cases.csv", training_command.NET1_ALONE):
+        assert (folder / file).read_bytes() == (finished / file).read_bytes()
+
+
+def test_the_3d_unet_is_one_stage(tiny, phantom_cases, tmp_path):
+    folder = training_command.train(tiny("unet3d"), phantom_cases, experiment_in(tmp_path, "unet3d"))
+    assert list(read_record(folder)["result"]) == ["unet3d"] and not (folder / training_command.NET1_ALONE).exists()
+
+
+def test_the_held_out_part_is_that_of_all_folds_unless_folds_are_reported(tiny, phantom_cases):
+    cases = datasets.labelled(phantom_cases)
+    splits = [training_command.split(tiny(), cases, fold) for fold in (0, 1)]
+    assert splits[0].test == splits[1].test and not set(splits[0].test) & {*splits[0].train, *splits[0].validation}
+    reported = training_command.split(tiny(report_folds=True), cases, 1)
+    assert reported.test == reported.validation == splits[1].validation
+
+
+def test_dice_is_of_the_structures_that_are_there():
+    found, labels = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 0, 0, 255])
+    assert training_command.dice_of(found, labels) == [2 / 3, 0.0]
+    assert training_command.dice_of(np.zeros(3), np.zeros(3)) == []
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"steps": (1, 2, 3)}, "steps: expected 4 among them"), ({"steps": (4,)}, "steps: expected at least one that trains Net1"),
+    ({"steps": (2, 1, 4)}, "steps: expected some of 1,2,3,4, in this order"), ({"slices": 4}, "slices: expected an odd number"),
+    ({"cubes": (1,)}, "cubes: expected as many numbers as edges, 2"),
+])  # fmt: skip
+def test_recipes_that_cannot_be(changes, words, tiny):
+    with pytest.raises(InputError, match=words):
+        tiny(**changes)
