@@ -1,0 +1,114 @@
+"""From scan to label map: grids and back, the dynamic tile, axes in any order, and files."""
+
+import numpy as np
+import pytest
+
+from shared.errors import InputError
+from shared.scans import orientation, volume
+from shared.scans.volume import Volume
+from tests.geometry import rotation
+from two_stage_unet import predict as prediction
+from two_stage_unet.recipe import TWO_STAGE
+from two_stage_unet.sampling import AIR
+
+GIVEN = TWO_STAGE.preparation
+
+
+def ball(shape=(40, 36, 20), spacing_mm=(1.0, 1.0, 1.5), centre=(14, 20, 9), radius_mm=7.0):
+    x, y, z = np.indices(shape)
+    distance = [((axis - c) * mm) ** 2 for axis, c, mm in zip((x, y, z), centre, spacing_mm, strict=True)]
+    affine = np.diag([*spacing_mm, 1.0])
+    affine[:3, 3] = [-20, 30, 5]
+    return Volume((np.sum(distance, axis=0) < radius_mm**2).astype(np.float32) * 90 + 10, spacing_mm, affine)
+
+
+def test_grey_values_are_stretched_from_minus_one_to_one_on_the_own_grid():
+    found = prediction.prepare(ball(), GIVEN)
+    assert (found.array.min(), found.array.max()) == pytest.approx((-1, 1), abs=1e-6)
+    np.testing.assert_array_equal(found.affine, ball().affine)
+    with pytest.raises(InputError, match="constant image"):
+        prediction.prepare(ball().with_array(np.ones((4, 4, 4), np.float32)), GIVEN)
+
+
+def test_the_coarse_grid_covers_the_same_space_and_air_stays_air():
+    fine = prediction.prepare(ball(), GIVEN)
+    coarse = prediction.coarse(fine, GIVEN)
+    assert coarse.array.shape == (13, 12, 10)
+    np.testing.assert_allclose(np.array(coarse.array.shape) * coarse.spacing_mm, np.array(fine.array.shape) * fine.spacing_mm)
+    assert coarse.array.min() == pytest.approx(AIR, abs=1e-5) and coarse.array[0, 0, 0] == pytest.approx(AIR, abs=1e-5)
+    labels = prediction.coarse(fine.with_array((fine.array > 0).astype(np.uint8)), GIVEN, order=0)
+    assert set(np.unique(labels.array)) == {0, 1} and labels.array.dtype == np.uint8
+
+
+def test_the_tile_is_the_box_of_the_largest_component_with_a_margin():
+    fine = ball((64, 64, 30), (1.0, 1.0, 2.0))
+    classes = np.zeros((16, 16, 15), np.uint8)  # 4 x 4 x 2 fine voxels each
+    classes[5:8, 6:9, 4:8], classes[0, 0, 0] = 2, 1
+    starts, shape = prediction.tile(classes, fine, 4.0)
+    # voxels 20 to 31, 24 to 35, 8 to 15; 4 mm are 4, 4 and 2 voxels: 16 to 35, 20 to 39, 6 to 17; x and y grow to 32
+    assert (starts, shape) == ([10, 14, 6], [32, 32, 12])
+    assert prediction.tile(np.zeros_like(classes), fine, 4.0) == ([0, 0, 0], [64, 64, 30])
+    narrow = ball((20, 64, 30), (1.0, 1.0, 2.0))
+    assert prediction.tile(np.ones((5, 16, 15), np.uint8), narrow, 4.0) == ([-6, 0, 0], [32, 64, 30])
+
+
+def test_the_tile_is_pasted_back_where_it_was():
+    fine = ball((20, 18, 6))
+    probabilities = np.zeros((16, 16, 4, 2), np.float32)
+    probabilities[..., 0], probabilities[2, 3, 1, 1] = 0.4, 0.9
+    classes = prediction.classes_on(fine, fine, probabilities, [3, -1, 2])
+    assert classes.shape == (20, 18, 6) and np.argwhere(classes).tolist() == [[5, 2, 3]]
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("flipped", [(), (0,), (1, 2)])
+def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, finished):
+    segmenter = prediction.load(finished)
+    scan = ball((60, 56, 40), (1.5, 1.5, 1.5), (30, 25, 20), 25.0)
+    noise = np.random.default_rng(0).normal(0, 5, scan.array.shape).astype(np.float32)
+    scan = scan.with_array(scan.array + noise)
+    expected = prediction.predict(segmenter, scan)
+    moved = orientation.transpose(scan, axes)
+    for axis in flipped:
+        moved = orientation.flip(moved, axis)
+    found = prediction.predict(segmenter, moved)
+    for axis in flipped:
+        found = orientation.flip(found, axis)
+    np.testing.assert_array_equal(orientation.transpose_back(found, axes).array, expected.array)
+    assert len(np.unique(expected.array)) > 1
+
+
+def test_an_oblique_scan_keeps_its_grid(finished):
+    scan = ball((40, 36, 20))
+    affine = scan.affine.copy()
+    affine[:3, :3] = rotation(20, -30, 15) @ affine[:3, :3]
+    oblique = Volume(scan.array, scan.spacing_mm, affine)
+    found = prediction.predict(prediction.load(finished), oblique)
+    assert found.array.shape == scan.array.shape
+    np.testing.assert_array_equal(found.affine, affine)
+
+
+def test_from_file_to_file(finished, phantom_cases, tmp_path):
+    prediction.main(["--weights", str(finished), str(phantom_cases[0].image), "-o", str(tmp_path / "seg.nii.gz")])
+    scan, labels = volume.read(phantom_cases[0].image), volume.read_labels(tmp_path / "seg.nii.gz")
+    assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1, 2, 3}
+    np.testing.assert_array_equal(labels.array, prediction.predict(prediction.load(finished), scan).array)
+
+
+def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(finished):
+    segmenter = prediction.load(finished)
+    bias = segmenter.coarse.get_layer("logits").bias
+    bias.assign(np.array([100, 0, 0, 0], np.float32))
+    scan = ball((30, 28, 12), (3.0, 3.0, 3.0))
+    fine = prediction.prepare(scan, segmenter.recipe.preparation)
+    _, starts = prediction.fine_probabilities(segmenter, fine)
+    assert starts[2] == 0 and all(start <= 0 for start in starts[:2])
+    assert prediction.predict(segmenter, scan).array.shape == scan.array.shape
+
+
+def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(finished):
+    segmenter = prediction.load(finished)
+    for shape in ((40, 36, 1), (5, 4, 3)):
+        image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
+        scan = Volume(image, (1.5, 1.5, 8.0), np.diag([1.5, 1.5, 8.0, 1.0]))
+        assert prediction.predict(segmenter, scan).array.shape == shape
