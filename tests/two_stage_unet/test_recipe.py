@@ -57,7 +57,8 @@ def test_jaccard_is_never_above_dice():
 
 @pytest.mark.parametrize(("changes", "name", "count"), [
     ({"slice_block": "single"}, "net2", 11_170_888), ({"net1_width": 8}, "net1", 3_225_552),
-    ({"net2_width": 16}, "net2", 2_810_280), ({"unet3d_width": 16}, "unet3d", 4_773_192), ({"net1_width": 32}, "net1", 51_590_184),
+    ({"net2_width": 16}, "net2", 2_810_280), ({"unet3d_width": 16}, "unet3d", 4_773_192),
+    ({"net1_width": 32}, "net1", 51_590_184),
 ])  # fmt: skip
 def test_options_reach_the_networks(changes, name, count):
     assert prediction.network(recipes.replace(TWO_STAGE, **changes), name).count_params() == count
