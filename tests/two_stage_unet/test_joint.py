@@ -13,7 +13,7 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from tests.dr_unet.plain_numpy import randomise
-from two_stage_unet.joint import build_joint, channels_of, hats, resampled, soft_region
+from two_stage_unet.joint import PerCube, Seen, SoftRegion, build_joint, channels_of, hats, resampled, soft_region
 from two_stage_unet.losses import ForegroundDice, MulticlassDice
 from two_stage_unet.model import build
 
@@ -292,19 +292,17 @@ def same_under_jax(function, path):
 
 
 def between_the_networks():
-    """What the layers between Net1 and Net2 give, the losses, and the shapes of the joint network."""
+    """What the layers between Net1 and Net2 give for numbers, and for inputs of any extent; and the losses."""
     given, rng = inputs(), np.random.default_rng(0)
     logits = rng.normal(size=(2, 32, 16, 16, CLASSES)).astype(np.float32)
-    joint = build_joint(*networks(width=1))
-    seen = joint.get_layer("seen")([joint.get_layer("region")(logits), given["stacks"], given["grid"]])
-    fine = joint.get_layer("per_cube")([seen, given["stacks"]])
+    seen = Seen()([SoftRegion("foreground")(logits), given["stacks"], given["grid"]])
+    fine = PerCube()([seen, given["stacks"]])
+    symbols = [keras.Input(shape) for shape in [(None, None, None, CLASSES), (None, None, None, K, 1), (None, 3, 2)]]
+    region = SoftRegion("softmax")(symbols[0])
+    assert Seen()([region, *symbols[1:]]).shape == (None, None, None, K, CLASSES + 1)
     losses = [MulticlassDice([0.2, 0.3, 0.5], 1.0), ForegroundDice(1.0), ForegroundDice(1.0, as_printed=True)]
-    return {
-        "seen": np.asarray(seen),
-        "fine": np.asarray(fine),
-        "losses": np.array([float(loss(labels()["net1"], logits)) for loss in losses]),
-        "shapes": np.array([len(joint.output_shape[name]) for name in ("net1", "net2")]),
-    }
+    values = np.array([float(loss(labels()["net1"], logits)) for loss in losses])
+    return {"seen": np.asarray(seen), "fine": np.asarray(fine), "losses": values}
 
 
 def trained_together():
