@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from tests.dr_unet.plain_numpy import randomise
-from two_stage_unet.joint import build_joint, channels_of, hats, resampled, soft_region
-from two_stage_unet.losses import MulticlassDice
+from two_stage_unet.joint import PerCube, Seen, SoftRegion, build_joint, channels_of, hats, resampled, soft_region
+from two_stage_unet.losses import ForegroundDice, MulticlassDice
 from two_stage_unet.model import build
 
 CLASSES, K = 3, 5
@@ -220,7 +220,7 @@ def test_the_gradient_through_the_region_is_that_of_differences():
 
 def test_one_loss_for_both_outputs_is_the_sum():
     joint, loss = build_joint(*networks(width=1)), MulticlassDice([0.2, 0.3, 0.5], 1.0)
-    joint.compile("sgd", loss, jit_compile=False)
+    joint.compile("sgd", loss, run_eagerly=True)
     given, wanted = inputs(), labels()
     outputs = joint(given, training=False)
     expected = [float(loss(wanted[name], outputs[name])) for name in ("net1", "net2")]
@@ -235,7 +235,7 @@ def test_frozen_networks_do_not_move(frozen, moved):
     for name in frozen:
         joint.get_layer(name).trainable = False
     before = {name: joint.get_layer(name).get_weights() for name in ("net1", "net2")}
-    joint.compile(keras.optimizers.Adam(1e-2), MulticlassDice([1 / CLASSES] * CLASSES, 1.0), jit_compile=False)
+    joint.compile(keras.optimizers.Adam(1e-2), MulticlassDice([1 / CLASSES] * CLASSES, 1.0), run_eagerly=True)
     joint.train_on_batch(inputs(), labels())
     for name, weights in before.items():
         same = [np.array_equal(a, b) for a, b in zip(weights, joint.get_layer(name).get_weights(), strict=True)]
@@ -276,23 +276,53 @@ for name in ("tensorflow", "tensorboard"):
     sys.modules[name] = None
 import keras
 import numpy as np
-from tests.two_stage_unet.test_joint import inputs, labels, networks
-from two_stage_unet.joint import build_joint
-from two_stage_unet.losses import MulticlassDice
+from tests.two_stage_unet import test_joint
 assert keras.backend.backend() == "jax"
-joint = build_joint(*networks())
-np.savez(sys.argv[1], **{name: np.asarray(values) for name, values in joint(inputs(), training=False).items()})
-joint.compile("adam", MulticlassDice([1 / 3] * 3, 1.0))
-first = [joint.train_on_batch(inputs(), labels())[0] for _ in range(3)]
-assert np.isfinite(first).all()
+np.savez(sys.argv[1], **getattr(test_joint, sys.argv[2])())
 """
 
 
-@needs_jax
-def test_jax_computes_and_trains_the_same_without_tensorflow(tmp_path):
-    subprocess.run([sys.executable, "-W", "ignore", "-c", UNDER_JAX, str(tmp_path / "logits.npz")], check=True,
+def same_under_jax(function, path):
+    """The arrays of a function of this module, computed under JAX on a machine without TensorFlow, are those of this backend."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", UNDER_JAX, str(path), function.__name__], check=True,
                    env={**os.environ, "KERAS_BACKEND": "jax"})  # fmt: skip
-    expected = build_joint(*networks())(inputs(), training=False)
-    with np.load(tmp_path / "logits.npz") as found:
-        for name, values in expected.items():
+    with np.load(path) as found:
+        for name, values in function().items():
             np.testing.assert_allclose(found[name], values, rtol=0, atol=1e-4 * np.abs(values).max(), err_msg=name)
+
+
+def between_the_networks():
+    """What the layers between Net1 and Net2 give for numbers, and for inputs of any extent; and the losses."""
+    given, rng = inputs(), np.random.default_rng(0)
+    logits = rng.normal(size=(2, 32, 16, 16, CLASSES)).astype(np.float32)
+    seen = Seen()([SoftRegion("foreground")(logits), given["stacks"], given["grid"]])
+    fine = PerCube()([seen, given["stacks"]])
+    symbols = [keras.Input(shape) for shape in [(None, None, None, CLASSES), (None, None, None, K, 1), (None, 3, 2)]]
+    region = SoftRegion("softmax")(symbols[0])
+    assert Seen()([region, *symbols[1:]]).shape == (None, None, None, K, CLASSES + 1)
+    losses = [MulticlassDice([0.2, 0.3, 0.5], 1.0), ForegroundDice(1.0), ForegroundDice(1.0, as_printed=True)]
+    values = np.array([float(loss(labels()["net1"], logits)) for loss in losses])
+    return {"seen": np.asarray(seen), "fine": np.asarray(fine), "losses": values}
+
+
+def trained_together():
+    """Logits of both networks, and the losses of three steps."""
+    joint = build_joint(*networks())
+    found = {name: np.asarray(values) for name, values in joint(inputs(), training=False).items()}
+    for name in ("net1", "net2"):
+        for layer in joint.get_layer(name).layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0  # backends draw different numbers
+    joint.compile("sgd", MulticlassDice([1 / CLASSES] * CLASSES, 1.0))
+    return found | {"losses": np.array([joint.train_on_batch(inputs(), labels())[0] for _ in range(3)])}
+
+
+@needs_jax
+def test_the_way_between_the_networks_under_jax(tmp_path):
+    same_under_jax(between_the_networks, tmp_path / "found.npz")
+
+
+@needs_jax
+@pytest.mark.slow
+def test_training_under_jax(tmp_path):
+    same_under_jax(trained_together, tmp_path / "found.npz")
