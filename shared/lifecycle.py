@@ -211,7 +211,8 @@ class Run:
     ) -> list[Path]:
         """Paths of the prepared cases of a side.
 
-        A case is prepared again when its files, the meaning of its labels, the preparation, our code or a library has changed.
+        A case is prepared again when its files, its frame, the meaning of its labels, the preparation, our code or a library has
+        changed.
 
         Args:
             side: "train", "validation" or "test".
@@ -225,7 +226,9 @@ class Run:
         started = time.monotonic()
         cases, code = self.side(side), provenance.code(self.experiment.package)
         keys = [
-            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, preparation, more(case), code)
+            fingerprint(
+                self.digests[case.name], case.frame, dict(case.structures), case.ignore, preparation, more(case), code
+            )
             for case in cases
         ]
         paths = prepared.store_all(Path(self.experiment.workdir) / "cache", cases, keys, make)
