@@ -36,7 +36,7 @@ def as_on_disk(case: Case, scan: Volume, reference: Volume) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """How a finished run is scored. Each function gets a case, its scan and its reference as on disk, both read once.
+    """How a finished run is scored. `predict` and `reference` get a case, its scan, and its reference as on disk.
 
     Attributes:
         predict: gives the label map on the scan's grid, with values as on disk, and any further scorings: file name ->
