@@ -208,16 +208,19 @@ class Run:
         preparation: Any,
         make: Callable[[Case], Mapping[str, np.ndarray]],
         more: Callable[[Case], object] = lambda case: "",
+        stage: str = "",
     ) -> list[Path]:
         """Paths of the prepared cases of a side.
 
-        A case is prepared again when its files, the meaning of its labels, the preparation, our code or a library has changed.
+        A case is prepared again when its files, its frame, the meaning of its labels, the preparation, our code or a library has
+        changed.
 
         Args:
             side: "train", "validation" or "test".
             preparation: the group of the recipe that `make` depends on.
             make: `make(case) -> channel name -> array (x, y, z)`.
             more: `more(case)`: what else `make` depends on.
+            stage: the one that they are for, where each stage has cases of its own; run.json tells their seconds apart.
 
         Raises:
             InputError: a case that `make` refuses.
@@ -225,11 +228,11 @@ class Run:
         started = time.monotonic()
         cases, code = self.side(side), provenance.code(self.experiment.package)
         keys = [
-            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, preparation, more(case), code)
+            fingerprint(self.digests[case.name], case.frame, dict(case.structures), case.ignore, preparation, more(case), code)
             for case in cases
         ]
         paths = prepared.store_all(Path(self.experiment.workdir) / "cache", cases, keys, make)
-        self.record.took(f"prepare {side}", time.monotonic() - started)
+        self.record.took(f"prepare {side}" + (f" for {stage}" if stage else ""), time.monotonic() - started)
         return list(paths.values())
 
     def fit(self, stage: Stage) -> None:
