@@ -236,7 +236,7 @@ def down(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tensor:
 
 
 def up(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tensor:
-    """Nearest neighbour, then a 3x3x3 convolution to `filters` without activation."""
+    """Nearest-neighbour up-sampling, then a 3x3x3 convolution to `filters` without activation."""
     return conv(keras.layers.UpSampling3D(step, name=f"{name}_nearest")(x), name, filters)
 
 
@@ -247,7 +247,7 @@ def transposed(x: Tensor, step: Sequence[int], name: str, filters: int) -> Tenso
 
 
 def residual(x: Tensor, convolved: Tensor, name: str, projection: bool) -> Tensor:
-    """[block's input | its convolved features]; `projection` brings them to the filters of the latter."""
+    """[block's input | its convolved features]; `projection` brings both together to as many filters as the features have."""
     x = keras.layers.Concatenate(name=name)([x, convolved])
     return conv(x, f"{name}_projection", convolved.shape[-1], kernel=1) if projection else x
 

@@ -39,7 +39,7 @@ class Segmenter:
 
 
 def network(recipe: Recipe, stage: str = SEGMENTER) -> "keras.Model":
-    """The untrained network that segments, or the localiser of the multi-stage method: one output, any foreground."""
+    """The untrained network that segments, or the localiser of the multi-stage method, whose one output is any foreground."""
     given = recipe.preparation
     common: dict[str, Any] = {"keep_z": recipe.keep_z, "normalisation": recipe.normalisation}
     dr_unet: dict[str, Any] = {"projection": recipe.projection, "bottleneck_norm": recipe.bottleneck_norm}

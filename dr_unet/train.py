@@ -92,7 +92,7 @@ def stage(
     more: Callable[[Case], object],
 ) -> Stage:
     """What both networks of a run share: validated every epoch, the best kept, stopped when it no longer improves (paper 4.2)."""
-    learned, validation = (Volumes(run.prepared(side, recipe.preparation, make, more)) for side in ("train", "validation"))
+    learned, validation = (Volumes(run.prepared(side, recipe.preparation, make, more, name)) for side in ("train", "validation"))
     batches = Batches(learned, batch_size, run.seed, augmentation(recipe, shape[:2]))
     steps = epochs * len(batches)
     schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)

@@ -15,7 +15,7 @@ from shared.errors import InputError
 
 __all__ = ["Tensor", "keras", "ops"]
 
-Tensor = Any  # of any backend, or symbolic: Keras has no type for it
+Tensor = Any  # of any backend, symbolic, or a numpy array: Keras has no type for it
 
 
 @contextlib.contextmanager

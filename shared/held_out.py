@@ -36,7 +36,7 @@ def as_on_disk(case: Case, scan: Volume, reference: Volume) -> Volume:
 
 @dataclass(frozen=True, kw_only=True)
 class Scorer:
-    """How a finished run is scored. Each function gets a case, its scan and its reference as on disk, both read once.
+    """How a finished run is scored. `predict` and `reference` get a case, its scan, and its reference as on disk.
 
     Attributes:
         predict: gives the label map on the scan's grid, with values as on disk, and any further scorings: file name ->
@@ -114,16 +114,21 @@ def write_summary(folder: Path, headline: Sequence[str], rows: Mapping[str, Rows
 
 
 def pool(folders: Sequence[Path], target: Path) -> None:
-    """Concatenate the scores of all folds into `target`, with a first column `fold`, one file per scoring that every fold has.
+    """Concatenate the scores of all folds into `target`, with a first column `fold`: cases.csv, and further scorings that every
+    fold has.
 
     summary.md gives mean and std over all volumes of all folds.
 
     Args:
         folders: run folders, called fold0, fold1, ...
         target: the folder that receives the files.
+
+    Raises:
+        InputError: a fold whose cases.csv is missing or damaged.
     """
-    files = [path.name for path in sorted(folders[0].glob("cases*.csv"))]
-    rows = {file: concatenated(folders, file) for file in files if all((folder / file).is_file() for folder in folders)}
+    further = [path.name for path in sorted(folders[0].glob("cases_*.csv"))]
+    files = [CASES, *(file for file in further if all((folder / file).is_file() for folder in folders))]
+    rows = {file: concatenated(folders, file) for file in files}
     write_scores(target, rows)
     names = ", ".join(folder.name for folder in folders)
     headline = [f"# {target.parent.name} on {target.name}, {len(folders)} folds", "",

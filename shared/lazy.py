@@ -10,15 +10,18 @@ Keras with its backend, and matplotlib, take seconds to import. Commands answer 
 import builtins
 import contextlib
 import importlib
+import threading
 import types
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.errors import InputError
 
+_one_block = threading.RLock()  # held while `lazily` replaces Python's `__import__`
+
 
 class Lazy:
-    """Stands for what `from package import name` gives, until somebody gets or sets an attribute of it."""
+    """Stands for what `from package import name` gives, until somebody gets, sets or deletes an attribute of it."""
 
     def __init__(self, package: str, name: str) -> None:
         vars(self).update(_package=package, _name=name)
@@ -28,6 +31,9 @@ class Lazy:
 
     def __setattr__(self, attribute: str, value: Any) -> None:
         setattr(self._imported(), attribute, value)
+
+    def __delattr__(self, attribute: str) -> None:  # `unittest.mock` deletes what it replaced
+        delattr(self._imported(), attribute)
 
     def _imported(self) -> types.ModuleType:
         package = importlib.import_module(self._package)
@@ -43,17 +49,23 @@ def lazily() -> Iterator[None]:
     The block replaces Python's `__import__` while it runs. This is the one place through which `from ... import` gets its names
     before `package` itself is imported; `importlib.util.LazyLoader` would import `shared.framework`, and with it Keras, to look
     for `keras` in it. Readers, editors and type checkers see ordinary imports.
+
+    Imports of other threads stay as they are. If another thread comes to such a block too, it waits until this one ends.
     """
+    ours = threading.get_ident()
 
     def promise(name: str, globals: Any = None, locals: Any = None, fromlist: Sequence[str] | None = (), level: int = 0) -> Any:
+        if threading.get_ident() != ours:
+            return before(name, globals, locals, fromlist, level)
         return types.SimpleNamespace(**{each: Lazy(name, each) for each in fromlist or ()})
 
-    before = builtins.__import__
-    builtins.__import__ = promise
-    try:
-        yield
-    finally:
-        builtins.__import__ = before
+    with _one_block:
+        before = builtins.__import__
+        builtins.__import__ = promise
+        try:
+            yield
+        finally:
+            builtins.__import__ = before
 
 
 def library(name: str, extra: str) -> types.ModuleType:

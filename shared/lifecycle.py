@@ -41,11 +41,11 @@ class Stage:
 
     Attributes:
         name: in messages and in run.json.
-        folder: where its weights lie inside the run folder; "" for the stage whose weights are the run's own.
+        folder: inside the run folder, where its weights lie; "" for the stage whose weights are those of the run itself.
         build: gives the untrained network.
         precision: "float32", "bfloat16" or "auto".
-        start_from: name of the folder of an earlier stage with the same network, whose best weights are the first ones here;
-            None: random ones.
+        start_from: folder of an earlier stage with the same network, from whose best weights this one starts; None: it starts
+            from random weights.
         batches: what the network learns from.
         steps: number of batches in all.
         loss, optimizer: of Keras.
@@ -84,10 +84,10 @@ class Method:
     Attributes:
         package: of the paper.
         recipes, default, presets: the `RECIPES`, `DEFAULT` and `PRESETS` of its `recipe.py`. The default is an experiment, or
-            a table data set -> experiment, whose first experiment is the default for all other data sets.
+            a table data set -> experiment; its first experiment is also the default for data sets that it does not name.
         split: `split(recipe, cases, fold)`: the recipe's rule.
         folds: how many folds a recipe has.
-        stages: `stages(recipe, run)` yields the `Stage`s in their order. Each is asked for when the one before has been trained.
+        stages: `stages(recipe, run)` yields the `Stage`s in their order; each is asked for once the one before is trained.
         scorer: `scorer(recipe, run)`: how the finished run is scored.
         check: `check(recipe)` raises InputError where its networks cannot be built.
         structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
@@ -146,7 +146,7 @@ def opened(
     structures: Mapping[int, str],
     identity: Mapping[str, Any],
 ) -> Iterator["Run"]:
-    """Start a run, or take up the one in its folder if it is the same; within the block no other process can use the folder.
+    """Start a run, or go on with the one in its folder if it is the same; within the block no other process can use the folder.
 
     Raises:
         InputError: the folder holds a run with another identity, or another process is working on it.
@@ -179,7 +179,7 @@ class Run:
     Attributes:
         experiment: which run it is.
         cases: all labelled cases of the data set.
-        split: their patients' sides.
+        split: which patients train, validate and test.
         digests: case name -> fingerprint of its files.
         record: its run.json.
     """
@@ -208,16 +208,19 @@ class Run:
         preparation: Any,
         make: Callable[[Case], Mapping[str, np.ndarray]],
         more: Callable[[Case], object] = lambda case: "",
+        stage: str = "",
     ) -> list[Path]:
         """Paths of the prepared cases of a side.
 
-        A case is prepared again when its files, the meaning of its labels, the preparation, our code or a library has changed.
+        A case is prepared again when its files, its frame, the meaning of its labels, the preparation, our code or a library has
+        changed.
 
         Args:
             side: "train", "validation" or "test".
             preparation: the group of the recipe that `make` depends on.
             make: `make(case) -> channel name -> array (x, y, z)`.
             more: `more(case)`: what else `make` depends on.
+            stage: the one that they are for, where each stage has cases of its own; run.json tells their seconds apart.
 
         Raises:
             InputError: a case that `make` refuses.
@@ -225,11 +228,11 @@ class Run:
         started = time.monotonic()
         cases, code = self.side(side), provenance.code(self.experiment.package)
         keys = [
-            fingerprint(self.digests[case.name], dict(case.structures), case.ignore, preparation, more(case), code)
+            fingerprint(self.digests[case.name], case.frame, dict(case.structures), case.ignore, preparation, more(case), code)
             for case in cases
         ]
         paths = prepared.store_all(Path(self.experiment.workdir) / "cache", cases, keys, make)
-        self.record.took(f"prepare {side}", time.monotonic() - started)
+        self.record.took(f"prepare {side}" + (f" for {stage}" if stage else ""), time.monotonic() - started)
         return list(paths.values())
 
     def fit(self, stage: Stage) -> None:

@@ -11,7 +11,9 @@ from typing import Any
 
 
 def exported(package: str, **homes: str) -> Callable[[str], Any]:
-    """The `__getattr__` of a package that gives each name from the module of the package that holds it.
+    """The `__getattr__` of a package that gives each name from the module of the package that holds it, and those modules too.
+
+    `dir(package)` lists them all, so that notebooks complete their names.
 
     Args:
         package: its `__name__`.
@@ -19,11 +21,14 @@ def exported(package: str, **homes: str) -> Callable[[str], Any]:
     """
 
     def getattr_(name: str) -> Any:
+        if name in homes.values():
+            return importlib.import_module(f"{package}.{name}")
         if name not in homes:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         module = f"{package}.{homes[name]}"
         return later(module, name) if homes[name] == "model" else getattr(importlib.import_module(module), name)
 
+    vars(sys.modules[package])["__dir__"] = lambda: sorted({*vars(sys.modules[package]), *homes, *homes.values()})
     return getattr_
 
 

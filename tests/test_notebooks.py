@@ -66,6 +66,8 @@ def test_importing_a_package_and_its_recipes_loads_no_framework():
 import importlib, sys
 for package in {list(RUNS)}:
     module = importlib.import_module(package)
+    assert {{"RECIPES", "build", "load", "network", "predict"}} <= set(dir(module))
+    assert callable(module.predict) and module.predict is sys.modules[package + ".predict"]
     exec(f'from {{package}} import RECIPES, build, load, network, predict')
     assert module.RECIPES and callable(module.load) and callable(module.build) and callable(module.predict)
     try:

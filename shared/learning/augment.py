@@ -6,13 +6,10 @@ are 0.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from shared.framework import ops
-
-Tensor = Any  # of the backend, or a numpy array
+from shared.framework import Tensor, ops
 
 
 def draw_affine(

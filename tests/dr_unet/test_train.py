@@ -101,6 +101,7 @@ def test_a_run_says_everything(multi_stage, lasc_cases):
     assert {side: len(patients) for side, patients in record["split"].items()} == {"train": 6, "validation": 2, "test": 2}
     for stage in ("localiser", "segmenter"):
         assert (record["result"][stage]["steps"], record["result"][stage]["precision"]) == (4, "float32")
+        assert {f"prepare train for {stage}", f"prepare validation for {stage}", f"train {stage}"} <= record["seconds"].keys()
     assert [row["epoch"] for row in read_csv(multi_stage / "history.csv")] == [1, 2]
     by_name = {case.name: case for case in lasc_cases}
     for row in read_csv(multi_stage / "cases.csv"):

@@ -8,6 +8,7 @@ import pytest
 
 from shared import held_out, runs
 from shared.datasets import Case
+from shared.errors import InputError
 from shared.files import read_csv, write_csv
 from shared.held_out import Scorer
 from shared.runs import Experiment, Record
@@ -162,3 +163,12 @@ def test_pooling_folds(tmp_path, capsys):
     native, alone = summary.split("cases_alone.csv:")
     assert "0.800 (0.167)" in native and "| LA | all | 2 | 0.300 (0.000) |" in alone
     assert "| LA | all | 3 | 0.400 (0.163) |" in resampled  # sqrt((0.04 + 0 + 0.04) / 3)
+
+
+def test_a_fold_without_its_scores_is_not_pooled(tmp_path):
+    folders = [tmp_path / "fold0", tmp_path / "fold1"]
+    write_csv(folders[0] / "cases.csv", rows(0.6))
+    for order in (folders, folders[::-1]):
+        with pytest.raises(InputError, match=r"fold1/cases\.csv: expected a table"):
+            held_out.pool(order, tmp_path)
+    assert not (tmp_path / "summary.md").exists()

@@ -246,7 +246,8 @@ def test_prepared_cases_are_kept_by_all_that_they_depend_on(tmp_path, cases, mon
         path_of(digest="other files"),
         path_of(case=replace(cases[0], structures={1: "LV"})),
         path_of(case=replace(cases[0], ignore=9)),
+        path_of(case=replace(cases[0], frame=1)),
         path_of(more=lambda case: "a region"),
     ]
     monkeypatch.setattr(lifecycle.provenance, "code", lambda package: "other sources")
-    assert len({first, *others, path_of()}) == 7 and len(made) == 7
+    assert len({first, *others, path_of()}) == 8 and len(made) == 8

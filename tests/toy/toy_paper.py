@@ -1,4 +1,4 @@
-"""A sixth paper, as a stranger would begin one: a single convolution that tells bright from dark, slice by slice."""
+"""A sixth paper as a newcomer would begin it: a single convolution that tells bright from dark, slice by slice."""
 
 from dataclasses import dataclass
 from typing import Annotated
