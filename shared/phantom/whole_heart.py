@@ -1,0 +1,219 @@
+r"""Anatomy of a whole heart at end-diastole: four chambers, the wall of the left ventricle, and the great vessels.
+
+Points are in mm from the middle of the left ventricle's base: x to the patient's left, y backwards, z up. The ventricles are
+described in the heart's own axes: p from the left ventricle towards the right one, q up along the septum, w from the base to the
+apex, which points to the left, forwards and down.
+
+            AA   __ PA
+       RA \ ||  //        Neighbours open into each other at their valve only: there their labels touch on a plane.
+     tricuspid \//  LA    Everywhere else a wall of at least `GAP_MM` lies between two cavities; walls have no label,
+          RV | LV /       except that of the left ventricle (Myo).
+              \Myo
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.phantom.shapes import Point, ball, melt, tube
+
+STRUCTURES = ("LV", "Myo", "RV", "LA", "RA", "AA", "PA")
+GAP_MM = 2.5  # between cavities that are no neighbours
+TO_APEX = np.array((0.66, -0.58, -0.48))
+TO_RV = np.array((-0.62, -0.78, 0.03))
+Points = tuple[np.ndarray, np.ndarray, np.ndarray]
+Path = list[tuple[np.ndarray, float]]  # points on the axis of a vessel, (3,), and its radius there
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Signed distances in mm, negative inside, at the points asked for.
+
+    Attributes:
+        cavities: of the labelled structures, name -> distance. No two of them are negative at one point.
+        vessels: of blood without a label: name -> distance of "arch" (and descending aorta), "veins" (of the lungs and the
+            body), "arteries" (of the lungs, beyond the label) and "coronaries".
+        papillary: of the two papillary muscles, which lie in the cavity of the left ventricle and have its label.
+        epicardium: of the left ventricle with its wall.
+    """
+
+    cavities: dict[str, np.ndarray]
+    vessels: dict[str, np.ndarray]
+    papillary: np.ndarray
+    epicardium: np.ndarray
+
+
+class WholeHeart:
+    """One heart, with sizes drawn from `random`."""
+
+    def __init__(self, random: np.random.Generator) -> None:
+        uniform = random.uniform
+        self.to_apex = TO_APEX / np.linalg.norm(TO_APEX)
+        to_rv = TO_RV - TO_RV @ self.to_apex * self.to_apex
+        self.to_rv = to_rv / np.linalg.norm(to_rv)
+        self.up = np.cross(self.to_rv, self.to_apex)
+        # ventricles
+        self.radius, self.length, self.wall = uniform(22.5, 26), uniform(76, 88), uniform(9, 10.5)
+        self.rv_half = (uniform(37, 41), uniform(37, 41), uniform(56, 64))
+        self.rv_centre = (uniform(22, 25), uniform(-6, -2), uniform(16, 20))
+        # valves: centre and, for the arteries, direction of the flow
+        self.mitral = self.point(-8, -4, 0)
+        self.tricuspid = self.point(32, -10, 4)
+        self.aortic, self.aortic_flow = self.point(12, 10.7, -8), unit((-0.22, -0.1, 1))
+        self.pulmonary, self.pulmonary_flow = np.array((8.0, -36.0, 32.0)), unit((6, 12, 16))
+        # atria
+        self.la_half = (uniform(28, 32), uniform(17, 20), uniform(20, 24))
+        self.la_centre = np.array((-10.0, 25.0, 9.0))
+        self.ra_half = (uniform(20, 23), uniform(23, 26), uniform(27, 31))
+        self.ra_centre = np.array((-43.0, -7.0, 4.0))
+        self._draw_vessels(random)
+        self.wave = uniform(0, 2 * np.pi, 3)
+
+    def _draw_vessels(self, random: np.random.Generator) -> None:
+        uniform = random.uniform
+        self.aorta_mm = aorta = uniform(13, 15.5)
+        trunk = uniform(11.5, 13)
+        self.top_mm = uniform(66, 74)  # where the ascending aorta ends
+        root = self.aortic + 11 * self.aortic_flow
+        self.ascending = path(
+            (self.aortic - 6 * self.aortic_flow, 11.5), (self.aortic, 11.5), (root, aorta + 1.5),
+            ((-13, -13, 38), aorta - 0.5), ((-14, -12, 62), aorta), ((-11, -5, 82), aorta - 0.5),
+        )  # fmt: skip
+        self.arch = path(
+            ((-12, -9, 74), aorta - 0.5), ((-7, 2, 87), aorta - 1), ((8, 22, 94), aorta - 2), ((20, 44, 86), aorta - 2.5),
+            ((23, 58, 64), aorta - 3), ((21, 61, 0), aorta - 3.5), ((14, 58, -160), aorta - 4),
+        )  # fmt: skip
+        fork = np.array((16.0, -3.0, 54.0)) + random.normal(0, 1, 3)
+        self.trunk = path((self.pulmonary - 6 * self.pulmonary_flow, trunk), (self.pulmonary, trunk),
+                          ((13, -22, 47), trunk + 0.5), (fork, trunk - 0.5))  # fmt: skip
+        right = ((-12, 13, 51), trunk - 4), ((-46, 16, 47), trunk - 4.5)
+        left = ((32, 18, 56), trunk - 3.5), ((50, 32, 49), trunk - 4.5)
+        self.branches = [path((fork, trunk - 3), *right), path((fork, trunk - 2.5), *left)]
+        self.hilum_mm = uniform(-42, -36), uniform(42, 46)  # x where the right and the left branch leave the label
+        self.beyond = [
+            path(right[1], ((-62, 24, 34), 5), ((-72, 40, -10), 3)), path(right[1], ((-66, 4, 62), 4), ((-72, -6, 82), 2.5)),
+            path(left[1], ((60, 44, 36), 5), ((68, 52, -10), 3)), path(left[1], ((62, 20, 66), 4), ((66, 6, 84), 2.5)),
+        ]  # fmt: skip
+        vein = uniform(5.5, 6.5)
+        self.lung_veins = [
+            path(((-28, 22, 17), vein + 1), ((-52, 17, 24), vein), ((-76, 6, 36), 3)),
+            path(((-28, 31, 3), vein + 1), ((-52, 40, -4), vein), ((-74, 52, -24), 3)),
+            path(((10, 25, 18), vein + 1), ((36, 24, 31), vein - 0.5), ((66, 6, 46), 3)),
+            path(((10, 31, 3), vein + 1), ((32, 41, -1), vein - 0.5), ((60, 54, -26), 3)),
+        ]
+        self.appendage = path(((10, 18, 16), 8), ((31, 2, 28), 7.5), ((36, -10, 31), 5))
+        self.auricle = path(((-42, -20, 14), 11), ((-32, -36, 22), 8.5), ((-24, -42, 25), 5))  # of the right atrium
+        cava = uniform(8.5, 10)
+        self.cavae = [path(((-41, -3, 22), cava), ((-38, -4, 60), cava), ((-36, -12, 130), cava)),
+                      path(((-40, 0, -16), cava + 2), ((-32, 14, -48), cava + 2), ((-22, 26, -130), cava + 2))]  # fmt: skip
+        outer = self.radius + self.wall + 2
+        groove = (0.15, 0.4, 0.65)  # of the long axis
+        self.coronaries = [
+            path(*((self.point(0.6 * outer, 0.8 * outer, part * self.length), 1.9 - part) for part in groove)),
+            path((self.aortic + 12 * self.aortic_flow, 1.8), (self.point(52, 24, -4), 1.8), (self.point(66, -10, -2), 1.7),
+                 (self.point(44, -44, 2), 1.5)),
+            path((self.point(-14, 30, -5), 1.7), (self.point(-36, 8, -2), 1.6), (self.point(-34, -18, -2), 1.4)),
+        ]  # fmt: skip
+        self.rv_outflow = path((self.point(40, 10, 30), 16), (self.point(36, 26, 14), 15), (self.pulmonary, trunk + 0.5),
+                               (self.pulmonary + 6 * self.pulmonary_flow, trunk))  # fmt: skip
+
+    def point(self, p: float, q: float, w: float) -> np.ndarray:
+        """The point (3,) with these coordinates in the heart's own axes."""
+        return p * self.to_rv + q * self.up + w * self.to_apex
+
+    def shapes(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Shapes:
+        """The shapes at points x, y, z in mm, three arrays of one shape."""
+        a, b, c = self.wave
+        x, y, z = (
+            x + 1.2 * np.sin(y / 14 + z / 17 + a), y + 1.2 * np.sin(z / 15 - x / 18 + b), z + 1.2 * np.sin(x / 16 + y / 13 + c)
+        )  # fmt: skip
+        at = x, y, z
+        p, q, w = (along(at, axis) for axis in (self.to_rv, self.up, self.to_apex))
+        cavity = self._ventricle(p, q, w, self.radius, self.length)
+        epicardium = np.maximum(self._ventricle(p, q, w, self.radius + self.wall, self.length + 0.75 * self.wall), -w)
+        aorta = vessel(at, self.ascending)
+        outflow = tube(*at, *single(self.point(4, 4, 14), self.aortic + 4 * self.aortic_flow), 12.5, 11.5)
+        in_aorta = along(at, self.aortic_flow, self.aortic)
+        outflow = np.maximum(outflow, in_aorta)
+        aa = cut(aorta, -in_aorta, z + 0.4 * y + 0.1 * x - self.top_mm)
+        lv = cut(np.minimum(np.maximum(cavity, -w), outflow), -aa)
+        left = np.minimum(aorta, outflow)
+
+        trunk = vessel(at, self.trunk)
+        for branch in self.branches:
+            trunk = melt(trunk, vessel(at, branch), 4)
+        in_trunk = along(at, self.pulmonary_flow, self.pulmonary)
+        pa = cut(trunk, -in_trunk, self.hilum_mm[0] - x, x - self.hilum_mm[1], GAP_MM - aorta)
+
+        inlet = along(at, self.to_apex, self.tricuspid)  # positive in the RV
+        deep = w - self.rv_centre[2]
+        body = ball(p, q, np.where(deep < 0, 2.4 * deep, deep), (*self.rv_centre[:2], 0), self.rv_half)  # its base is blunter
+        body = melt(body, tube(*at, *single(self.point(36, -8, 20), self.tricuspid), 20, 18), 6)
+        rv = melt(np.maximum(body, -inlet), vessel(at, self.rv_outflow), 8)
+        rv = cut(rv, -epicardium, 1.5 * GAP_MM - left, in_trunk)
+
+        mitral = tube(*at, *single(self.la_centre, self.mitral + 3 * self.to_apex), 15, 14)
+        la = ball(*at, self.la_centre.tolist(), self.la_half, power=2.3)
+        for vein in self.lung_veins:
+            la = melt(la, np.maximum(vessel(at, vein), np.abs(x + 10) - self.la_half[0] - 7), 4)
+        la = melt(la, vessel(at, self.appendage), 5)
+        la = cut(np.minimum(cut(la, GAP_MM - epicardium, GAP_MM + w), np.maximum(mitral, w)), GAP_MM - left, GAP_MM - trunk)
+
+        funnel = tube(*at, *single(self.ra_centre, self.tricuspid + 3 * self.to_apex), 19, 16)
+        ra = ball(*at, self.ra_centre.tolist(), self.ra_half, power=2.3)
+        ra = melt(ra, vessel(at, self.auricle), 6)
+        ra = np.minimum(cut(ra, GAP_MM - rv, GAP_MM + inlet), np.maximum(funnel, inlet))
+        ra = cut(ra, GAP_MM - left, GAP_MM - la, GAP_MM - epicardium, -rv)
+        myo = cut(epicardium, -lv, -aa)
+
+        return Shapes(
+            {"LV": lv, "Myo": myo, "RV": rv, "LA": la, "RA": ra, "AA": aa, "PA": pa},
+            {
+                "arch": np.minimum(vessel(at, self.arch), aorta),
+                "veins": np.minimum.reduce([vessel(at, each) for each in (*self.lung_veins, *self.cavae)]),
+                "arteries": np.minimum.reduce([trunk, *(vessel(at, each) for each in self.beyond)]),
+                "coronaries": np.minimum.reduce([vessel(at, each) for each in self.coronaries]),
+            },
+            np.minimum.reduce([tube(p, q, w, *single((-0.5 * self.radius, side * 0.48 * self.radius, 0.36 * self.length),
+                                    (-0.35 * self.radius, side * 0.45 * self.radius, 0.8 * self.length)), 3.0, 5.5)
+                               for side in (-1, 1)]),
+            epicardium,
+        )  # fmt: skip
+
+    @staticmethod
+    def _ventricle(p: np.ndarray, q: np.ndarray, w: np.ndarray, radius: float, length: float) -> np.ndarray:
+        """A bullet of this radius, from above the base to its apex at `length`."""
+        belly = 0.28 * length
+        taper, base = np.maximum(w - belly, 0) / (length - belly), np.clip(1 - w / belly, 0, 1)
+        return (np.sqrt((p**2 + q**2) / radius**2 * (1 + 0.2 * base**2) + taper**2) - 1) * radius
+
+
+def unit(direction: Point) -> np.ndarray:
+    return np.asarray(direction, float) / np.linalg.norm(direction)
+
+
+def path(*points: tuple[Point, float]) -> Path:
+    return [(np.asarray(point, np.float32), radius) for point, radius in points]
+
+
+def single(*points: Point) -> list[np.ndarray]:
+    """Points (3,) in single precision, so that what is computed from them stays so."""
+    return [np.asarray(point, np.float32) for point in points]
+
+
+def along(at: Points, axis: np.ndarray, origin: Sequence[float] | np.ndarray = (0, 0, 0)) -> np.ndarray:
+    """Distance of points from the plane through `origin`, positive in the direction of the unit vector `axis`."""
+    u, v, w = ((c - float(o)) * float(a) for c, o, a in zip(at, origin, axis, strict=True))
+    return u + v + w
+
+
+def vessel(at: Points, points: Path) -> np.ndarray:
+    """A vessel along straight pieces, with round ends."""
+    pieces = zip(points[:-1], points[1:], strict=True)
+    return np.minimum.reduce([tube(*at, start, end, first, last) for (start, first), (end, last) in pieces])
+
+
+def cut(shape: np.ndarray, *sides: np.ndarray) -> np.ndarray:
+    """The part of a shape that lies in all `sides`."""
+    return np.maximum.reduce([shape, *sides])
