@@ -9,7 +9,9 @@ Point = Sequence[float] | np.ndarray
 Coordinate = np.ndarray | float
 
 
-def ball(x: Coordinate, y: Coordinate, z: Coordinate, centre: Iterable[float], half: Iterable[float], power: float = 2.0) -> np.ndarray:
+def ball(
+    x: Coordinate, y: Coordinate, z: Coordinate, centre: Iterable[float], half: Iterable[float], power: float = 2.0
+) -> np.ndarray:
     """An ellipsoid with half axes `half` (3,), or a box with round corners where `power` is above 2."""
     reach = sum(np.abs((u - c) / h) ** power for u, c, h in zip((x, y, z), centre, half, strict=True)) ** (1 / power)
     return (reach - 1) * min(half)
@@ -32,9 +34,7 @@ def melt(first: np.ndarray, second: np.ndarray, width_mm: float) -> np.ndarray:
     return np.minimum(first, second) - blend**2 * width_mm / 4
 
 
-def noise(
-    random: np.random.Generator, shape: Sequence[int], sigma: float | Sequence[float], mode: str = "reflect"
-) -> np.ndarray:
+def noise(random: np.random.Generator, shape: Sequence[int], sigma: float | Sequence[float], mode: str = "reflect") -> np.ndarray:
     """Gaussian noise of unit deviation, smoothed by `sigma` voxels."""
     field = ndimage.gaussian_filter(random.standard_normal(shape, np.float32), sigma, mode=mode)
     return field / field.std()

@@ -28,7 +28,7 @@ Path = list[tuple[np.ndarray, float]]  # points on the axis of a vessel, (3,), a
 
 @dataclass(frozen=True)
 class Shapes:
-    """Signed distances in mm, negative inside, at the points asked for.
+    """Signed distances, negative inside, at the points asked for; in mm of a heart of usual size.
 
     Attributes:
         cavities: of the labelled structures, name -> distance. No two of them are negative at one point.
@@ -68,13 +68,15 @@ class WholeHeart:
         self.ra_half = (uniform(20, 23), uniform(23, 26), uniform(27, 31))
         self.ra_centre = np.array((-43.0, -7.0, 4.0))
         self._draw_vessels(random)
+        self.size = uniform(0.95, 1.06)
+        self.turned = rotation(uniform(-4, 4), uniform(-7, 7), uniform(-7, 7))
         self.wave = uniform(0, 2 * np.pi, 3)
 
     def _draw_vessels(self, random: np.random.Generator) -> None:
         uniform = random.uniform
         self.aorta_mm = aorta = uniform(13, 15.5)
         trunk = uniform(11.5, 13)
-        self.top_mm = uniform(66, 74)  # where the ascending aorta ends
+        self.top_mm = uniform(68, 76)  # where the ascending aorta ends
         root = self.aortic + 11 * self.aortic_flow
         self.ascending = path(
             (self.aortic - 6 * self.aortic_flow, 11.5), (self.aortic, 11.5), (root, aorta + 1.5),
@@ -82,7 +84,7 @@ class WholeHeart:
         )  # fmt: skip
         self.arch = path(
             ((-12, -9, 74), aorta - 0.5), ((-7, 2, 87), aorta - 1), ((8, 22, 94), aorta - 2), ((20, 44, 86), aorta - 2.5),
-            ((23, 58, 64), aorta - 3), ((21, 61, 0), aorta - 3.5), ((14, 58, -160), aorta - 4),
+            ((24, 57, 64), aorta - 3), ((23, 61, 0), aorta - 3.5), ((18, 55, -60), aorta - 4), ((8, 48, -160), aorta - 4),
         )  # fmt: skip
         fork = np.array((16.0, -3.0, 54.0)) + random.normal(0, 1, 3)
         self.trunk = path((self.pulmonary - 6 * self.pulmonary_flow, trunk), (self.pulmonary, trunk),
@@ -125,6 +127,7 @@ class WholeHeart:
     def shapes(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Shapes:
         """The shapes at points x, y, z in mm, three arrays of one shape."""
         a, b, c = self.wave
+        x, y, z = (along((x, y, z), axis / self.size) for axis in self.turned)
         x, y, z = (
             x + 1.2 * np.sin(y / 14 + z / 17 + a), y + 1.2 * np.sin(z / 15 - x / 18 + b), z + 1.2 * np.sin(x / 16 + y / 13 + c)
         )  # fmt: skip
@@ -191,6 +194,16 @@ class WholeHeart:
 
 def unit(direction: Point) -> np.ndarray:
     return np.asarray(direction, float) / np.linalg.norm(direction)
+
+
+def rotation(x_deg: float, y_deg: float, z_deg: float) -> np.ndarray:
+    """(3, 3), turns about x, then y, then z."""
+    result = np.eye(3)
+    for (i, j), angle in zip(((1, 2), (0, 2), (0, 1)), np.radians((x_deg, y_deg, z_deg)), strict=True):
+        turn = np.eye(3)
+        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
+        result = turn @ result
+    return result
 
 
 def path(*points: tuple[Point, float]) -> Path:

@@ -57,9 +57,9 @@ class Chest:
 
     def _ribs(self, paint: Paint, at: tuple[np.ndarray, np.ndarray, np.ndarray], chest: np.ndarray) -> None:
         x, y, z = at
-        height = np.cos(2 * np.pi * ((z + 0.55 * (60 - y)) / 26 + self.rib))  # ribs sink forwards
-        rib = np.maximum(np.abs(chest - 7) - 3.5, 4.5 * (0.35 - height))
-        rib = np.maximum(rib, 22 - np.abs(x))
+        step = (z + 0.55 * (60 - y)) / 26 + self.rib  # ribs sink forwards
+        away_mm = 26 * np.abs(step - np.rint(step)) * 0.85
+        rib = np.maximum((np.hypot((chest - 6.5) / 4, away_mm / 6) - 1) * 4, 22 - np.abs(x))
         paint(rib, "bone")
         paint(rib + 2, "marrow")
         sternum = ball(x, y, np.maximum(-28 - z, 0), (0, -84, 0), (17, 6.5, 8), power=2.5)
@@ -75,7 +75,7 @@ class Chest:
         column = ball(x, y, np.maximum(72 - z, 0), (0, 8, 0), (40, 50, 34), power=2.3)  # around the arch of the aorta
         front = np.maximum(np.abs(x + 2) - 4 - 0.4 * np.maximum(y + 84, 0), np.maximum(y + 12, -22 - z))
         back = ball(x, y, np.zeros_like(z), (4, 70, 0), (27, 32, 30), power=2.2)
-        middle = np.minimum.reduce([heart - 5.5 - 1.5 * np.maximum(clouds, 0), column, front, back])
+        middle = np.minimum.reduce([heart - 3.5 - 2.5 * np.maximum(clouds, 0), column, front, back])
         paint(chest, "lung")
         paint(np.maximum(middle - 1.5, chest), "soft")  # pericardium and pleura
         paint(np.maximum(middle, chest), "fat")
@@ -94,7 +94,7 @@ class Chest:
         flat = np.zeros_like(z)
         paint(ball(x, y, flat, (0, 112, 0), (52, 27, 30), power=2.5), "muscle")
         gap = np.cos(2 * np.pi * (z / 30 + self.disc))  # 1 in the middle of a disc between two vertebrae
-        vertebra = ball(x, y - 74, flat, (0, 0, 0), (18, 15.5, 16), power=2.4) + 1.5 * (1 - gap)
+        vertebra = ball(x, y - 74, flat, (0, 0, 0), (18, 15.5, 16), power=2.4) + 0.8 * (1 - gap)
         paint(vertebra, "bone")
         paint(np.maximum(vertebra + 1.8, 18 * (gap - 0.8)), "marrow")
         paint(np.maximum(vertebra, 18 * (0.88 - gap)), "muscle")

@@ -11,14 +11,14 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom.shapes import noise
-from shared.phantom.whole_heart import STRUCTURES, Shapes, WholeHeart
+from shared.phantom.whole_heart import STRUCTURES, Shapes, WholeHeart, rotation
 from shared.phantom.whole_heart_chest import Chest, texture
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import RAS_FROM_LPS, Volume
 
 VALUES = dict(zip(STRUCTURES, (500, 205, 600, 420, 550, 820, 850), strict=True))  # of MM-WHS
 FIELD_MM = np.array((212.0, 202.0, 168.0))  # left-right, front-back, foot-head
-CENTRE_MM = np.array((0.0, 0.0, 18.0))
+CENTRE_MM = np.array((0.0, 0.0, 13.0))
 SMALLEST_MM, LARGEST_MM = 0.4, 4.0
 SLAB = 6  # slices that are drawn at once: their arrays fit into a processor's cache
 # The directions of the three array axes; L is the patient's left, P backwards, S up, and R, A, I are their opposites.
@@ -86,12 +86,7 @@ def axes_of(number: int, random: np.random.Generator) -> np.ndarray:
     axes = np.array([DIRECTIONS[letter] for letter in AXES[kind]], float).T
     if kind != TILTED:
         return axes
-    for i, j in ((0, 1), (1, 2), (0, 2)):
-        angle = np.radians(random.uniform(6, 16) * random.choice((-1, 1)))
-        turn = np.eye(3)
-        turn[[i, i, j, j], [i, j, i, j]] = np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)
-        axes = turn @ axes
-    return axes
+    return rotation(*(random.uniform(6, 16, 3) * random.choice((-1, 1), 3)).tolist()) @ axes
 
 
 class _Grid:
@@ -129,9 +124,7 @@ class _Grid:
 class _Scene:
     """What a scan sees, slab by slab."""
 
-    def __init__(
-        self, heart: WholeHeart, chest: Chest, contrast: Contrast, grid: _Grid, random: np.random.Generator
-    ) -> None:
+    def __init__(self, heart: WholeHeart, chest: Chest, contrast: Contrast, grid: _Grid, random: np.random.Generator) -> None:
         self.heart, self.chest, self.contrast, self.grid = heart, chest, contrast, grid
         self.grain, self.clouds = (texture(random, grid.shape, size_mm, grid.spacing_mm) for size_mm in (1.8, 8))
         self.edge_mm = float(grid.spacing_mm.max())
@@ -142,7 +135,8 @@ class _Scene:
         grain, clouds = self.grain[..., slices], self.clouds[..., slices]
         shapes, of = self.heart.shapes(*at), self.contrast
         blood = {**{name: shapes.cavities[name] for name in STRUCTURES if name != "Myo"}, **shapes.vessels}
-        everything = np.minimum.reduce([shapes.epicardium, *blood.values()])
+        near = np.abs(at[0]) - 40  # fat lies around vessels as far as the roots of the lungs
+        everything = np.minimum.reduce([shapes.epicardium, *(np.maximum(each, near) for each in blood.values())])
         canvas = np.full(clouds.shape, of.tissues["air"], np.float32)
 
         def paint(distance: np.ndarray, value: float | np.ndarray) -> None:
@@ -150,12 +144,21 @@ class _Scene:
             canvas += np.clip(0.5 - distance / self.edge_mm, 0, 1) * (value - canvas)
 
         def tissue(distance: np.ndarray, name: str) -> None:
-            vessels = np.clip(2 * (grain - 2.1), 0, 1) * (of.blood["veins"] - of.tissues["lung"]) if name == "lung" else 0
+            vessels = np.clip(3 * (grain - 1.9), 0, 0.7) * (of.blood["veins"] - of.tissues["lung"]) if name == "lung" else 0
             fibres = of.speckle * clouds if name in ("muscle", "liver", "marrow", "fat") else 0
             paint(distance, of.tissues[name] + vessels + fibres)
 
         self.chest.paint(tissue, at, everything, clouds)
-        for name, wall_mm in (("RV", 3), ("RA", 2), ("LA", 2), ("AA", 1.8), ("PA", 1.5), ("arch", 1.8), ("arteries", 1), ("veins", 1)):
+        for name, wall_mm in (
+            ("RV", 3),
+            ("RA", 2),
+            ("LA", 2),
+            ("AA", 1.8),
+            ("PA", 1.5),
+            ("arch", 1.8),
+            ("arteries", 1),
+            ("veins", 1),
+        ):
             paint(blood[name] - wall_mm, of.blood["Myo"] + of.speckle * clouds)
         paint(shapes.epicardium, of.blood["Myo"] + of.speckle * clouds)
         for name in (*shapes.vessels, *(name for name in STRUCTURES if name != "Myo")):
@@ -183,7 +186,7 @@ def _classes(shapes: Shapes) -> np.ndarray:
 
 def ct_contrast(random: np.random.Generator) -> Contrast:
     """HU of an angiography: most of the contrast agent is in the left heart."""
-    left, right, lung_artery = random.uniform(330, 450), random.uniform(0.42, 0.62), random.uniform(0.65, 0.9)
+    left, right, lung_artery = random.uniform(330, 450), random.uniform(0.48, 0.7), random.uniform(0.7, 0.9)
     tissues = {"air": -1000, "lung": random.uniform(-860, -800), "fat": -95, "soft": 40, "muscle": 55, "liver": 95, "marrow": 230,
                "bone": 680, "fluid": 15}  # fmt: skip
     blood = {"LV": left, "LA": 1.02 * left, "AA": left, "arch": 0.98 * left, "coronaries": 0.85 * left,
@@ -217,6 +220,6 @@ def _mr(signal: np.ndarray, grid: _Grid, random: np.random.Generator) -> np.ndar
     for first in range(0, grid.shape[2], SLAB):
         part = slice(first, min(first + SLAB, grid.shape[2]))
         x, y, z = grid.points(part)
-        blurred[..., part] *= np.exp(-(fall[0] * y + fall[1] * x) / 100 - ((z - 18) / 150) ** 2)
+        blurred[..., part] *= np.exp(-(fall[0] * y + fall[1] * x) / 100 - ((z - CENTRE_MM[2]) / 150) ** 2)
     real, imaginary = random.uniform(0.03, 0.055) * noise(random, (2, *grid.shape), (0, 0.5, 0.5, 0.5))
     return np.rint(np.hypot(blurred + real, imaginary) * random.uniform(350, 900)).astype(np.int16)
