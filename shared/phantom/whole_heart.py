@@ -126,7 +126,7 @@ class WholeHeart:
 
     def shapes(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Shapes:
         """The shapes at points x, y, z in mm, three arrays of one shape."""
-        a, b, c = self.wave
+        a, b, c = self.wave.tolist()  # Python numbers keep single precision
         x, y, z = (along((x, y, z), axis / self.size) for axis in self.turned)
         x, y, z = (
             x + 1.2 * np.sin(y / 14 + z / 17 + a), y + 1.2 * np.sin(z / 15 - x / 18 + b), z + 1.2 * np.sin(x / 16 + y / 13 + c)

@@ -23,7 +23,9 @@ class Chest:
         self.fat_mm, self.muscle_mm = uniform(8, 20), uniform(8, 14)
         self.diaphragm_mm = uniform(-52, -46)  # below the heart
         self.dome_mm = uniform(18, 30), uniform(6, 16)  # right and left
-        self.rib, self.disc = uniform(0, 1, 2)  # where the series of ribs and of vertebrae begin, as parts of their distance
+        self.rib, self.disc = uniform(
+            0, 1, 2
+        ).tolist()  # where the series of ribs and of vertebrae begin, as parts of their distance
         self.windpipe = path(((-3, 24, 140), 8.5), ((0, 34, 64), 8))
         self.bronchi = [path(((0, 34, 63), 7), ((-34, 38, 38), 5.5)), path(((0, 34, 63), 6.5), ((38, 44, 38), 5))]
 
