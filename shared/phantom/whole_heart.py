@@ -2,7 +2,7 @@ r"""Anatomy of a whole heart at end-diastole: four chambers, the wall of the lef
 
 Points are in mm from the middle of the left ventricle's base: x to the patient's left, y backwards, z up. The ventricles are
 described in the heart's own axes: p from the left ventricle towards the right one, q up along the septum, w from the base to the
-apex, which points to the left, forwards and down.
+apex, which points to the left, forwards and down. All numbers are ours: the sizes of adults at rest.
 
             AA   __ PA
        RA \ ||  //        Neighbours open into each other at their valve only: there their labels touch on a plane.
@@ -54,7 +54,7 @@ class WholeHeart:
         self.to_rv = to_rv / np.linalg.norm(to_rv)
         self.up = np.cross(self.to_rv, self.to_apex)
         # ventricles
-        self.radius, self.length, self.wall = uniform(22.5, 26), uniform(76, 88), uniform(9, 10.5)
+        self.radius, self.length, self.wall = uniform(22.5, 26), uniform(76, 88), uniform(9, 10.2)
         self.rv_half = (uniform(37, 41), uniform(37, 41), uniform(56, 64))
         self.rv_centre = (uniform(22, 25), uniform(-6, -2), uniform(16, 20))
         # valves: centre and, for the arteries, direction of the flow
@@ -67,15 +67,26 @@ class WholeHeart:
         self.la_centre = np.array((-10.0, 25.0, 9.0))
         self.ra_half = (uniform(20, 23), uniform(23, 26), uniform(27, 31))
         self.ra_centre = np.array((-43.0, -7.0, 4.0))
+        self._draw_valves()
         self._draw_vessels(random)
-        self.size = uniform(0.95, 1.06)
+        self.size = uniform(0.95, 1.05)
         self.turned = rotation(uniform(-4, 4), uniform(-7, 7), uniform(-7, 7))
         self.wave = uniform(0, 2 * np.pi, 3)
 
+    def _draw_valves(self) -> None:
+        """The ways through the valves, and the papillary muscles in the heart's own axes."""
+        self.mitral_funnel = path((self.la_centre, 15), (self.mitral + 3 * self.to_apex, 14))
+        self.tricuspid_funnel = path((self.ra_centre, 19), (self.tricuspid + 3 * self.to_apex, 16))
+        self.lv_outflow = path((self.point(4, 4, 14), 12.5), (self.aortic + 4 * self.aortic_flow, 11.5))
+        self.rv_inflow = path((self.point(36, -8, 20), 20), (self.tricuspid, 18))
+        r, d = self.radius, self.length
+        self.papillary = [
+            path(((-0.5 * r, side * 0.48 * r, 0.36 * d), 3), ((-0.35 * r, side * 0.45 * r, 0.8 * d), 5.5)) for side in (-1, 1)
+        ]
+
     def _draw_vessels(self, random: np.random.Generator) -> None:
         uniform = random.uniform
-        self.aorta_mm = aorta = uniform(13, 15.5)
-        trunk = uniform(11.5, 13)
+        aorta, trunk = uniform(13, 15.5), uniform(11.5, 13)  # radii
         self.top_mm = uniform(68, 76)  # where the ascending aorta ends
         root = self.aortic + 11 * self.aortic_flow
         self.ascending = path(
@@ -126,70 +137,84 @@ class WholeHeart:
 
     def shapes(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Shapes:
         """The shapes at points x, y, z in mm, three arrays of one shape."""
+        at = self._upright(x, y, z)
+        own = along(at, self.to_rv), along(at, self.up), along(at, self.to_apex)
+        lv, aa, epicardium, way_out = self._left_ventricle(at, own)
+        rv, pa, trunk = self._right_ventricle(at, own, epicardium, way_out)
+        la = self._left_atrium(at, own[2], epicardium, np.minimum(way_out, trunk))
+        ra = self._right_atrium(at, rv, np.minimum.reduce([way_out, epicardium, la]))
+        myo = cut(epicardium, -lv, -aa)
+        vessels = {
+            "arch": np.minimum(vessel(at, self.arch), way_out),
+            "veins": np.minimum.reduce([vessel(at, each) for each in (*self.lung_veins, *self.cavae)]),
+            "arteries": np.minimum.reduce([trunk, *(vessel(at, each) for each in self.beyond)]),
+            "coronaries": np.minimum.reduce([vessel(at, each) for each in self.coronaries]),
+        }
+        papillary = np.minimum.reduce([vessel(own, each) for each in self.papillary])
+        return Shapes({"LV": lv, "Myo": myo, "RV": rv, "LA": la, "RA": ra, "AA": aa, "PA": pa}, vessels, papillary, epicardium)
+
+    def _upright(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> Points:
+        """Points of the chest in the heart of usual size and position, and a little irregularity."""
         a, b, c = self.wave.tolist()  # Python numbers keep single precision
         x, y, z = (along((x, y, z), axis / self.size) for axis in self.turned)
-        x, y, z = (
-            x + 1.2 * np.sin(y / 14 + z / 17 + a), y + 1.2 * np.sin(z / 15 - x / 18 + b), z + 1.2 * np.sin(x / 16 + y / 13 + c)
-        )  # fmt: skip
-        at = x, y, z
-        p, q, w = (along(at, axis) for axis in (self.to_rv, self.up, self.to_apex))
-        cavity = self._ventricle(p, q, w, self.radius, self.length)
-        epicardium = np.maximum(self._ventricle(p, q, w, self.radius + self.wall, self.length + 0.75 * self.wall), -w)
-        aorta = vessel(at, self.ascending)
-        outflow = tube(*at, *single(self.point(4, 4, 14), self.aortic + 4 * self.aortic_flow), 12.5, 11.5)
-        in_aorta = along(at, self.aortic_flow, self.aortic)
-        outflow = np.maximum(outflow, in_aorta)
-        aa = cut(aorta, -in_aorta, z + 0.4 * y + 0.1 * x - self.top_mm)
-        lv = cut(np.minimum(np.maximum(cavity, -w), outflow), -aa)
-        left = np.minimum(aorta, outflow)
+        u = x + 1.2 * np.sin(y / 14 + z / 17 + a)
+        v = y + 1.2 * np.sin(z / 15 - x / 18 + b)
+        w = z + 1.2 * np.sin(x / 16 + y / 13 + c)
+        return u, v, w
 
+    def _left_ventricle(self, at: Points, own: Points) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """LV, AA, the LV with its wall, and the blood's way out: outflow tract and ascending aorta."""
+        x, y, z = at
+        cavity = bullet(own, self.radius, self.length)
+        epicardium = np.maximum(bullet(own, self.radius + self.wall, self.length + 0.75 * self.wall), -own[2])
+        beyond_valve = along(at, self.aortic_flow, self.aortic)
+        aorta = vessel(at, self.ascending)
+        outflow = np.maximum(vessel(at, self.lv_outflow), beyond_valve)
+        aa = cut(aorta, -beyond_valve, z + 0.4 * y + 0.1 * x - self.top_mm)
+        lv = cut(np.minimum(np.maximum(cavity, -own[2]), outflow), -aa)
+        return lv, aa, epicardium, np.minimum(aorta, outflow)
+
+    def _right_ventricle(
+        self, at: Points, own: Points, epicardium: np.ndarray, way_out: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """RV, PA, and the artery of the lungs with its branches, as far as they are drawn at all."""
         trunk = vessel(at, self.trunk)
         for branch in self.branches:
             trunk = melt(trunk, vessel(at, branch), 4)
-        in_trunk = along(at, self.pulmonary_flow, self.pulmonary)
-        pa = cut(trunk, -in_trunk, self.hilum_mm[0] - x, x - self.hilum_mm[1], GAP_MM - aorta)
-
-        inlet = along(at, self.to_apex, self.tricuspid)  # positive in the RV
+        beyond_valve = along(at, self.pulmonary_flow, self.pulmonary)
+        right_mm, left_mm = self.hilum_mm
+        pa = cut(trunk, -beyond_valve, right_mm - at[0], at[0] - left_mm, GAP_MM - way_out)
+        p, q, w = own
         deep = w - self.rv_centre[2]
         body = ball(p, q, np.where(deep < 0, 2.4 * deep, deep), (*self.rv_centre[:2], 0), self.rv_half)  # its base is blunter
-        body = melt(body, tube(*at, *single(self.point(36, -8, 20), self.tricuspid), 20, 18), 6)
-        rv = melt(np.maximum(body, -inlet), vessel(at, self.rv_outflow), 8)
-        rv = cut(rv, -epicardium, 1.5 * GAP_MM - left, in_trunk)
+        body = np.maximum(melt(body, vessel(at, self.rv_inflow), 6), -along(at, self.to_apex, self.tricuspid))
+        rv = cut(melt(body, vessel(at, self.rv_outflow), 8), -epicardium, 1.5 * GAP_MM - way_out, beyond_valve)
+        return rv, pa, trunk
 
-        mitral = tube(*at, *single(self.la_centre, self.mitral + 3 * self.to_apex), 15, 14)
+    def _left_atrium(self, at: Points, depth: np.ndarray, epicardium: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """LA, at least `GAP_MM` from `others`; it opens at depth 0 into the LV, and holds the beginning of the veins."""
         la = ball(*at, self.la_centre.tolist(), self.la_half, power=2.3)
+        aside_mm = np.abs(at[0] - self.la_centre[0].item()) - self.la_half[0]
         for vein in self.lung_veins:
-            la = melt(la, np.maximum(vessel(at, vein), np.abs(x + 10) - self.la_half[0] - 7), 4)
+            la = melt(la, np.maximum(vessel(at, vein), aside_mm - 7), 4)
         la = melt(la, vessel(at, self.appendage), 5)
-        la = cut(np.minimum(cut(la, GAP_MM - epicardium, GAP_MM + w), np.maximum(mitral, w)), GAP_MM - left, GAP_MM - trunk)
+        la = cut(la, GAP_MM - epicardium, GAP_MM + depth)
+        return cut(np.minimum(la, np.maximum(vessel(at, self.mitral_funnel), depth)), GAP_MM - others)
 
-        funnel = tube(*at, *single(self.ra_centre, self.tricuspid + 3 * self.to_apex), 19, 16)
-        ra = ball(*at, self.ra_centre.tolist(), self.ra_half, power=2.3)
-        ra = melt(ra, vessel(at, self.auricle), 6)
-        ra = np.minimum(cut(ra, GAP_MM - rv, GAP_MM + inlet), np.maximum(funnel, inlet))
-        ra = cut(ra, GAP_MM - left, GAP_MM - la, GAP_MM - epicardium, -rv)
-        myo = cut(epicardium, -lv, -aa)
+    def _right_atrium(self, at: Points, rv: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """RA, at least `GAP_MM` from `others`; it opens into the RV at the tricuspid valve."""
+        beyond_valve = along(at, self.to_apex, self.tricuspid)
+        ra = melt(ball(*at, self.ra_centre.tolist(), self.ra_half, power=2.3), vessel(at, self.auricle), 6)
+        ra = cut(ra, GAP_MM - rv, GAP_MM + beyond_valve)
+        return cut(np.minimum(ra, np.maximum(vessel(at, self.tricuspid_funnel), beyond_valve)), GAP_MM - others, -rv)
 
-        return Shapes(
-            {"LV": lv, "Myo": myo, "RV": rv, "LA": la, "RA": ra, "AA": aa, "PA": pa},
-            {
-                "arch": np.minimum(vessel(at, self.arch), aorta),
-                "veins": np.minimum.reduce([vessel(at, each) for each in (*self.lung_veins, *self.cavae)]),
-                "arteries": np.minimum.reduce([trunk, *(vessel(at, each) for each in self.beyond)]),
-                "coronaries": np.minimum.reduce([vessel(at, each) for each in self.coronaries]),
-            },
-            np.minimum.reduce([tube(p, q, w, *single((-0.5 * self.radius, side * 0.48 * self.radius, 0.36 * self.length),
-                                    (-0.35 * self.radius, side * 0.45 * self.radius, 0.8 * self.length)), 3.0, 5.5)
-                               for side in (-1, 1)]),
-            epicardium,
-        )  # fmt: skip
 
-    @staticmethod
-    def _ventricle(p: np.ndarray, q: np.ndarray, w: np.ndarray, radius: float, length: float) -> np.ndarray:
-        """A bullet of this radius, from above the base to its apex at `length`."""
-        belly = 0.28 * length
-        taper, base = np.maximum(w - belly, 0) / (length - belly), np.clip(1 - w / belly, 0, 1)
-        return (np.sqrt((p**2 + q**2) / radius**2 * (1 + 0.2 * base**2) + taper**2) - 1) * radius
+def bullet(own: Points, radius: float, length: float) -> np.ndarray:
+    """A left ventricle, from above the base to its apex at depth `length`; `radius` is that of its widest part."""
+    p, q, w = own
+    belly = 0.28 * length
+    taper, base = np.maximum(w - belly, 0) / (length - belly), np.clip(1 - w / belly, 0, 1)
+    return (np.sqrt((p**2 + q**2) / radius**2 * (1 + 0.2 * base**2) + taper**2) - 1) * radius
 
 
 def unit(direction: Point) -> np.ndarray:
@@ -207,12 +232,8 @@ def rotation(x_deg: float, y_deg: float, z_deg: float) -> np.ndarray:
 
 
 def path(*points: tuple[Point, float]) -> Path:
+    """Points in single precision, so that what is computed from them stays so."""
     return [(np.asarray(point, np.float32), radius) for point, radius in points]
-
-
-def single(*points: Point) -> list[np.ndarray]:
-    """Points (3,) in single precision, so that what is computed from them stays so."""
-    return [np.asarray(point, np.float32) for point in points]
 
 
 def along(at: Points, axis: np.ndarray, origin: Sequence[float] | np.ndarray = (0, 0, 0)) -> np.ndarray:

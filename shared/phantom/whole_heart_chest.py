@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from shared.phantom.shapes import ball, noise, tube
-from shared.phantom.whole_heart import path, single, vessel
+from shared.phantom.shapes import ball
+from shared.phantom.whole_heart import Points, path, vessel
 
 TISSUES = ("air", "lung", "fat", "soft", "muscle", "liver", "marrow", "bone", "fluid")
 Paint = Callable[[np.ndarray, str], None]  # paints the inside of a signed distance with a tissue
@@ -26,10 +26,11 @@ class Chest:
         self.rib, self.disc = uniform(
             0, 1, 2
         ).tolist()  # where the series of ribs and of vertebrae begin, as parts of their distance
+        self.gullet = path(((2, 48, 120), 6.5), ((8, 50, -70), 7.5))
         self.windpipe = path(((-3, 24, 140), 8.5), ((0, 34, 64), 8))
         self.bronchi = [path(((0, 34, 63), 7), ((-34, 38, 38), 5.5)), path(((0, 34, 63), 6.5), ((38, 44, 38), 5))]
 
-    def paint(self, paint: Paint, at: tuple[np.ndarray, np.ndarray, np.ndarray], heart: np.ndarray, clouds: np.ndarray) -> None:
+    def paint(self, paint: Paint, at: Points, heart: np.ndarray, clouds: np.ndarray) -> None:
         """Paint all organs at points x, y, z, from the outside in.
 
         Args:
@@ -53,11 +54,11 @@ class Chest:
         for bronchus in self.bronchi:
             paint(vessel(at, bronchus) - 1, "soft")
             paint(vessel(at, bronchus), "air")
-        gullet = tube(*at, *single((2, 48, 120), (8, 50, -70)), 6.5, 7.5)
+        gullet = vessel(at, self.gullet)
         paint(gullet, "soft")
         paint(gullet + 5, "air")
 
-    def _ribs(self, paint: Paint, at: tuple[np.ndarray, np.ndarray, np.ndarray], chest: np.ndarray) -> None:
+    def _ribs(self, paint: Paint, at: Points, chest: np.ndarray) -> None:
         x, y, z = at
         step = (z + 0.55 * (60 - y)) / 26 + self.rib  # ribs sink forwards
         away_mm = 26 * np.abs(step - np.rint(step)) * 0.85
@@ -68,7 +69,7 @@ class Chest:
         paint(sternum, "bone")
         paint(sternum + 1.8, "marrow")
 
-    def _lungs(self, paint: Paint, at: tuple[np.ndarray, np.ndarray, np.ndarray], chest: np.ndarray, heart: np.ndarray,
+    def _lungs(self, paint: Paint, at: Points, chest: np.ndarray, heart: np.ndarray,
                clouds: np.ndarray) -> None:  # fmt: skip
         x, y, z = at
         right, left = self.dome_mm
@@ -77,7 +78,7 @@ class Chest:
         column = ball(x, y, np.maximum(72 - z, 0), (0, 8, 0), (40, 50, 34), power=2.3)  # around the arch of the aorta
         front = np.maximum(np.abs(x + 2) - 4 - 0.4 * np.maximum(y + 84, 0), np.maximum(y + 12, -22 - z))
         back = ball(x, y, np.zeros_like(z), (4, 70, 0), (27, 32, 30), power=2.2)
-        middle = np.minimum.reduce([heart - 3.5 - 2.5 * np.maximum(clouds, 0), column, front, back])
+        middle = np.minimum.reduce([heart - 3.5 - 2.5 * np.maximum(clouds, 0), column + 4 * clouds, front + 4 * clouds, back])
         paint(chest, "lung")
         paint(np.maximum(middle - 1.5, chest), "soft")  # pericardium and pleura
         paint(np.maximum(middle, chest), "fat")
@@ -91,7 +92,7 @@ class Chest:
         paint(np.maximum(stomach + 3.5, y + 8), "air")  # it rises to the front of a patient who lies on his back
         paint(np.maximum(below, ball(x, y, z, (92, 58, -96), (34, 40, 56))), "liver")  # spleen
 
-    def _spine(self, paint: Paint, at: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    def _spine(self, paint: Paint, at: Points) -> None:
         x, y, z = at
         flat = np.zeros_like(z)
         paint(ball(x, y, flat, (0, 112, 0), (52, 27, 30), power=2.5), "muscle")
@@ -105,8 +106,3 @@ class Chest:
         paint(arch, "bone")
         paint(arch + 1.8, "marrow")
         paint(ball(x, y, flat, (0, 98, 0), (9, 8, 20)), "fluid")  # spinal canal
-
-
-def texture(random: np.random.Generator, shape: tuple[int, ...], size_mm: float, spacing_mm: np.ndarray) -> np.ndarray:
-    """Unit noise (x, y, z) whose grains are about `size_mm` large."""
-    return noise(random, shape, (size_mm / spacing_mm).tolist())

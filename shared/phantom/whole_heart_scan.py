@@ -11,14 +11,14 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom.shapes import noise
-from shared.phantom.whole_heart import STRUCTURES, Shapes, WholeHeart, rotation
-from shared.phantom.whole_heart_chest import Chest, texture
+from shared.phantom.whole_heart import STRUCTURES, Points, Shapes, WholeHeart, rotation
+from shared.phantom.whole_heart_chest import Chest
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import RAS_FROM_LPS, Volume
 
 VALUES = dict(zip(STRUCTURES, (500, 205, 600, 420, 550, 820, 850), strict=True))  # of MM-WHS
-FIELD_MM = np.array((212.0, 202.0, 168.0))  # left-right, front-back, foot-head
-CENTRE_MM = np.array((0.0, 0.0, 13.0))
+FIELD_MM = np.array((212.0, 202.0, 182.0))  # left-right, front-back, foot-head
+CENTRE_MM = np.array((0.0, 0.0, 7.0))
 SMALLEST_MM, LARGEST_MM = 0.4, 4.0
 SLAB = 6  # slices that are drawn at once: their arrays fit into a processor's cache
 # The directions of the three array axes; L is the patient's left, P backwards, S up, and R, A, I are their opposites.
@@ -102,7 +102,7 @@ class _Grid:
         self.first_mm = CENTRE_MM + random.uniform(-6, 6, 3) - axes @ half  # of voxel (0, 0, 0)
         self.scanner_mm = random.uniform(-120, 120, 3)  # what the scanner calls the base of the ventricle
 
-    def points(self, slices: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def points(self, slices: slice) -> Points:
         """x, y, z in mm of the voxels of some slices."""
         steps = self.axes * self.spacing_mm
         ranges = (range(self.shape[0]), range(self.shape[1]), range(slices.start, slices.stop))
@@ -126,7 +126,7 @@ class _Scene:
 
     def __init__(self, heart: WholeHeart, chest: Chest, contrast: Contrast, grid: _Grid, random: np.random.Generator) -> None:
         self.heart, self.chest, self.contrast, self.grid = heart, chest, contrast, grid
-        self.grain, self.clouds = (texture(random, grid.shape, size_mm, grid.spacing_mm) for size_mm in (1.8, 8))
+        self.grain, self.clouds = (noise(random, grid.shape, (size_mm / grid.spacing_mm).tolist()) for size_mm in (1.8, 8))
         self.edge_mm = float(grid.spacing_mm.max())
 
     def slab(self, slices: slice) -> tuple[np.ndarray, np.ndarray]:
