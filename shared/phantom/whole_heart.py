@@ -19,7 +19,7 @@ import numpy as np
 from shared.phantom.shapes import Point, ball, melt, tube
 
 STRUCTURES = ("LV", "Myo", "RV", "LA", "RA", "AA", "PA")
-GAP_MM = 2.5  # between cavities that are no neighbours
+GAP_MM = 3.0  # between cavities that are no neighbours
 TO_APEX = np.array((0.66, -0.58, -0.48))
 TO_RV = np.array((-0.62, -0.78, 0.03))
 Points = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -183,7 +183,7 @@ class WholeHeart:
             trunk = melt(trunk, vessel(at, branch), 4)
         beyond_valve = along(at, self.pulmonary_flow, self.pulmonary)
         right_mm, left_mm = self.hilum_mm
-        pa = cut(trunk, -beyond_valve, right_mm - at[0], at[0] - left_mm, GAP_MM - way_out)
+        pa = cut(trunk, -beyond_valve, right_mm - at[0], at[0] - left_mm, GAP_MM - np.minimum(way_out, epicardium))
         p, q, w = own
         deep = w - self.rv_centre[2]
         body = ball(p, q, np.where(deep < 0, 2.4 * deep, deep), (*self.rv_centre[:2], 0), self.rv_half)  # its base is blunter
