@@ -42,22 +42,21 @@ def find(root: Path, modality: str) -> list[Case]:
     Raises:
         InputError: there are no scans, or one is in two folders.
     """
-    image = re.compile(rf"({modality}_train_[0-9]+){IMAGE}\.nii(\.gz)?")
-    places = sorted(
-        {(match[1], path.parent) for path in visible(root, f"{modality}_train*/*") if (match := image.fullmatch(path.name))}
-    )
-    if not places:
+    name = re.compile(rf"({modality}_train_[0-9]+){IMAGE}\.nii(\.gz)?")
+    images: dict[str, Path] = {}
+    for path in visible(root, f"{modality}_train*/*"):
+        match = name.fullmatch(path.name)
+        if not match or not path.is_file():
+            continue
+        other = images.setdefault(match[1], path)
+        if other.parent != path.parent:
+            raise InputError(f"{path}: {match[1]} is in {other.parent} too; remove one of them")
+    if not images:
         example = f"{modality}_train/{modality}_train_1001{IMAGE}.nii.gz"
         raise InputError(f"{root}: no {modality.upper()} scans of MM-WHS; expected {root}/{example} and so on")
-    folders = dict(places)
-    for patient, folder in places:
-        if folders[patient] != folder:
-            raise InputError(f"{folder}: {patient} is in {folders[patient].name} too; remove one of them")
-    return [one_case(folder, patient, modality) for patient, folder in places]
+    return [one_case(patient, images[patient], modality.upper()) for patient in sorted(images)]
 
 
-def one_case(folder: Path, patient: str, modality: str) -> Case:
-    image = existing(folder, f"{patient}{IMAGE}")
-    assert image is not None  # `find` has seen it
-    return Case(patient=patient, phase="", image=image, label=existing(folder, f"{patient}{LABEL}"), group=modality.upper(),
-                structures=STRUCTURES, closed=CLOSED)  # fmt: skip
+def one_case(patient: str, image: Path, group: str) -> Case:
+    label = existing(image.parent, f"{patient}{LABEL}")
+    return Case(patient=patient, phase="", image=image, label=label, group=group, structures=STRUCTURES, closed=CLOSED)

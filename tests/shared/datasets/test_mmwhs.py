@@ -36,6 +36,7 @@ def test_mmwhs(tmp_path):
     write(tmp_path, "ct_test_2001", label=None)
     (tmp_path / "ct_train" / "._ct_train_1004_image.nii.gz").write_bytes(b"Mac OS X")
     (tmp_path / "ct_train" / "ct_train_1005_image.txt").write_text("no scan")
+    (tmp_path / "ct_train" / "ct_train_1006_image.nii.gz").mkdir()
     ct, mr = (datasets.find(f"mmwhs_{modality}", tmp_path) for modality in ("ct", "mr"))
     assert [(case.name, case.patient, case.phase, case.group) for case in ct] == [
         (f"ct_train_{number}", f"ct_train_{number}", "", "CT") for number in (1001, 1003, 1020)
