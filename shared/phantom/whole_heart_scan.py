@@ -1,6 +1,7 @@
 """Pictures of a whole heart in its chest: contrast-enhanced CT in HU, or MR with bright blood and suppressed fat; and its labels.
 
-A scan is drawn on any grid, so that its axes may have any order, sign and tilt. Voxels are nearly cubes.
+A scan is drawn on any grid, so that its axes may have any order, sign and tilt. Voxels are nearly cubes. All numbers are ours: they
+are those of usual scans.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,10 @@ from shared.scans.volume import RAS_FROM_LPS, Volume
 
 VALUES = dict(zip(STRUCTURES, (500, 205, 600, 420, 550, 820, 850), strict=True))  # of MM-WHS
 FIELD_MM = np.array((212.0, 202.0, 182.0))  # left-right, front-back, foot-head
-CENTRE_MM = np.array((0.0, 0.0, 7.0))
+CENTRE_MM = np.array((0.0, 0.0, 7.0))  # of the field, from the base of the left ventricle
+WALLS_MM = {"RV": 3, "RA": 2, "LA": 2, "AA": 1.8, "PA": 1.5, "arch": 1.8, "arteries": 1, "veins": 1}
+TRABECULAE = 0.75  # how dark the muscle within the ventricles gets, as a part of the way from blood to muscle
+MIXED = ("RA", "RV", "veins")  # where contrast agent and fresh blood meet
 SMALLEST_MM, LARGEST_MM = 0.4, 4.0
 SLAB = 6  # slices that are drawn at once: their arrays fit into a processor's cache
 # The directions of the three array axes; L is the patient's left, P backwards, S up, and R, A, I are their opposites.
@@ -36,13 +40,11 @@ class Contrast:
         tissues: by the names of `whole_heart_chest.TISSUES`.
         blood: by the structures and vessels of `whole_heart`; "Myo" is the muscle.
         speckle: deviation of fine texture in tissue.
-        trabeculae: how dark the muscle within the ventricles is drawn, as a part of the way from blood to muscle.
     """
 
     tissues: Mapping[str, float]
     blood: Mapping[str, float]
     speckle: float
-    trabeculae: float = 0.75
 
 
 def render_whole_heart(number: int, modality: str, seed: int = 0, spacing_mm: float = 1.2) -> tuple[Volume, Volume]:
@@ -80,7 +82,7 @@ def render_whole_heart(number: int, modality: str, seed: int = 0, spacing_mm: fl
 def axes_of(number: int, random: np.random.Generator) -> np.ndarray:
     """Unit vectors (3, 3), one per column, along which the array of patient `number` runs: x to the left, y backwards, z up.
 
-    One patient after the other is axial, axial and mirrored, sagittal, coronal and oblique.
+    Four patients in a row are axial, axial and mirrored, sagittal, and coronal and oblique.
     """
     kind = (number - 1) % len(AXES)
     axes = np.array([DIRECTIONS[letter] for letter in AXES[kind]], float).T
@@ -134,7 +136,7 @@ class _Scene:
         at = self.grid.points(slices)
         grain, clouds = self.grain[..., slices], self.clouds[..., slices]
         shapes, of = self.heart.shapes(*at), self.contrast
-        blood = {**{name: shapes.cavities[name] for name in STRUCTURES if name != "Myo"}, **shapes.vessels}
+        blood = {**shapes.vessels, **{name: shapes.cavities[name] for name in STRUCTURES if name != "Myo"}}
         near = np.abs(at[0]) - 40  # fat lies around vessels as far as the roots of the lungs
         everything = np.minimum.reduce([shapes.epicardium, *(np.maximum(each, near) for each in blood.values())])
         canvas = np.full(clouds.shape, of.tissues["air"], np.float32)
@@ -149,20 +151,12 @@ class _Scene:
             paint(distance, of.tissues[name] + vessels + fibres)
 
         self.chest.paint(tissue, at, everything, clouds)
-        for name, wall_mm in (
-            ("RV", 3),
-            ("RA", 2),
-            ("LA", 2),
-            ("AA", 1.8),
-            ("PA", 1.5),
-            ("arch", 1.8),
-            ("arteries", 1),
-            ("veins", 1),
-        ):
-            paint(blood[name] - wall_mm, of.blood["Myo"] + of.speckle * clouds)
-        paint(shapes.epicardium, of.blood["Myo"] + of.speckle * clouds)
-        for name in (*shapes.vessels, *(name for name in STRUCTURES if name != "Myo")):
-            paint(blood[name], of.blood[name] + self._flow(name, blood[name], grain, clouds))
+        muscle = of.blood["Myo"] + of.speckle * clouds
+        for name, wall_mm in WALLS_MM.items():
+            paint(blood[name] - wall_mm, muscle)
+        paint(shapes.epicardium, muscle)
+        for name, distance in blood.items():
+            paint(distance, of.blood[name] + self._flow(name, distance, grain, clouds))
         paint(np.maximum(shapes.papillary, shapes.cavities["LV"] + 1), of.blood["Myo"])
         return canvas, _classes(shapes)
 
@@ -175,8 +169,8 @@ class _Scene:
             rough = np.clip(1.6 * (grain - 0.4), 0, 1) * np.clip(1 + distance / depth_mm, 0, 1)
         else:
             rough = np.zeros_like(grain)
-        mixing = 0.12 if name in ("RA", "RV", "veins") else 0.03  # contrast agent and fresh blood meet in the right heart
-        return of.trabeculae * rough * muscle - mixing * clouds * muscle
+        mixing = 0.12 if name in MIXED else 0.03
+        return (TRABECULAE * rough - mixing * clouds) * muscle
 
 
 def _classes(shapes: Shapes) -> np.ndarray:
