@@ -1,14 +1,11 @@
-r"""Anatomy of a whole heart at end-diastole: four chambers, the wall of the left ventricle, and the great vessels.
+"""Anatomy of a whole heart at end-diastole: four chambers, the wall of the left ventricle, and the great vessels.
 
 Points are in mm from the middle of the left ventricle's base: x to the patient's left, y backwards, z up. The ventricles are
 described in the heart's own axes: p from the left ventricle towards the right one, q up along the septum, w from the base to the
 apex, which points to the left, forwards and down. All numbers are ours: the sizes of adults at rest.
 
-            AA   __ PA
-       RA \ ||  //        Neighbours open into each other at their valve only: there their labels touch on a plane.
-     tricuspid \//  LA    Everywhere else a wall of at least `GAP_MM` lies between two cavities; walls have no label,
-          RV | LV /       except that of the left ventricle (Myo).
-              \Myo
+Neighbours open into each other at their valve only (LA and LV, LV and AA, RA and RV, RV and PA): there their labels touch.
+Elsewhere a wall of about `GAP_MM` lies between two cavities. Walls have no label, except that of the left ventricle (Myo).
 """
 
 from collections.abc import Sequence

@@ -10,8 +10,8 @@ import numpy as np
 from shared.phantom.shapes import ball
 from shared.phantom.whole_heart import Points, path, vessel
 
-TISSUES = ("air", "lung", "fat", "soft", "muscle", "liver", "marrow", "bone", "fluid")
-Paint = Callable[[np.ndarray, str], None]  # paints the inside of a signed distance with a tissue
+# paints the inside of a signed distance with a tissue: air, lung, fat, soft, muscle, liver, marrow, bone or fluid
+Paint = Callable[[np.ndarray, str], None]
 
 
 class Chest:

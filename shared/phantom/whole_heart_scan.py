@@ -1,7 +1,7 @@
 """Pictures of a whole heart in its chest: contrast-enhanced CT in HU, or MR with bright blood and suppressed fat; and its labels.
 
-A scan is drawn on any grid, so that its axes may have any order, sign and tilt. Voxels are nearly cubes. All numbers are ours: they
-are those of usual scans.
+A scan is drawn on any grid, so that its axes may have any order, sign and tilt. Voxels are nearly cubes. All numbers are ours,
+chosen to look like usual scans.
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ class Contrast:
     """How bright things are: in HU, or relative to the blood in MR.
 
     Attributes:
-        tissues: by the names of `whole_heart_chest.TISSUES`.
+        tissues: by the names with which `Chest` paints.
         blood: by the structures and vessels of `whole_heart`; "Myo" is the muscle.
         speckle: deviation of fine texture in tissue.
     """
