@@ -18,6 +18,8 @@ import dr_unet.train
 import propagation.masks
 import propagation.recipe
 import propagation.train
+import two_stage_unet.recipe
+import two_stage_unet.train
 from shared import cli, datasets, held_out, runs
 from shared.errors import InputError
 from shared.lazy import lazily
@@ -57,6 +59,7 @@ class Paper:
 PAPERS = {
     "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe.PUBLISHED, acdc_segmenter_tf.train.main),
     "vesal2020": Paper("dr_unet", dr_unet.recipe.PUBLISHED, dr_unet.train.main),
+    "wang2018": Paper("two_stage_unet", two_stage_unet.recipe.PUBLISHED, two_stage_unet.train.main),
     "zheng2018": Paper(
         "propagation",
         propagation.recipe.PUBLISHED,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from shared import startup
-from shared.datasets import DATASETS, HOMEPAGES
+from shared.datasets import DATASETS, FOLDERS, HOMEPAGES
 from shared.errors import InputError
 from shared.progress import clear_line
 
@@ -177,7 +177,7 @@ def workdir(text: str) -> Path:
 def data_root(dataset: str, root: Path | None, workdir: Path) -> Path:
     """The folder of a data set: `root`; without it the first of $CARDIAC_DATA/DATASET and data/DATASET that exists.
 
-    The phantom has its own folder in `workdir`.
+    CT and MR of MM-WHS share the folder mmwhs. The phantom has its own folder in `workdir`.
 
     Raises:
         InputError: no folder is given and none exists.
@@ -186,12 +186,12 @@ def data_root(dataset: str, root: Path | None, workdir: Path) -> Path:
         return root
     if dataset == "phantom":
         return workdir / "phantom"
-    parent = os.environ.get("CARDIAC_DATA")
-    places = [*([Path(parent) / dataset] if parent else []), Path("data") / dataset]
+    parent, folder = os.environ.get("CARDIAC_DATA"), FOLDERS.get(dataset, dataset)
+    places = [*([Path(parent) / folder] if parent else []), Path("data") / folder]
     for place in places:
         if place.is_dir():
             return place
-    looked = " or ".join([*([] if parent else [f"$CARDIAC_DATA/{dataset} (CARDIAC_DATA is not set)"]), *map(str, places)])
+    looked = " or ".join([*([] if parent else [f"$CARDIAC_DATA/{folder} (CARDIAC_DATA is not set)"]), *map(str, places)])
     raise InputError(
         f"no {dataset} data in {looked}: get them from {HOMEPAGES[dataset]} and give --data-root DIR, or try --dataset phantom, "
         "which needs none"

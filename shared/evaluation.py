@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import cli, datasets
-from shared.datasets import acdc, lasc, nnunet
+from shared.datasets import acdc, lasc, mmwhs, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
@@ -20,9 +20,6 @@ from shared.progress import Progress
 from shared.scans import volume
 from shared.scoring import tables
 from shared.scoring.scores import RULE, Scores, score
-
-STRUCTURES = {"acdc": acdc.STRUCTURES, "lasc": lasc.STRUCTURES}
-EXPECTED = f"{', '.join(STRUCTURES)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
 
 
 @dataclass(frozen=True)
@@ -45,12 +42,20 @@ class Values:
         return {0: "background", **self.structures} | ({} if self.ignore is None else {self.ignore: "ignore"})
 
 
+SETS = {
+    "acdc": Values(acdc.STRUCTURES, None, closed=True),
+    "lasc": Values(lasc.STRUCTURES, None, closed=True),
+    "mmwhs": Values(mmwhs.STRUCTURES, None, closed=mmwhs.CLOSED),
+}
+EXPECTED = f"{', '.join(SETS)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
+
+
 def score_folders(predictions: Path, references: Path, values: Values) -> list[Scores]:
     """Rows of every label map in `references`, each against the prediction of the same name (without suffix).
 
-    Where references are called `NAME_gt`, as in ACDC, or `NAME/laendo`, as in LASC, the other files there are taken for scans.
-    The prediction is then called `NAME`, or like the reference. A prediction `NAME_0000`, named after a scan in nnU-Net's layout,
-    also belongs to the reference `NAME`.
+    Where references are called `NAME_gt`, as in ACDC, `NAME_label`, as in MM-WHS, or `NAME/laendo`, as in LASC, the other files
+    there are taken for scans. The prediction is then called `NAME`, or like the reference. A prediction `NAME_0000` or
+    `NAME_image`, named after a scan in the layout of nnU-Net or MM-WHS, also belongs to the reference `NAME`.
 
     Args:
         predictions, references: two folders, or two files with any names.
@@ -118,7 +123,8 @@ def pairs_of(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]
     if predictions.is_file() and references.is_file():
         return {name_of(references, references.parent): (predictions, references)}
     found, wanted = by_name(predictions), by_name(references)
-    predicted = {name: found.get(name) or found.get(f"{name}_0000") for name in wanted}
+    scans = ("", "_0000", mmwhs.IMAGE)
+    predicted = {name: next((found[name + end] for end in scans if name + end in found), None) for name in wanted}
     pairs = {name: (path, wanted[name]) for name, path in predicted.items() if path}
     missing = [name for name in wanted if name not in pairs]
     if missing:
@@ -155,11 +161,12 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 
 def name_of(path: Path, folder: Path) -> str:
-    """The case of a label map below `folder`: its file's name without suffix and `_gt`; in LASC's layout, its folder's name."""
+    """The case of a label map below `folder`: its file's name without suffix, and without `_gt` or `_label`; in LASC's layout,
+    its folder's name."""
     name = volume.stem(path)
     if name == lasc.LABEL and path.parent != folder:
         return path.parent.name
-    return name.removesuffix("_gt")
+    return name.removesuffix("_gt").removesuffix(mmwhs.LABEL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -184,8 +191,8 @@ def values_of(text: str) -> Values:
     Raises:
         InputError: neither a known set nor such a list; a value that cannot be a label, or is named twice; no structure.
     """
-    if text in STRUCTURES:
-        return Values(STRUCTURES[text], None, closed=True)
+    if text in SETS:
+        return SETS[text]
     parts = [re.fullmatch(r"\s*0*([1-9][0-9]{0,4})\s*=\s*([^=\s][^=]*)", part) for part in text.split(",")]
     named = [(int(part[1]), known_name(part[2])) for part in parts if part]
     structures = {value: name for value, name in named if name.casefold() != "ignore"}

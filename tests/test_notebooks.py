@@ -25,6 +25,11 @@ RUNS = {  # package -> run folder and experiment of its example, fields that mak
          "localiser_factors": (2, 2, 1), "localiser_shape": (16, 16, 16), "crop_shape": (24, 24, 16)},
         {"": "segmenter", "localiser": "localiser"}, {255: "LA"},
     ),
+    "two_stage_unet": (
+        "runs/two_stage_unet/two_stage-quick/mmwhs_ct/fold0", "two_stage",
+        {"structures": ("LV",), "net1_width": 1, "net2_width": 1, "coarse_mm": 8.0, "fine_mm": 6.0, "slices": 3, "steps": (1, 4)},
+        {"": "net2", "step1": "net1"}, {500: "LV"},
+    ),
     "propagation": (
         "runs/propagation/propagation-quick/acdc/fold0", "propagation",
         {"size": 32, "spacing_mm": 5.0, "initialization_groups": (1, 1, 1), "initialization_channels": (2, 2, 2),

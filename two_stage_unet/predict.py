@@ -50,7 +50,8 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
         return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.normalisation)
     common: dict[str, Any] = {"activation": recipe.activation, "dropout": recipe.dropout}
     if name == NET1:
-        return networks.build(name, any_extent, classes, recipe.net1_width, bottleneck=recipe.bottleneck, **common)
+        own = {"bottleneck": recipe.bottleneck, "typical": (recipe.typical_extent,) * 3}
+        return networks.build(name, any_extent, classes, recipe.net1_width, **own, **common)
     channels = joint.channels_of(recipe.region, classes) + 1
     return networks.build(name, (None, None, recipe.slices), classes, recipe.net2_width, channels=channels,
                           slice_block=recipe.slice_block, skips=recipe.skips, **common)  # fmt: skip

@@ -38,6 +38,7 @@ class Recipe:
     net2_width: Annotated[int, whole(1, 512)]
     unet3d_width: Annotated[int, whole(1, 512)]
     bottleneck: Annotated[bool, flag()]
+    typical_extent: Annotated[int, whole(16, 1024)]
     slices: Annotated[int, whole(3, 99)]
     slice_block: Annotated[str, one_of("two_conv", "single")]
     skips: Annotated[str, one_of("centre", "slice_conv")]
@@ -96,6 +97,7 @@ TWO_STAGE = Recipe(
     net2_width=32,  # ours
     unet3d_width=32,  # ours
     bottleneck=False,  # ours: the text counts 4 + 4 blocks
+    typical_extent=128,  # ours: voxels of 3 mm that Net1 sees along an axis, for which its initial weights keep the variance
     slices=9,  # paper 2.2
     slice_block="two_conv",  # ours: the printed kernel, 1x1x(K-1), leaves two slices
     skips="centre",  # ours
@@ -150,6 +152,7 @@ def quick(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         coarse_mm=4.0,
+        typical_extent=64,
         fine_mm=2.0,
         net1_width=8,
         net2_width=8,

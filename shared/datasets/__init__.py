@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.datasets import acdc, lasc, nnunet, phantom, stacom
+from shared.datasets import acdc, lasc, mmwhs, nnunet, phantom, stacom
 from shared.datasets.case import (
     IGNORED,
     Case,
@@ -18,16 +18,28 @@ from shared.datasets.case import (
 from shared.errors import InputError
 from shared.scans.volume import stem
 
-DATASETS = {"acdc": acdc.find, "lasc": lasc.find, "nnunet": nnunet.find, "phantom": phantom.find, "stacom": stacom.find}
+DATASETS = {
+    "acdc": acdc.find,
+    "lasc": lasc.find,
+    "mmwhs_ct": mmwhs.find_ct,
+    "mmwhs_mr": mmwhs.find_mr,
+    "nnunet": nnunet.find,
+    "phantom": phantom.find,
+    "stacom": stacom.find,
+}
+FOLDERS = {"mmwhs_ct": "mmwhs", "mmwhs_mr": "mmwhs"}  # of data sets that are unpacked together; another's folder has its own name
 HOMEPAGES = {  # where to get the data
     "acdc": acdc.HOMEPAGE,
     "lasc": lasc.HOMEPAGE,
+    "mmwhs_ct": mmwhs.HOMEPAGE,
+    "mmwhs_mr": mmwhs.HOMEPAGE,
     "nnunet": nnunet.HOMEPAGE,
     "stacom": stacom.HOMEPAGE,
 }
 
 __all__ = [
     "DATASETS",
+    "FOLDERS",
     "HOMEPAGES",
     "IGNORED",
     "Case",
@@ -58,5 +70,5 @@ def find(name: str, root: Path | str) -> list[Case]:
 
 
 def is_reference(path: Path | str) -> bool:
-    """Whether a file has the name that references have in ACDC or LASC, where scans and references share a folder."""
-    return stem(path).endswith("_gt") or stem(path) == lasc.LABEL
+    """Whether a file has the name that references have in ACDC, LASC or MM-WHS, where scans and references share a folder."""
+    return stem(path).endswith(("_gt", mmwhs.LABEL)) or stem(path) == lasc.LABEL

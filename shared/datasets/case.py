@@ -12,7 +12,7 @@ from shared.scans import orientation, volume
 from shared.scans.volume import Volume
 
 IGNORED = 255  # the class of voxels that nobody annotated
-KNOWN = {name.casefold(): name for name in ("RV", "Myo", "LV", "LA", "RA", "BV")}
+KNOWN = {name.casefold(): name for name in ("RV", "Myo", "LV", "LA", "RA", "AA", "PA", "BV")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +29,8 @@ class Case:
         frame: index of the frame in a cine, from 0; None where the file holds a single frame.
         ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None where there is
             no such value.
+        closed: whether a label map with any other value than these and 0 is refused; if not, such voxels are background, with a
+            warning.
     """
 
     patient: str
@@ -39,6 +41,7 @@ class Case:
     structures: Mapping[int, str]
     frame: int | None = None
     ignore: int | None = None
+    closed: bool = True
 
     @property
     def name(self) -> str:
@@ -148,15 +151,30 @@ def classes_of(case: Case, labels: Volume, structures: Sequence[str]) -> Volume:
 
 
 def read_reference(case: Case) -> Volume:
-    """The label map of `case` with the voxels and values that it has on disk, after checks."""
+    """The label map of `case` with the voxels and values that it has on disk, after checks; see `Case.closed`."""
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
     if labels.array.ndim != 3:
         raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
     known = {0: "background", **case.structures} | ({} if case.ignore is None else {case.ignore: "ignore"})
-    check_values(case.label, values_in(labels), known)
+    values = values_in(labels)
+    if case.closed:
+        check_values(case.label, values, known)
+    elif values - set(known):
+        return without_unknown(labels, values, known, case.label)
     return labels
+
+
+def without_unknown(labels: Volume, values: set[int], known: Mapping[int, str], path: Path) -> Volume:
+    """A label map that has these values, where those that are not in `known` become 0; a warning names them."""
+    unknown = sorted(values - set(known))
+    strange = np.isin(labels.array, unknown)
+    shown = f"{', '.join(map(str, unknown[:5]))}{', ...' if len(unknown) > 5 else ''}"
+    warnings.warn(
+        f"{path}: {np.count_nonzero(strange)} voxels of unknown label values ({shown}) count as background", stacklevel=4
+    )
+    return labels.with_array(np.where(strange, 0, labels.array).astype(labels.array.dtype))
 
 
 def values_in(labels: Volume) -> set[int]:

@@ -3,10 +3,12 @@
 Shapes are signed distances in mm (negative inside) from the middle of the atrium: x to the patient's left, y backwards, z up.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import ndimage
+
+from shared.phantom.shapes import ball, melt, noise, tube
 
 SPACING_MM = 0.625
 SLICES = 88
@@ -23,15 +25,15 @@ def render_atrium(
     middle = [(n - 1) / 2 + random.uniform(-5, 5) for n in shape]
     x, y = ((np.arange(n, dtype=np.float32) - c) * SPACING_MM for n, c in zip(size, middle[:2], strict=True))
     x, y = np.meshgrid(x, y, indexing="ij")
-    clouds = _noise(random, shape, (5, 5, 5))
+    clouds = noise(random, shape, (5, 5, 5))
     signal, label = np.empty(shape, np.float32), np.empty(shape, np.uint8)
     for k in range(SLICES):
         cavity, signal[..., k] = atrium.slice(x, y, (k - middle[2]) * SPACING_MM, clouds[..., k])
         label[..., k] = (cavity < 0) * 255
     signal = ndimage.gaussian_filter(signal * (1 + 0.05 * clouds), (0.9, 0.9, 1.1))  # scanned at 1.25 mm, interpolated to 0.625
     coil = np.exp(-(0.25 * y + random.uniform(-0.1, 0.1) * x) / 100)[..., None]
-    noise = random.uniform(0.04, 0.08) * _noise(random, (2, *shape), (0, 0.7, 0.7, 0.8))
-    magnitude = np.hypot(signal * coil + noise[0], noise[1])
+    grain = random.uniform(0.04, 0.08) * noise(random, (2, *shape), (0, 0.7, 0.7, 0.8))
+    magnitude = np.hypot(signal * coil + grain[0], grain[1])
     return np.clip(magnitude * random.uniform(150, 190), 0, 255).astype(np.uint8), label, (SPACING_MM, SPACING_MM, SPACING_MM)
 
 
@@ -71,12 +73,12 @@ class _Atrium:
         """Signed distance of the cavity and signal, both (x, y), at height `z`."""
         a, b, c = self.wave
         x, y = x + 2 * np.sin(y / 11 + z / 13 + a), y + 1.5 * np.sin(x / 12 - z / 9 + b)
-        cavity = beyond = _ball(x, y + 0.12 * abs(z), z, (0, 0, 0), self.half, power=2.5)
+        cavity = beyond = ball(x, y + 0.12 * abs(z), z, (0, 0, 0), self.half, power=2.5)
         for start, end, first_mm, last_mm in self.veins:
-            cavity = _melt(cavity, _tube(x, y, z, start, end, first_mm, last_mm), 3)
-            beyond = np.minimum(beyond, _tube(x, y, z, end, end + 1.2 * (end - start), last_mm, 2.0))
+            cavity = melt(cavity, tube(x, y, z, start, end, first_mm, last_mm), 3)
+            beyond = np.minimum(beyond, tube(x, y, z, end, end + 1.2 * (end - start), last_mm, 2.0))
         for piece in self.appendage:
-            cavity = _melt(cavity, _tube(x, y, z, *piece), 3)
+            cavity = melt(cavity, tube(x, y, z, *piece), 3)
 
         canvas = np.full(x.shape, FAT, np.float32)
         shift = self.shift
@@ -92,60 +94,29 @@ class _Atrium:
             paint(away - wall_mm, WALL)
             paint(away, blood)
 
-        body = _ball(x, y, z * 0, (0, -8, 0), (172, 114, 99), power=2.5)
+        body = ball(x, y, z * 0, (0, -8, 0), (172, 114, 99), power=2.5)
         hilum = 23 + 18 / (1 + np.exp((y - 8) / 5)) + 4 * np.sin(z / 14 + c)  # half-width of what lies between the lungs
         lungs = np.maximum(hilum - np.abs(x + 2), body + 26)
         paint(-body, 0)  # seen on large matrices only
         paint(np.maximum(lungs, -(y + 60)), LUNG + 0.5 * np.clip(clouds - 1.3, 0, 1))
-        paint(_ball(x, y, z * 0, (-8, 49, 0), (21, 19, 9), power=2.5), 0.08)
-        paint(_ball(x, y, z * 0, (-8, 49, 0), (19, 17, 9), power=2.5), BONE + 0.05 * clouds)
+        paint(ball(x, y, z * 0, (-8, 49, 0), (21, 19, 9), power=2.5), 0.08)
+        paint(ball(x, y, z * 0, (-8, 49, 0), (19, 17, 9), power=2.5), BONE + 0.05 * clouds)
         column(0, 15, 32, 10.5)  # descending aorta
         column(1, -2, 23, 4, 0.35, 1)  # oesophagus
-        paint(_ball(x, y, z, (-36, -26, -8), (24, 22, 30)), WALL)  # right atrium
-        paint(_ball(x, y, z, (-36, -26, -8), (22, 20, 28)), BLOOD)
-        paint(_ball(x, y, z, (34, -34, -32), (34, 30, 36)), WALL * 0.8)  # left ventricle
-        paint(_ball(x, y, z, (34, -34, -32), (24, 20, 27)), BLOOD)
-        paint(_ball(x, y, z, (-8, -52, -24), (36, 18, 34)), BLOOD)  # right ventricle
+        paint(ball(x, y, z, (-36, -26, -8), (24, 22, 30)), WALL)  # right atrium
+        paint(ball(x, y, z, (-36, -26, -8), (22, 20, 28)), BLOOD)
+        paint(ball(x, y, z, (34, -34, -32), (34, 30, 36)), WALL * 0.8)  # left ventricle
+        paint(ball(x, y, z, (34, -34, -32), (24, 20, 27)), BLOOD)
+        paint(ball(x, y, z, (-8, -52, -24), (36, 18, 34)), BLOOD)  # right ventricle
         if z > -14:
             column(2, -4, -34, 14)  # ascending aorta
         if z > 8:
             column(3, -34, -22, 8.5)  # superior vena cava
         if z > 0:
             column(4, 22, -40 + 0.5 * z, 13)  # trunk of the pulmonary artery
-        paint(_tube(x, y, z, np.array((24, -22, 26)), np.array((-42, -8, 27)), 9, 7) - 1.5, WALL)  # its right branch
-        paint(_tube(x, y, z, np.array((24, -22, 26)), np.array((-42, -8, 27)), 9, 7), BLOOD)
+        paint(tube(x, y, z, np.array((24, -22, 26)), np.array((-42, -8, 27)), 9, 7) - 1.5, WALL)  # its right branch
+        paint(tube(x, y, z, np.array((24, -22, 26)), np.array((-42, -8, 27)), 9, 7), BLOOD)
         paint(np.minimum(cavity, beyond) - 1.8, WALL + (SCAR - WALL) * np.clip(2 * (clouds - self.scar), 0, 1))
-        mitral = _ball(x, y, z, (24, -16, -16), (13, 12, 12))  # no wall where the atrium opens into the ventricle
+        mitral = ball(x, y, z, (24, -16, -16), (13, 12, 12))  # no wall where the atrium opens into the ventricle
         paint(np.minimum(np.minimum(cavity, beyond), np.maximum(mitral, cavity - 12)), BLOOD)
         return cavity, canvas
-
-
-def _ball(
-    x: np.ndarray, y: np.ndarray, z: float, centre: Iterable[float], half: Iterable[float], power: float = 2.0
-) -> np.ndarray:
-    """An ellipsoid with half axes `half` (3,), or a box with round corners where `power` is above 2."""
-    point: tuple[np.ndarray | float, ...] = (x, y, z)
-    reach = sum(np.abs((u - c) / h) ** power for u, c, h in zip(point, centre, half, strict=True)) ** (1 / power)
-    return (reach - 1) * min(half)
-
-
-def _tube(
-    x: np.ndarray, y: np.ndarray, z: float, start: np.ndarray, end: np.ndarray, first_mm: float, last_mm: float
-) -> np.ndarray:
-    """A rod with round ends from `start` to `end` (3,), whose radius goes from `first_mm` to `last_mm`."""
-    axis = end - start
-    along = ((x - start[0]) * axis[0] + (y - start[1]) * axis[1] + (z - start[2]) * axis[2]) / (axis @ axis)
-    along = np.clip(along, 0, 1)
-    away = np.sqrt(sum((u - s - along * a) ** 2 for u, s, a in zip((x, y, z), start, axis, strict=True)))
-    return away - (first_mm + along * (last_mm - first_mm))
-
-
-def _melt(first: np.ndarray, second: np.ndarray, width_mm: float) -> np.ndarray:
-    """The union of two shapes; about `width_mm` of the corner between them is filled up."""
-    blend = np.maximum(width_mm - np.abs(first - second), 0) / width_mm
-    return np.minimum(first, second) - blend**2 * width_mm / 4
-
-
-def _noise(random: np.random.Generator, shape: Sequence[int], sigma: Sequence[float]) -> np.ndarray:
-    field = ndimage.gaussian_filter(random.standard_normal(shape, np.float32), sigma)
-    return field / field.std()

@@ -1,4 +1,4 @@
-"""The phantom as files in the layouts of ACDC, the 2018 Atrial Segmentation Challenge, nnU-Net and STACOM."""
+"""The phantom as files in the layouts of ACDC, the 2018 Atrial Segmentation Challenge, MM-WHS, nnU-Net and STACOM."""
 
 import gzip
 import json
@@ -18,6 +18,8 @@ from shared.phantom.atrium import render_atrium
 from shared.phantom.heart import Patient, beat
 from shared.phantom.mri import render
 from shared.phantom.patient import GROUPS, draw_patient
+from shared.phantom.whole_heart_scan import MODALITIES, VALUES, render_whole_heart
+from shared.scans import volume
 
 RECORD = "phantom.json"  # says which phantom a folder holds, so that it is written only once
 LABELS = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
@@ -78,6 +80,36 @@ def write_lasc(
     if len(size) != 2 or min(size) < 32:
         raise InputError(f"expected two in-plane sizes of at least 32 voxels, found {size}")
     return _write_once(root, {"layout": "lasc", "cases": cases, "seed": seed, "size": list(size)}, fill)
+
+
+def write_mmwhs(root: Path | str, cases: int = 20, seed: int = 0, spacing_mm: float = 1.2, progress: Tell = None) -> Path:
+    """Write `root/{ct,mr}_train/{ct,mr}_train_1001_{image,label}.nii.gz` and so on: whole hearts, `cases` in CT and others in MR.
+
+    They have quirks of the official files: the order and direction of axes differ, every fourth scan is oblique, and in every
+    fifth label map a voxel of the left atrium has the value 421. With the default voxels, a case has about 7 MB.
+
+    Args:
+        root, progress: see `write_acdc`.
+        cases: of each modality.
+        spacing_mm: size of the voxels; see `render_whole_heart`.
+
+    Raises:
+        InputError: see `write_acdc` and `render_whole_heart`.
+        OSError: the folder cannot be written.
+    """
+
+    def fill(folder: Path) -> None:
+        for modality in MODALITIES:
+            for number in range(1, cases + 1):
+                name = f"{modality}_train_{1000 + number}"
+                image, labels = render_whole_heart(number, modality, seed, spacing_mm)
+                if number % 5 == 0:
+                    labels.array.flat[np.flatnonzero(labels.array == VALUES["LA"])[0]] = VALUES["LA"] + 1
+                for kind, each in (("image", image), ("label", labels)):
+                    volume.write(each, folder / f"{modality}_train" / f"{name}_{kind}.nii.gz")
+                _tell(progress, name, number, cases)
+
+    return _write_once(root, {"layout": "mmwhs", "cases": cases, "seed": seed, "spacing_mm": spacing_mm}, fill)
 
 
 def write_nnunet(root: Path | str, patients: int = 20, seed: int = 0, progress: Tell = None) -> Path:

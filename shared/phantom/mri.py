@@ -14,6 +14,7 @@ from scipy import ndimage
 
 from shared.errors import InputError
 from shared.phantom import heart as anatomy
+from shared.phantom.shapes import noise
 from shared.phantom.thorax import FAT, MUSCLE, Thorax
 
 ANGLES = np.arange(720) * (2 * np.pi / 720)
@@ -89,8 +90,8 @@ def _scene(patient: anatomy.Patient) -> _Scene:
     p, heart = patient, anatomy.fit_heart(patient)
     random = np.random.default_rng((p.seed, p.number, 2))
     pixel_mm, _, thickness_mm = p.spacing_mm
-    grain = _noise(random, p.shape, (2.2 / pixel_mm, 2.2 / pixel_mm, 0.4))
-    clouds = _noise(random, p.shape, (7, 7, 0.8))
+    grain = noise(random, p.shape, (2.2 / pixel_mm, 2.2 / pixel_mm, 0.4))
+    clouds = noise(random, p.shape, (7, 7, 0.8))
     trunk = Thorax(heart, random)
     thorax, boxes = np.empty(p.shape, np.float32), []
     for z, depth_mm in enumerate(anatomy.slice_depths(p).tolist()):  # Python numbers keep the pictures in float32
@@ -104,7 +105,7 @@ def _scene(patient: anatomy.Patient) -> _Scene:
     steady_state = random.normal(1, 0.06, p.shape[2]).astype(np.float32)  # differs from slice to slice
     texture = (1 + 0.06 * grain + 0.05 * clouds) * steady_state
     flow = 1 + 0.035 * grain - 0.08 * clouds
-    ragged = np.stack([_noise(random, ANGLES.shape, width, mode="wrap") for width in (50, 11, 11)])
+    ragged = np.stack([noise(random, ANGLES.shape, width, mode="wrap") for width in (50, 11, 11)])
     return _Scene(heart, thorax, coil[..., None].astype(np.float32), texture, grain, flow, ragged, tuple(boxes))
 
 
@@ -193,10 +194,3 @@ def _majority(parts: np.ndarray) -> np.ndarray:
     """The label (i, j) that fills most of each voxel; `parts` (3, i, j) are the fractions of labels 1 to 3."""
     everything = np.concatenate([1 - parts.sum(0, keepdims=True), parts])
     return everything.argmax(0).astype(np.uint8)
-
-
-def _noise(
-    random: np.random.Generator, shape: Sequence[int], sigma: float | Sequence[float], mode: str = "reflect"
-) -> np.ndarray:
-    field = ndimage.gaussian_filter(random.standard_normal(shape, np.float32), sigma, mode=mode)
-    return field / field.std()

@@ -108,6 +108,13 @@ def lasc(folder):
         )
 
 
+def mmwhs(folder):
+    values = np.array([0, 500, 205, 850], np.uint16)
+    for name in ("mr_train_1001", "mr_train_1002"):
+        volume.write(SCAN, folder / "data" / "mr_train" / f"{name}_image.nii.gz")
+        volume.write(LABELS.with_array(values[LABELS.array]), folder / "data" / "mr_train" / f"{name}_label.nii.gz")
+
+
 def nnunet(folder):
     labels = {"background": 0, "RV": 1, "Myo": 2, "LV": 3, "ignore": 4}
     write_json(

@@ -137,6 +137,13 @@ def test_data_are_looked_for_in_three_places(tmp_path, monkeypatch):
     assert cli.data_root("phantom", None, tmp_path) == tmp_path / "phantom"
 
 
+def test_ct_and_mr_lie_in_one_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("CARDIAC_DATA", raising=False)
+    (tmp_path / "data" / "mmwhs").mkdir(parents=True)
+    assert cli.data_root("mmwhs_ct", None, tmp_path) == cli.data_root("mmwhs_mr", None, tmp_path) == Path("data/mmwhs")
+
+
 @pytest.mark.parametrize("dataset", [name for name in datasets.DATASETS if name != "phantom"])
 @pytest.mark.parametrize("parent", [None, "", "/the/data/of/a/whole/institute/with/a/long/name"])
 def test_without_data_the_line_says_what_to_do(dataset, parent, tmp_path, monkeypatch):
@@ -147,6 +154,7 @@ def test_without_data_the_line_says_what_to_do(dataset, parent, tmp_path, monkey
     with pytest.raises(InputError) as refused:
         cli.data_root(dataset, None, tmp_path)
     line = str(refused.value)
-    place = f"{parent}/{dataset}" if parent else f"$CARDIAC_DATA/{dataset} (CARDIAC_DATA is not set)"
-    assert line.startswith(f"no {dataset} data in {place} or data/{dataset}: get them from https://") and len(line) < 280
+    folder = dataset.removesuffix("_ct").removesuffix("_mr")
+    place = f"{parent}/{folder}" if parent else f"$CARDIAC_DATA/{folder} (CARDIAC_DATA is not set)"
+    assert line.startswith(f"no {dataset} data in {place} or data/{folder}: get them from https://") and len(line) < 280
     assert "--data-root DIR" in line and "--dataset phantom" in line

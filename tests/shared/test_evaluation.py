@@ -163,6 +163,23 @@ def test_lascs_own_layout(tmp_path, capsys, suffix):
         assert [(row["case"], row["structure"], row["dice"]) for row in rows] == [("A1", "LA", 1), ("B2", "LA", 0.5)]
 
 
+@pytest.mark.parametrize("end", ["", "_image", "_label"])
+def test_mmwhss_own_layout(tmp_path, end):
+    """Scans lie beside the references; 421 is the left atrium, and any other unknown value is background."""
+    values = np.array([500, 205, 600, 420, 421, 550, 820, 850, 0, 7], np.uint16).reshape(-1, 1, 1)
+    for name in ("ct_train_1001", "ct_train_1002"):
+        write_labels(tmp_path / "theirs" / f"{name}_label.nii.gz", values)
+        write_labels(tmp_path / "theirs" / f"{name}_image.nii.gz", line(9))
+        write_labels(tmp_path / "ours" / f"{name}{end}.nii.gz", np.where(values == 421, 420, values) * (values != 850))
+    with pytest.warns(UserWarning, match="label values 7 in 4 files count as background"):
+        rows = evaluation.score_folders(tmp_path / "ours", tmp_path / "theirs", evaluation.values_of("mmwhs"))
+    assert [(row["case"], row["structure"]) for row in rows[:7]] == [
+        ("ct_train_1001", name) for name in ("LV", "Myo", "RV", "LA", "RA", "AA", "PA")
+    ]  # fmt: skip
+    assert [row["dice"] for row in rows] == [1, 1, 1, 1, 1, 1, 0] * 2
+    assert rows[3]["reference_ml"] == 0.02  # two voxels of 10 mm3
+
+
 @pytest.mark.filterwarnings("default")
 def test_a_prediction_named_after_its_scan_in_nnunets_layout(tmp_path, capsys):
     for name in ("p1", "p2_0000", "p3"):
@@ -257,7 +274,7 @@ def test_probabilities_in_place_of_labels(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("structures", [
-    "mmwhs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV", "1=LV,1=RV", "0=LV", "+1=LV", "1=", "1= ", "65536=LV", "acdc,4=ignore",
+    "mm-whs", "1:LV", "one=LV", "", "1=LV,2", "1=LV=RV", "1=LV,1=RV", "0=LV", "+1=LV", "1=", "1= ", "65536=LV", "acdc,4=ignore",
     "99999=LV", ",", "1=LV,", "1.5=LV", "\udcff", "\u0661=LV", "1" * 5000 + "=LV", "4=ignore", "1=LV,2=ignore,3=Ignore",
     "0=background", "70000=LV", "1=LV,-1=RV",
 ])  # fmt: skip
@@ -265,7 +282,7 @@ def test_unknown_structures(tmp_path, capsys, structures):
     for side in ("ours", "theirs"):
         write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
     message = refusal(capsys, tmp_path, structures)
-    assert "acdc, lasc, or VALUE=NAME" in message and "with different values from 1 to 65535" in message
+    assert "acdc, lasc, mmwhs, or VALUE=NAME" in message and "with different values from 1 to 65535" in message
 
 
 @pytest.mark.parametrize("side", ["ours", "theirs"])

@@ -49,7 +49,7 @@ def refusal(name, root, mentions=None):
 
 def real(name):
     """The cases of the challenge's own files, where somebody has them."""
-    root = Path(os.environ.get("CARDIAC_DATA", "")) / name
+    root = Path(os.environ.get("CARDIAC_DATA", "")) / datasets.FOLDERS.get(name, name)
     if not os.environ.get("CARDIAC_DATA") or not root.is_dir():
         pytest.skip(f"no {name} data: the environment variable CARDIAC_DATA names the folder that holds {name}/")
     return datasets.find(name, root)

@@ -52,6 +52,21 @@ def test_unknown_label_values(tmp_path, value, shown):
     assert "1 RV, 2 Myo, 3 LV" in message
 
 
+def test_unknown_label_values_where_the_data_set_takes_them_for_background(tmp_path):
+    case = replace(one_case(tmp_path, labels(1, 4, 9, 3, 4)), closed=False)
+    scan = load_image(case)
+    for load, expected in (
+        (lambda: load_labels(case, ("LV", "RV")), [2, 0, 0, 1, 0]),
+        (lambda: load_pair(case, ("LV", "RV"))[1], [2, 0, 0, 1, 0]),
+        (lambda: load_reference(case, scan), [1, 0, 0, 3, 0]),
+    ):
+        with pytest.warns(UserWarning, match=r"labels.nii: 3 voxels of unknown label values \(4, 9\) count as background"):
+            found = load()
+        assert found.array.reshape(-1)[:5].tolist() == expected
+    write_nifti(case.label, labels(1, 2, 3))
+    assert load_labels(case, ("LV", "RV")).array.reshape(-1)[:3].tolist() == [2, 0, 1]  # and no warning
+
+
 def test_values_of_structures():
     assert values_of({1: "RV", 2: "Myo", 3: "LV"}, ("lv", "MYO")) == {3: 1, 2: 2}
     assert values_of({255: "LA"}, ("LA",)) == {255: 1}
