@@ -2,8 +2,8 @@
 
 import concurrent.futures
 import functools
+import importlib
 import importlib.metadata
-import importlib.util
 import os
 import platform
 import subprocess
@@ -36,8 +36,8 @@ def code(package: str) -> str:
 
     It covers all sources: if one were left out, a change in it would leave outdated prepared cases in use.
     """
-    origins = [spec.origin for name in ("shared", package) if (spec := importlib.util.find_spec(name)) and spec.origin]
-    sources = [path for origin in origins for path in sorted(Path(origin).parent.rglob("*.py"))]
+    folders = [Path(str(importlib.import_module(name).__file__)).parent for name in ("shared", package)]
+    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
     return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
 
 

@@ -50,14 +50,20 @@ RUNS = {  # package -> experiment, fields of its quick recipe that make it train
                           "batch_size": 4, "warmup_steps": 0}, 0.8),
     "dr_unet": ("dr_unet_f32", {"epochs": 3, "width": 2, "batch_size": 4, "spacing_mm": "5,5,10", "image_shape": "32,32,16",
                 "localiser_factors": "2,2,1", "localiser_shape": "16,16,16"}, 1.0),
+    "two_stage_unet": ("two_stage", {"structures": "RV,Myo,LV", "iterations": 4, "validate_every": 2, "net1_width": 2, "net2_width": 2,
+                       "coarse_mm": 8, "fine_mm": 6, "slices": 3, "edges": "16", "cubes": "1", "net1_edge": 16, "stacks": 1, "folds": 2},
+                       2.0),
     "propagation": ("propagation", {"initialization_steps": 4, "propagation_steps": 4, "validate_every": 2, "size": 32,
                     "spacing_mm": 5, "initialization_groups": "1,1,1", "initialization_channels": "4,4,4",
                     "propagation_groups": "1,1", "propagation_channels": "4,4"}, 1.0),
 }  # fmt: skip
 
 
+SLOW = ("dr_unet", "two_stage_unet")
+
+
 @needs_jax
-@pytest.mark.parametrize("package", ["acdc_segmenter_tf", pytest.param("dr_unet", marks=pytest.mark.slow), "propagation"])
+@pytest.mark.parametrize("package", [pytest.param(each, marks=pytest.mark.slow) if each in SLOW else each for each in RUNS])
 def test_jax_trains_and_predicts_without_tensorflow(package, phantom_root, phantom_cases, tmp_path):
     experiment, changes, share = RUNS[package]
     settings = [text for field, value in changes.items() for text in ("--set", f"{field}={value}")]

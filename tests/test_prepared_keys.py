@@ -1,6 +1,7 @@
 """What prepared cases are kept by: any field of any paper's preparation, so that none is read that was prepared otherwise."""
 
 import importlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from shared.recipes import flat, replace
 from shared.runs import Experiment
 from tests.experiments import open_run
 
-MODULES = [importlib.import_module(f"{package}.recipe") for package in ("acdc_segmenter_tf", "dr_unet", "propagation")]
+ROOT = Path(__file__).parents[1]
+MODULES = [importlib.import_module(f"{path.parent.name}.recipe") for path in sorted(ROOT.glob("*/recipe.py"))]
 FIELDS = [
     pytest.param(module, field, id=f"{module.__package__}-{field}")
     for module in MODULES
@@ -21,7 +23,7 @@ def other(value):
     """A value of the same kind that a recipe takes too."""
     if isinstance(value, tuple):
         return tuple(map(other, value))
-    return f"{value}2" if isinstance(value, str) else 2 * value if isinstance(value, int) else value / 2
+    return f"{value}2" if isinstance(value, str) else 2 * value if isinstance(value, int) else value / 2 or 1.0
 
 
 @pytest.mark.parametrize(("module", "field"), FIELDS)
