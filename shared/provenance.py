@@ -2,8 +2,8 @@
 
 import concurrent.futures
 import functools
-import importlib
 import importlib.metadata
+import importlib.util
 import os
 import platform
 import subprocess
@@ -36,9 +36,16 @@ def code(package: str) -> str:
 
     It covers all sources: if one were left out, a change in it would leave outdated prepared cases in use.
     """
-    folders = [Path(str(importlib.import_module(name).__file__)).parent for name in ("shared", package)]
-    sources = [path for folder in folders for path in sorted(folder.rglob("*.py"))]
+    sources = [path for name in ("shared", package) for path in sorted(folder_of(name).rglob("*.py"))]
     return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
+
+
+def folder_of(package: str) -> Path:
+    """Where the sources of a package are."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"the sources of {package} cannot be found")
+    return Path(spec.origin).parent
 
 
 def origin() -> dict[str, object]:

@@ -116,7 +116,11 @@ def reason(error: Exception) -> str:
 
 
 def variables(model: keras.Model, optimizer: keras.Optimizer) -> list[keras.Variable]:
-    """Everything that the further course of training depends on: the model's variables, its running loss, and the optimiser's."""
+    """Everything that the further course of training depends on: the model's variables, its running loss, and the optimiser's.
+
+    The running losses of single outputs, which Keras makes at the first step, do not count.
+    """
     metrics = {id(variable) for variable in model.metrics_variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
-    return own + list(model.metrics_variables) + list(optimizer.variables)
+    running = [variable for metric in model.metrics[:1] for variable in metric.variables]
+    return own + running + list(optimizer.variables)

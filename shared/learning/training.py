@@ -133,7 +133,7 @@ class Loop:
         Raises:
             InputError: the loss is not finite.
         """
-        loss = float(self.model.train_on_batch(inputs, targets, return_dict=True)["loss"])  # of all outputs together
+        loss = float(np.ravel(self.model.train_on_batch(inputs, targets))[0])  # of several outputs, their sum comes first
         self.progress.step(f"loss {loss:.4f}")
         if not np.isfinite(loss):
             raise InputError(f"training diverged: the loss is {loss} at step {step}; try a smaller learning rate")
