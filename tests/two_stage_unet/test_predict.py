@@ -62,8 +62,8 @@ def test_the_tile_is_pasted_back_where_it_was():
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
 @pytest.mark.parametrize("flipped", [(), (0,), (1, 2)])
-def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, finished):
-    segmenter = prediction.load(finished)
+def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, untrained):
+    segmenter = prediction.load(untrained)
     scan = ball((60, 56, 40), (1.5, 1.5, 1.5), (30, 25, 20), 25.0)
     noise = np.random.default_rng(0).normal(0, 5, scan.array.shape).astype(np.float32)
     scan = scan.with_array(scan.array + noise)
@@ -78,25 +78,25 @@ def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, finished):
     assert len(np.unique(expected.array)) > 1
 
 
-def test_an_oblique_scan_keeps_its_grid(finished):
+def test_an_oblique_scan_keeps_its_grid(untrained):
     scan = ball((40, 36, 20))
     affine = scan.affine.copy()
     affine[:3, :3] = rotation(20, -30, 15) @ affine[:3, :3]
     oblique = Volume(scan.array, scan.spacing_mm, affine)
-    found = prediction.predict(prediction.load(finished), oblique)
+    found = prediction.predict(prediction.load(untrained), oblique)
     assert found.array.shape == scan.array.shape
     np.testing.assert_array_equal(found.affine, affine)
 
 
-def test_from_file_to_file(finished, phantom_cases, tmp_path):
-    prediction.main(["--weights", str(finished), str(phantom_cases[0].image), "-o", str(tmp_path / "seg.nii.gz")])
+def test_from_file_to_file(untrained, phantom_cases, tmp_path):
+    prediction.main(["--weights", str(untrained), str(phantom_cases[0].image), "-o", str(tmp_path / "seg.nii.gz")])
     scan, labels = volume.read(phantom_cases[0].image), volume.read_labels(tmp_path / "seg.nii.gz")
     assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1, 2, 3}
-    np.testing.assert_array_equal(labels.array, prediction.predict(prediction.load(finished), scan).array)
+    np.testing.assert_array_equal(labels.array, prediction.predict(prediction.load(untrained), scan).array)
 
 
-def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(finished):
-    segmenter = prediction.load(finished)
+def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(untrained):
+    segmenter = prediction.load(untrained)
     bias = segmenter.coarse.get_layer("logits").bias
     bias.assign(np.array([100, 0, 0, 0], np.float32))
     scan = ball((30, 28, 12), (3.0, 3.0, 3.0))
@@ -106,8 +106,8 @@ def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(finished):
     assert prediction.predict(segmenter, scan).array.shape == scan.array.shape
 
 
-def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(finished):
-    segmenter = prediction.load(finished)
+def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(untrained):
+    segmenter = prediction.load(untrained)
     for shape in ((40, 36, 1), (5, 4, 3)):
         image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
         scan = Volume(image, (1.5, 1.5, 8.0), np.diag([1.5, 1.5, 8.0, 1.0]))
