@@ -12,6 +12,7 @@ import numpy as np
 from scipy import ndimage
 
 from shared import notebook, prediction_command, runs
+from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.scans import orientation, preprocess
@@ -64,9 +65,11 @@ def prepare(scan: Volume, preparation: Preparation) -> Volume:
     Raises:
         InputError: a constant scan.
     """
-    array = preprocess.zscore(scan).array  # refuses a constant scan
-    low, high = array.min(), array.max()
-    return onto_fine(scan.with_array((array - low) * (2 / (high - low)) - 1), preparation, 1)
+    array = scan.array.astype(np.float32)
+    low, high = float(array.min()), float(array.max())
+    if low == high:
+        raise InputError(preprocess.NOTHING.format(low))
+    return onto_fine(scan.with_array((array - low) * np.float32(2 / (high - low)) - 1), preparation, 1)
 
 
 def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:
@@ -75,15 +78,20 @@ def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:
 
 
 def onto_fine(volume: Volume, preparation: Preparation, order: int) -> Volume:
-    wanted_mm = preparation.fine_mm
-    return preprocess.resample(volume, (wanted_mm,) * 3, order, "zero") if wanted_mm else volume
+    return resampled(volume, preparation.fine_mm, order) if preparation.fine_mm else volume
 
 
 def coarse(fine: Volume, preparation: Preparation, order: int = 1) -> Volume:
     """The fine grid -> isotropic voxels of `coarse_mm`, linear, or by nearest neighbour (order 0) for labels."""
-    shifted = fine.with_array(fine.array - AIR) if order else fine  # so that air is 0, which is mixed in at the borders
-    found = preprocess.resample(shifted, (preparation.coarse_mm,) * 3, order)
-    return found.with_array(found.array + np.float32(AIR)) if order else found
+    return resampled(fine, preparation.coarse_mm, order)
+
+
+def resampled(volume: Volume, mm: float, order: int) -> Volume:
+    """Isotropic voxels; at the border an image is mixed with air, and labels are not mixed."""
+    if order == 0:
+        return preprocess.resample(volume, (mm,) * 3, 0)
+    above_air = preprocess.resample(volume.with_array(volume.array - np.float32(AIR)), (mm,) * 3, order)
+    return above_air.with_array(above_air.array + np.float32(AIR))
 
 
 def coarse_logits(model: "keras.Model", seen: Volume) -> np.ndarray:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from shared.errors import InputError
+from shared.recipes import replace
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
 from tests.geometry import rotation
@@ -38,6 +39,13 @@ def test_the_coarse_grid_covers_the_same_space_and_air_stays_air():
     assert coarse.array.min() == pytest.approx(AIR, abs=1e-5) and coarse.array[0, 0, 0] == pytest.approx(AIR, abs=1e-5)
     labels = prediction.coarse(fine.with_array((fine.array > 0).astype(np.uint8)), GIVEN, order=0)
     assert set(np.unique(labels.array)) == {0, 1} and labels.array.dtype == np.uint8
+
+
+def test_thick_slices_become_fine_ones_between_air_and_the_brightest():
+    thick = Volume(np.full((8, 8, 3), 1.0, np.float32), (2.0, 2.0, 10.0), np.diag([2.0, 2.0, 10.0, 1.0]))
+    fine = prediction.onto_fine(thick, replace(GIVEN, fine_mm=2.0), order=1)
+    assert fine.array.shape == (8, 8, 15)
+    np.testing.assert_allclose(fine.array[4, 4], [0.2, 0.6, *[1.0] * 11, 0.6, 0.2], atol=1e-6)  # 0.4 and 0.2 of a slice outside
 
 
 def test_the_tile_is_the_box_of_the_largest_component_with_a_margin():
