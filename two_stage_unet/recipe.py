@@ -167,7 +167,7 @@ def quick(recipe: Recipe) -> Recipe:
         net1_edge=32,
         stacks=4,
         unet3d_edge=48,
-        learning_rate=1e-3,
+        learning_rate=3e-4,  # at 1e-3 Net2, which has no normalisation, ends with background everywhere
         final_learning_rate=2e-5,
         precision="auto",
     )
