@@ -1,4 +1,4 @@
-"""Random transforms of a sample: rotation, translation, shear, scaling, flip, elastic deformation, on the accelerator (paper 2).
+"""Random transforms of a sample: rotation, translation, shear, scaling, flip, elastic deformation, on the accelerator (paper).
 
 The host draws the parameters with a generator for each example. A transform maps places, in mm from the middle of the sample, so
 it moves image and labels alike, and a coarse cube as the fine stacks in it. Stacks of slices need a transform that leaves every

@@ -17,9 +17,10 @@ from shared.lazy import lazily
 from shared.learning import inference
 from shared.scans import orientation, preprocess
 from shared.scans.postprocess import largest_components
+from shared.scans.preprocess import cut
 from shared.scans.volume import Volume
 from two_stage_unet.recipe import Preparation, Recipe
-from two_stage_unet.sampling import AIR, cut, inside, multiple
+from two_stage_unet.sampling import AIR, inside, multiple, slices_about
 
 with lazily():
     from shared.framework import keras
@@ -59,7 +60,7 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
 
 
 def prepare(scan: Volume, preparation: Preparation) -> Volume:
-    """Scan (x, y, z), slices last -> the fine grid: grey values from -1 to 1 (paper 3), on the scan's own voxels unless
+    """Scan (x, y, z), slices last -> the fine grid: grey values from -1 to 1 (paper), on the scan's own voxels unless
     `fine_mm` asks for others.
 
     Raises:
@@ -114,7 +115,7 @@ def soft_region(net1: "keras.Model", fine: Volume, recipe: Recipe) -> tuple[np.n
 
 
 def tile(classes: np.ndarray, fine: Volume, margin_mm: float) -> tuple[list[int], list[int]]:
-    """The dynamic tile (paper 2.3): starts and shape in fine voxels.
+    """The dynamic tile (paper): starts and shape in fine voxels.
 
     It is the box of what is not background in the coarse `classes`, of the largest component and with a margin; along x and y its
     extents are multiples of 16. Where all is background, it is the whole volume.
@@ -137,14 +138,11 @@ def fine_probabilities(segmenter: Segmenter, fine: Volume) -> tuple[np.ndarray, 
     region, classes = soft_region(segmenter.coarse, fine, recipe)
     starts, shape = tile(classes, fine, recipe.tile_margin_mm)
     seen = np.concatenate([region, fine.array[..., None]], axis=-1)
-    half, depth = recipe.slices // 2, fine.array.shape[2]
-    found = []
-    for z in range(starts[2], starts[2] + shape[2], STACKS_AT_ONCE):
-        images = []
-        for middle in range(z, min(z + STACKS_AT_ONCE, starts[2] + shape[2])):
-            chosen = np.clip(np.arange(middle - half, middle + half + 1), 0, depth - 1)
-            parts = [cut(seen[:, :, chosen, c], (*starts[:2], 0), (*shape[:2], len(chosen)), AIR) for c in range(seen.shape[-1])]
-            images.append(np.stack(parts, axis=-1))
+    end, found = starts[2] + shape[2], []
+    for z in range(starts[2], end, STACKS_AT_ONCE):
+        middles = range(z, min(z + STACKS_AT_ONCE, end))
+        chosen = (slices_about(middle, recipe.slices, fine.array.shape[2]) for middle in middles)
+        images = [cut(seen[:, :, each], starts[:2], shape[:2], AIR) for each in chosen]
         found.append(inference.probabilities(segmenter.net2, np.stack(images), STACKS_AT_ONCE))
     return np.moveaxis(np.concatenate(found), 0, 2), starts
 
@@ -176,7 +174,7 @@ def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
 
 def coarse_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
     """Classes of Net1 or the 3D U-Net on the voxels of `scan`: the likeliest of the probabilities, interpolated by B-splines of
-    second order (paper 3)."""
+    second order (paper)."""
     seen = coarse(fine, segmenter.recipe.preparation)
     probabilities = inference.softmax(coarse_logits(segmenter.coarse, seen))
     matrix = np.linalg.inv(seen.affine) @ scan.affine

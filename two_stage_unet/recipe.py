@@ -87,29 +87,29 @@ class Recipe:
 
 
 TWO_STAGE = Recipe(
-    method="two_stage",  # paper 2
+    method="two_stage",  # paper
     preparation=Preparation(
-        structures=("LV", "Myo", "RV", "LA", "RA", "AA", "PA"),  # paper 3, in the order of its tables
-        coarse_mm=3.0,  # paper 3: Net1; isotropic
-        fine_mm=0.0,  # paper 2: full resolution; 0 is the scan's own grid
+        structures=("LV", "Myo", "RV", "LA", "RA", "AA", "PA"),  # paper, in the order of its tables
+        coarse_mm=3.0,  # paper: Net1; isotropic
+        fine_mm=0.0,  # paper: full resolution; 0 is the scan's own grid
     ),
     net1_width=16,  # ours
     net2_width=32,  # ours
     unet3d_width=32,  # ours
     bottleneck=False,  # ours: the text counts 4 + 4 blocks
     typical_extent=128,  # ours: voxels of 3 mm that Net1 sees along an axis, for which its initial weights keep the variance
-    slices=9,  # paper 2.2
+    slices=9,  # paper
     slice_block="two_conv",  # ours: the printed kernel, 1x1x(K-1), leaves two slices
     skips="centre",  # ours
     region="foreground",  # ours: the paper gives Net2 two channels, but Net1 eight outputs
-    activation="relu",  # paper 2.1; the preprint mentions SELU
-    dropout=0.2,  # paper 2.1
+    activation="relu",  # paper; the preprint mentions SELU
+    dropout=0.2,  # paper
     normalisation="batch",  # ours: of the 3D U-Net; Net1 and Net2 have none
-    steps=(1, 2, 3, 4),  # paper 2.4
-    iterations=3200,  # paper 2.4: 200 epochs of 16, in each step
+    steps=(1, 2, 3, 4),  # paper
+    iterations=3200,  # paper: 200 epochs of 16, in each step
     unet3d_iterations=12_800,  # ours: as many as the four steps have together
     validate_every=160,  # ours: ten epochs
-    edges=(64, 128, 256),  # paper 2.4
+    edges=(64, 128, 256),  # paper
     cubes=(4, 2, 1),  # ours: cubes per iteration, for each edge
     net1_edge=64,  # ours: voxels of 3 mm that Net1 sees about a cube in step 3, at least
     stacks=4,  # ours: stacks of slices per cube in step 3, and per iteration in step 4
@@ -117,7 +117,7 @@ TWO_STAGE = Recipe(
     class_weights="inverse_count",  # ours: the printed weights are unusable
     dice_as_printed=False,  # ours: as printed it cannot see what is found outside a class
     smoothing=1.0,  # ours
-    learning_rate=1e-4,  # paper 2.4
+    learning_rate=1e-4,  # paper
     final_learning_rate=1e-4,  # ours: constant, with a fresh Adam in each step
     beta_1=0.9,  # ours: the default of Keras
     beta_2=0.999,  # ours: the default of Keras
@@ -130,8 +130,8 @@ TWO_STAGE = Recipe(
     elastic_mm=5.0,  # ours: standard deviation at the nodes
     elastic_nodes=4,  # ours: per axis
     tile_margin_mm=10.0,  # ours
-    test_parts=4,  # paper 3: 5 of 20 volumes are held out
-    folds=3,  # paper 3: of the 15 others
+    test_parts=4,  # paper: 5 of 20 volumes are held out
+    folds=3,  # paper: of the 15 others
     report_folds=False,  # ours: the text also allows to report the validation part of each fold
     split_seed=0,  # ours
     precision="float32",  # ours: paper silent
@@ -139,10 +139,10 @@ TWO_STAGE = Recipe(
 
 RECIPES = {
     "two_stage": TWO_STAGE,
-    "without_step_1": replace(TWO_STAGE, steps=(2, 3, 4)),  # paper 3: what each step is for, judged by eye there
+    "without_step_1": replace(TWO_STAGE, steps=(2, 3, 4)),  # paper: what each step is for, judged by eye there
     "without_step_2": replace(TWO_STAGE, steps=(1, 3, 4)),
     "without_step_3": replace(TWO_STAGE, steps=(1, 2, 4)),
-    "unet3d": replace(TWO_STAGE, method="unet3d", coarse_mm=2.0),  # paper 3: the 3D U-Net at 2 mm
+    "unet3d": replace(TWO_STAGE, method="unet3d", coarse_mm=2.0),  # paper: the 3D U-Net at 2 mm
 }
 DEFAULT = "two_stage"
 

@@ -1,4 +1,4 @@
-"""What one iteration learns from: samples of one volume, drawn so that every class is in the middle equally often (paper 2.4).
+"""What one iteration learns from: samples of one volume, drawn so that every class is in the middle equally often (paper).
 
 An example has a leading axis of samples. Besides the arrays that a network sees, its inputs say where the voxels of each array
 lie (`origin` and `step`, in mm from the middle of the sample), so that `augmentation` can move coarse and fine arrays by one
@@ -14,6 +14,7 @@ from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.learning.nested import Nested, mapped
 from shared.learning.prepared import voxels_of
+from shared.scans.preprocess import cut
 
 MULTIPLE = 16  # of the extents that the networks take
 AIR = -1.0  # the darkest value of an image in [-1, 1], and of the soft region
@@ -173,10 +174,15 @@ def stack(
 ) -> tuple[np.ndarray, np.ndarray]:
     """K slices about slice `z`, (x, y, K, channels), and the label (x, y) of slice `z`. Where the volume ends, its last slice is
     there again."""
-    chosen = np.clip(np.arange(z - slices // 2, z + slices // 2 + 1), 0, voxels.shape[2] - 1)
+    chosen = slices_about(z, slices, voxels.shape[2])
     slab = voxels[:, :, chosen[0] : chosen[-1] + 1]
     parts = [cut(slab[name], (*starts, 0), (*shape, slab.shape[2]), AIR)[:, :, chosen - chosen[0]] for name in channels]
     return np.stack(parts, axis=-1), cut(voxels["label"][:, :, z], starts, shape, 0)
+
+
+def slices_about(z: int, slices: int, depth: int) -> np.ndarray:
+    """The indices of K slices with `z` in the middle; where the volume ends, its last slice is there again."""
+    return np.clip(np.arange(z - slices // 2, z + slices // 2 + 1), 0, depth - 1)
 
 
 def multiple(extent: int) -> int:
@@ -193,16 +199,6 @@ def box(middle: Sequence[int], extents: Sequence[int], edge: int) -> tuple[list[
 def inside(start: int, extent: int, size: int) -> int:
     """The start of a part of `extent` voxels, moved until it lies inside an axis of `size`; about its middle if it is longer."""
     return min(max(start, 0), size - extent) if extent <= size else -((extent - size) // 2)
-
-
-def cut(array: np.ndarray, starts: Sequence[int], shape: Sequence[int], fill: float) -> np.ndarray:
-    """The box of `shape` voxels from voxel `starts` on; `fill` where it reaches outside."""
-    result = np.full(shape, fill, array.dtype)
-    parts = [(max(s, 0), min(s + n, size)) for s, n, size in zip(starts, shape, array.shape, strict=True)]
-    if all(first < stop for first, stop in parts):
-        target = tuple(slice(first - s, stop - s) for (first, stop), s in zip(parts, starts, strict=True))
-        result[target] = array[tuple(slice(first, stop) for first, stop in parts)]
-    return result
 
 
 def place(shape: Sequence[int], spacing_mm: Sequence[float]) -> dict[str, np.ndarray]:

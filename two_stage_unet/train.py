@@ -48,7 +48,7 @@ def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment) -> Path
 
 
 def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
-    """The 3D U-Net, or the four steps of the paper's section 2.4."""
+    """The 3D U-Net, or the four steps of the paper."""
     given = recipe.preparation
     coarse = prepared(run, given, lambda case: coarse_channels(case, given), "coarse")
     dice = losses.of(recipe, class_counts(coarse["train"], len(given.structures) + 1))
@@ -241,7 +241,7 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
 
 
 def split(recipe: Recipe, cases: Sequence[Case], fold: int) -> Split:
-    """One part is held out in all folds, and the others are dealt into folds that select (paper 3, as we read it)."""
+    """One part is held out in all folds, and the others are dealt into folds that select (paper, as we read it)."""
     found = splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed)
     return Split(found.train, found.validation, found.validation) if recipe.report_folds else found
 

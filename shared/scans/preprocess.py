@@ -106,13 +106,18 @@ def window(volume: Volume, starts: Sequence[int], shape: Sequence[int]) -> Volum
         volume: (x, y, z) or (x, y, z, channels).
         starts, shape: along x, y, z; a start may be negative.
     """
-    array = volume.array
-    result = np.zeros((*shape, *array.shape[3:]), array.dtype)
-    parts = [(max(s, 0), max(min(s + n, size), 0)) for s, n, size in zip(starts, shape, array.shape[:3], strict=True)]
+    return _moved(volume, cut(volume.array, starts, shape), np.ones(3), np.array(starts, float))
+
+
+def cut(array: np.ndarray, starts: Sequence[int], shape: Sequence[int], fill: float = 0) -> np.ndarray:
+    """The box of `shape` that begins at `starts` along the first axes of an array; `fill` where it reaches outside."""
+    result = np.full((*shape, *array.shape[len(shape) :]), fill, array.dtype)
+    sizes = array.shape[: len(shape)]
+    parts = [(max(s, 0), max(min(s + n, size), 0)) for s, n, size in zip(starts, shape, sizes, strict=True)]
     if all(first < stop for first, stop in parts):
         target = tuple(slice(first - s, stop - s) for (first, stop), s in zip(parts, starts, strict=True))
         result[target] = array[tuple(slice(first, stop) for first, stop in parts)]
-    return _moved(volume, result, np.ones(3), np.array(starts, float))
+    return result
 
 
 def shrink(volume: Volume, factors: Sequence[int]) -> Volume:

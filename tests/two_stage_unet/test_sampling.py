@@ -6,7 +6,8 @@ import pytest
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.learning.prepared import store
-from two_stage_unet.sampling import AIR, Cubes, Joints, Sampler, Stacks, Wholes, box, cut, multiple
+from shared.scans.preprocess import cut
+from two_stage_unet.sampling import AIR, Cubes, Joints, Sampler, Stacks, Wholes, box, multiple
 
 
 def numbered(shape, labels=None):
