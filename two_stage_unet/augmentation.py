@@ -7,7 +7,9 @@ slice where it is ("planar": about z only), since the slices above and below a s
 Images are interpolated linearly and labels by nearest neighbour; what enters from outside is air, or background.
 """
 
-from collections.abc import Mapping
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,36 +72,36 @@ def sheared(first: int, second: int, slope: float) -> np.ndarray:
 
 def cubes(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
     """An example of `sampling.Wholes` or `sampling.Cubes` in a batch of one -> images (n, x, y, z, 1), labels (n, x, y, z)."""
-    images, places, extents = inputs["image"][0], (inputs["origin"][0], inputs["step"][0]), -2 * inputs["origin"][0]
-    chosen = first(parameters, images.shape[0])
-    return moved(images, *places, extents, chosen, AIR), moved_labels(labels[0], *places, extents, chosen)
+    image, origin, step = inputs["image"][0], inputs["origin"][0], inputs["step"][0]
+    places = sources(image.shape[1:4], origin, step, -2 * origin, first(parameters, image.shape[0]))
+    return interpolated(image, places, AIR), nearest(labels[0], places)
 
 
 def stacks(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
     """An example of `sampling.Stacks` in a batch of one -> images (n, x, y, K, channels), labels (n, x, y) of central slices."""
-    images, origin, step = inputs["image"][0], inputs["origin"][0], inputs["step"][0]
-    chosen = first(parameters, images.shape[0])
-    central = ops.stack([origin[:, 0], origin[:, 1], 0 * origin[:, 2]], axis=-1)
-    found = moved_labels(labels[0][..., None], central, step, -2 * origin, chosen)
-    return moved(images, origin, step, -2 * origin, chosen, AIR), found[..., 0]
+    image, origin, step = inputs["image"][0], inputs["origin"][0], inputs["step"][0]
+    return moved_in_plane(image, labels[0], origin, step, -2 * origin, first(parameters, image.shape[0]))
 
 
 def joint(inputs: Mapping[str, Tensor], labels: Mapping[str, Tensor], parameters: Parameters) -> tuple[Any, Any]:
     """An example of `sampling.Joints` in a batch of one -> inputs and targets of `joint.build_joint`."""
-    image, seen, label, fine = inputs["image"][0], inputs["stacks"][0], labels["net1"][0], labels["net2"][0]
-    count, slices = seen.shape[1], seen.shape[4]
-    origin, step, extents = inputs["origin"][0], inputs["step"][0], -2 * inputs["origin"][0]
-    chosen = first(parameters, image.shape[0])
-    cube = moved(image, origin, step, extents, chosen, AIR)
-    target = moved_labels(label, origin, step, extents, chosen)
-    images, fines = [], []
-    for s in range(count):
-        start, each = inputs["stack_origin"][0][:, s], inputs["stack_step"][0][:, s]
-        images.append(moved(seen[:, s], start, each, extents, chosen, AIR))
-        central = start + each * np.array([0, 0, slices // 2], np.float32)
-        fines.append(moved_labels(fine[:, s][..., None], central, each, extents, chosen)[..., 0])
-    moved_inputs = {"cube": cube, "stacks": ops.stack(images, axis=1), "grid": inputs["grid"][0]}
-    return moved_inputs, {"net1": target, "net2": ops.stack(fines, axis=1)}
+    cube, coarse = cubes(inputs, labels["net1"], parameters)
+    seen, fine = inputs["stacks"][0], labels["net2"][0]  # (n, S, x, y, K, 1), (n, S, x, y)
+    count, stacks_each = seen.shape[:2]
+
+    def per_stack(values: Tensor) -> Tensor:
+        """Values of each cube (n, ...), once for each of its stacks (n S, ...)."""
+        return ops.repeat(values, stacks_each, axis=0)
+
+    def as_one(values: Tensor) -> Tensor:
+        """(n, S, ...) as (n S, ...)."""
+        return ops.reshape(values, (count * stacks_each, *values.shape[2:]))
+
+    chosen = {name: per_stack(value) for name, value in first(parameters, count).items()}
+    where = as_one(inputs["stack_origin"][0]), as_one(inputs["stack_step"][0])
+    images, targets = moved_in_plane(as_one(seen), as_one(fine), *where, per_stack(-2 * inputs["origin"][0]), chosen)
+    moved_inputs = {"cube": cube, "stacks": ops.reshape(images, seen.shape), "grid": inputs["grid"][0]}
+    return moved_inputs, {"net1": coarse, "net2": ops.reshape(targets, fine.shape)}
 
 
 def first(parameters: Parameters, samples: int) -> dict[str, Tensor]:
@@ -107,53 +109,87 @@ def first(parameters: Parameters, samples: int) -> dict[str, Tensor]:
     return {name: value[0][:samples] for name, value in parameters.items()}
 
 
-def moved(
-    images: Tensor, origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters, fill: float, order: int = 1
-) -> Tensor:
-    """Images (n, x, y, z, channels), each by its transform.
+def moved_in_plane(
+    images: Tensor, labels: Tensor, origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters
+) -> tuple[Tensor, Tensor]:
+    """Images (n, x, y, K, channels) and labels (n, x, y), each by its planar transform, which is that of all of its slices."""
+    n, x, y, *rest = images.shape
+    planar = {
+        "matrix": parameters["matrix"][:, :2, :2],
+        "shift": parameters["shift"][:, :2],
+        "nodes": parameters["nodes"][:, :, :, 0, :2],
+    }
+    places = sources((x, y), origin[:, :2], step[:, :2], extents[:, :2], planar)
+    moved = interpolated(ops.reshape(images, (n, x, y, -1)), places, AIR)
+    return ops.reshape(moved, (n, x, y, *rest)), nearest(labels, places)
+
+
+def sources(shape: Sequence[int], origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters) -> Tensor:
+    """Where each voxel takes its value from, (n, *shape, d) in voxels, in d = 2 or 3 dimensions.
 
     Args:
-        images: to move.
-        origin, step: (n, 3), see `sampling.place`.
-        extents: (n, 3) mm, that the shift is a share of and the nodes are spread over.
-        parameters: of `draw`, for n samples.
-        fill: what enters from outside.
-        order: 0 nearest neighbour, 1 linear.
+        shape: of the images.
+        origin, step: (n, d), see `sampling.place`.
+        extents: (n, d) mm, that the shift is a share of and the nodes are spread over.
+        parameters: of `draw`, for n samples and these dimensions.
     """
-    images, result = ops.cast(images, "float32"), []
-    for i in range(images.shape[0]):
-        each = {name: value[i] for name, value in parameters.items()}
-        places = coordinates(images.shape[1:4], origin[i], step[i], extents[i], each)
-        channels = [
-            ops.image.map_coordinates(images[i, ..., c], places, order, "constant", fill) for c in range(images.shape[-1])
-        ]
-        result.append(ops.stack(channels, axis=-1))
-    return ops.stack(result)
+    voxels = np.moveaxis(np.indices(shape, np.float32), 0, -1)  # (*shape, d)
+    mm = spread(origin, shape) + spread(step, shape) * voxels
+    field = parameters["nodes"]  # (n, g, g, g, 3): the first grid axis becomes one of voxels and goes to the back, d times
+    for a, extent in enumerate(shape):
+        axis = origin[:, a, None] + step[:, a, None] * np.arange(extent, dtype=np.float32)
+        field = ops.einsum("ng...,nig->n...i", field, smooth(axis / extents[:, a, None] + 0.5, field.shape[1]))
+    moved = ops.einsum("n...b,nab->n...a", mm, parameters["matrix"]) + ops.moveaxis(field, 1, -1)
+    return (moved + spread(parameters["shift"] * extents - origin, shape)) / spread(step, shape)
 
 
-def moved_labels(labels: Tensor, origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters) -> Tensor:
-    """Labels (n, x, y, z), each by its transform."""
-    found = moved(labels[..., None], origin, step, extents, parameters, fill=0, order=0)
-    return ops.cast(ops.round(found[..., 0]), "uint8")
+def spread(values: Tensor, shape: Sequence[int]) -> Tensor:
+    """Values (n, ...) with an axis of one for each axis of `shape`, (n, 1, 1, ...)."""
+    return ops.reshape(values, (values.shape[0], *(1 for _ in shape), *values.shape[1:]))
 
 
-def coordinates(shape: tuple[int, ...], origin: Tensor, step: Tensor, extent: Tensor, parameters: Parameters) -> Tensor:
-    """(3, x, y, z): the place that each voxel takes its value from, in voxels."""
-    axes = [origin[a] + step[a] * ops.arange(shape[a], dtype="float32") for a in range(3)]  # mm
-    weights = [smooth(axes[a] / extent[a] + 0.5, parameters["nodes"].shape[a]) for a in range(3)]
-    field = ops.einsum("ijkc,xi->xjkc", parameters["nodes"], weights[0])
-    field = ops.einsum("xjkc,yj->xykc", field, weights[1])
-    field = ops.einsum("xykc,zk->xyzc", field, weights[2])
-    places = ops.stack(ops.meshgrid(*axes, indexing="ij"), axis=-1)
-    places = ops.einsum("xyzb,ab->xyza", places, parameters["matrix"]) + parameters["shift"] * extent + field
-    return ops.transpose((places - origin) / step, (3, 0, 1, 2))
+def interpolated(images: Tensor, places: Tensor, fill: float) -> Tensor:
+    """Multilinear interpolation of images (n, *extents, channels) at `places` (n, *shape, d); outside lies `fill`."""
+    images, found = ops.cast(images, "float32") - fill, 0.0
+    low, sides = ops.floor(places), []
+    for a, extent in enumerate(images.shape[1:-1]):
+        share, first_voxel = places[..., a] - low[..., a], ops.cast(low[..., a], "int32")
+        sides.append((within(first_voxel, extent, 1 - share), within(first_voxel + 1, extent, share)))
+    for corner in itertools.product(*sides):
+        voxels, weights = zip(*corner, strict=True)
+        found = found + gathered(images, voxels) * math.prod(weights[1:], start=weights[0])[..., None]
+    return found + fill
+
+
+def nearest(labels: Tensor, places: Tensor) -> Tensor:
+    """Labels (n, *extents) at the voxels nearest to `places` (n, *shape, d), as uint8; outside lies background."""
+    rounded = ops.cast(ops.round(places), "int32")
+    sides = [within(rounded[..., a], extent, 1.0) for a, extent in enumerate(labels.shape[1:])]
+    voxels, weights = zip(*sides, strict=True)
+    values = gathered(ops.cast(labels, "float32")[..., None], voxels)[..., 0]
+    return ops.cast(values * math.prod(weights[1:], start=weights[0]), "uint8")
+
+
+def within(voxels: Tensor, extent: int, weights: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Indices along an axis of `extent` voxels, those outside moved onto it, and the weights, which are 0 for those."""
+    inside = (voxels >= 0) & (voxels < extent)
+    return ops.clip(voxels, 0, extent - 1), ops.where(inside, weights, 0.0)
+
+
+def gathered(images: Tensor, voxels: Sequence[Tensor]) -> Tensor:
+    """The values (n, *shape, channels) of images (n, *extents, channels) at `voxels`, indices (n, *shape) along each axis."""
+    n, *extents, channels = images.shape
+    rows = ops.reshape(ops.arange(n, dtype="int32"), (n, *(1 for _ in extents)))
+    for extent, indices in zip(extents, voxels, strict=True):
+        rows = rows * extent + indices
+    return ops.take(ops.reshape(images, (-1, channels)), rows, axis=0)
 
 
 def smooth(share: Tensor, nodes: int) -> Tensor:
-    """Weights (n, nodes) of a cubic B-spline whose nodes are spread from 0 to 1, and whose outer nodes reach on outside."""
+    """Weights (..., nodes) of a cubic B-spline whose nodes are spread from 0 to 1, and whose outer nodes reach on outside."""
     at = ops.clip(share, 0, 1) * (nodes - 1)
-    distance = ops.abs(at[:, None] - ops.arange(nodes, dtype="float32"))
+    distance = ops.abs(at[..., None] - ops.arange(nodes, dtype="float32"))
     near = 2 / 3 - distance**2 + distance**3 / 2
     far = ops.relu(2 - distance) ** 3 / 6
     weights = ops.where(distance < 1, near, far)
-    return weights / ops.sum(weights, axis=1, keepdims=True)
+    return weights / ops.sum(weights, axis=-1, keepdims=True)
