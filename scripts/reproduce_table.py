@@ -35,7 +35,7 @@ with lazily():
     from shared.scoring import plots
 
 Reference = Callable[[datasets.Case, Volume, Volume], Volume]
-Run = tuple[str, int]  # experiment and fold
+Run = tuple[str, str, int]  # experiment, data set and fold
 
 
 @dataclass(frozen=True)
@@ -74,61 +74,66 @@ def reproduce(name: str, number: int, options: argparse.Namespace) -> None:
     """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring."""
     paper = PAPERS[name]
     table = paper.published[number]
-    dataset = options.dataset or table.dataset
     folds = table.folds if options.fold == "all" else (options.fold,)
-    experiments = list(dict.fromkeys(row.experiment for row in table.rows if row.experiment))
-    wanted = [(experiment, fold) for experiment in experiments for fold in folds]
-    folders = {run: folder_of(paper, run, dataset, options) for run in wanted}
+    made_from = list(dict.fromkeys(source(row, table, options) for row in table.rows if row.experiment))
+    used = " and ".join(dict.fromkeys(dataset for _, dataset in made_from))
+    wanted = [(*each, fold) for each in made_from for fold in folds]
+    folders = {run: folder_of(paper, run, options) for run in wanted}
     if not options.report_only:
-        root = cli.data_root(dataset, options.data_root, options.workdir)
+        roots = {dataset: cli.data_root(dataset, options.data_root, options.workdir) for _, dataset in made_from}
         missing = [run for run in wanted if not runs.is_done(folders[run])]
-        names = ", ".join(f"{experiment} fold {fold}" for experiment, fold in missing)
+        names = ", ".join(f"{experiment} on {dataset} fold {fold}" for experiment, dataset, fold in missing)
         print(f"table {number} needs {len(wanted)} runs, {len(missing)} of them missing: {names or 'none'}")
         for run in missing:
-            command = [*command_of(*run, table, dataset, options), "--data-root", str(root), "--workdir", str(options.workdir)]
+            command = [*command_of(*run, table, options), "--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)]
             print(f"\npython -m {paper.package}.train {shlex.join(command)}", flush=True)
             paper.train(command)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
     file = f"{name}_table{number}" + ("" if options.preset == "paper" else f"_{options.preset}")
     chosen = "" if folds == table.folds else f", fold {options.fold}"
-    title = f"{name} table {number}: {table.title}; ours: {options.preset} preset on {dataset}{chosen}"
-    commands = [command_of(e, folds[0] if len(folds) == 1 else "all", table, dataset, options) for e in experiments]
+    title = f"{name} table {number}: {table.title}; ours: {options.preset} preset on {used}{chosen}"
+    commands = [command_of(*each, folds[0] if len(folds) == 1 else "all", table, options) for each in made_from]
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
     for scoring in table.scorings:
-        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *unfinished(experiments, folds, done)])
-        found = tables.compare(table, scores_of(table, scoring, done))
+        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *unfinished(made_from, folds, done)])
+        found = tables.compare(table, scores_of(table, scoring, options, done))
         text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), found)
         write(options.workdir / "tables", file + scoring.suffix, title, caption, found, text)
     if done and not options.report_only:
-        picture(options.workdir / "tables" / f"{file}.png", done, datasets.find(dataset, root), paper.reference)
+        picture(options.workdir / "tables" / f"{file}.png", done, roots, paper.reference)
 
 
-def folder_of(paper: Paper, run: Run, dataset: str, options: argparse.Namespace) -> Path:
+def source(row: Row, table: Table, options: argparse.Namespace) -> tuple[str, str]:
+    """Experiment and data set of the runs that a row is made from."""
+    return row.experiment, options.dataset or row.dataset or table.dataset
+
+
+def folder_of(paper: Paper, run: Run, options: argparse.Namespace) -> Path:
     """Where a run lies."""
-    name, fold = run
+    name, dataset, fold = run
     return Experiment(
         package=paper.package, name=name, preset=options.preset, dataset=dataset, fold=fold, workdir=options.workdir
     ).folder
 
 
-def command_of(experiment: str, fold: int | str, table: Table, dataset: str, options: argparse.Namespace) -> list[str]:
+def command_of(experiment: str, dataset: str, fold: int | str, table: Table, options: argparse.Namespace) -> list[str]:
     """Arguments of the training command that makes these runs."""
     preset = [] if options.preset == "paper" else ["--preset", options.preset]
     folds = ["--fold", str(fold)] if fold or len(table.folds) > 1 else []
     return ["--dataset", dataset, "--experiment", experiment, *preset, *folds]
 
 
-def scores_of(table: Table, scoring: Scoring, done: Mapping[Run, Path]) -> dict[Row, list[Scores]]:
+def scores_of(table: Table, scoring: Scoring, options: argparse.Namespace, done: Mapping[Run, Path]) -> dict[Row, list[Scores]]:
     """Row of the table -> the scores of all finished folds of its experiment, each with its fold."""
     columns = tables.columns_of(table)
 
     @functools.cache
-    def pooled(experiment: str, file: str) -> list[Scores]:
-        finished = [(fold, folder) for (name, fold), folder in done.items() if name == experiment]
+    def pooled(made_from: tuple[str, str], file: str) -> list[Scores]:
+        finished = [(fold, folder) for (*each, fold), folder in done.items() if tuple(each) == made_from]
         return [{"fold": fold, **each} for fold, folder in finished for each in tables.read_cases(folder / file, columns)]
 
-    return {row: pooled(row.experiment, row.file or scoring.file) for row in table.rows}
+    return {row: pooled(source(row, table, options), row.file or scoring.file) for row in table.rows}
 
 
 def legend(table: Table) -> str:
@@ -138,12 +143,12 @@ def legend(table: Table) -> str:
     return f"Cells: {', '.join(words)}, or {last}; difference: ours - paper; n: defined cases of ours."
 
 
-def unfinished(experiments: Iterable[str], folds: Sequence[int], done: Mapping[Run, Path]) -> list[str]:
+def unfinished(made_from: Iterable[tuple[str, str]], folds: Sequence[int], done: Mapping[Run, Path]) -> list[str]:
     """At most one sentence: which folds count of the experiments that have finished some folds but not all."""
-    counted = {experiment: [fold for fold in folds if (experiment, fold) in done] for experiment in experiments}
+    counted = {each: [fold for fold in folds if (*each, fold) in done] for each in made_from}
     parts = [
-        f"{experiment}: fold{'s' * (len(some) > 1)} {', '.join(map(str, some))} of {len(folds)}"
-        for experiment, some in counted.items()
+        f"{experiment} on {dataset}: fold{'s' * (len(some) > 1)} {', '.join(map(str, some))} of {len(folds)}"
+        for (experiment, dataset), some in counted.items()
         if 0 < len(some) < len(folds)
     ]
     return [f"Not all folds are finished; counted are {'; '.join(parts)}."] if parts else []
@@ -157,13 +162,15 @@ def write(folder: Path, name: str, title: str, caption: str, found: Sequence[tab
         print(f"wrote {folder / f'{name}.{suffix}'}")
 
 
-def picture(path: Path, done: Mapping[Run, Path], cases: Iterable[datasets.Case], reference_of: Reference) -> None:
-    """Draw the label maps of one patient below the reference, for all runs of the first finished fold.
+def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], reference_of: Reference) -> None:
+    """Draw the label maps of one patient below the reference, for all runs of the first data set and first finished fold.
 
     The patient is the one with the median Dice in the first run.
     """
-    first_fold = min(fold for _, fold in done)
-    folders = {experiment: folder for (experiment, fold), folder in done.items() if fold == first_fold}
+    dataset = next(found for found in roots if any(found == of_run for _, of_run, _ in done))
+    first_fold = min(fold for _, of_run, fold in done if of_run == dataset)
+    folders = {run[0]: folder for run, folder in done.items() if run[1:] == (dataset, first_fold)}
+    cases = datasets.find(dataset, roots[dataset])
     by_name = {case.name: case for case in cases}
     dice = tables.dice_by_case(tables.read_cases(next(iter(folders.values())) / "cases.csv", ["dice"]))
     patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient

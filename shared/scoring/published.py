@@ -7,6 +7,8 @@ the same cells from our runs. Recipes import this module, so it needs nothing th
 from dataclasses import dataclass
 
 PHASES = ("ED", "ES")
+MEAN, WHOLE = "mean", "WH"  # in the place of a structure: see `Column`
+POOLED = ("dice", "jaccard")  # the measures that all structures of a case can have together
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Column:
     Attributes:
         measure: a key of `MEASURES`.
         statistic: a key of `STATISTICS`.
-        structure: what is measured; empty where the rows say it. "mean" is the mean over all structures of each case.
+        structure: what is measured; empty where the rows say it. `MEAN` is the mean over all structures of each case, and
+            `WHOLE` the overlap of all of them together, 2 sum |X and Y| / sum (|X| + |Y|).
         phase: "ED" or "ES"; empty: both together, as an ejection fraction needs both.
 
     Raises:
@@ -172,6 +175,7 @@ class Row:
         experiment: the name of our recipe that is to reach these numbers; empty: they are only quoted.
         cells: the paper's numbers, one for each column; None where there is none.
         structure: what is measured, where the columns do not say it.
+        dataset: that our runs are made on, where it is not the table's.
         patient: the only patient that the row is about; empty: all.
         file: of a run folder, for a row that is not made from the file of the table's scoring.
     """
@@ -180,6 +184,7 @@ class Row:
     experiment: str
     cells: tuple[Cell | None, ...]
     structure: str = ""
+    dataset: str = ""
     patient: str = ""
     file: str = ""
 
@@ -219,5 +224,7 @@ class Table:
             for column, cell in zip(self.columns, row.cells, strict=True):
                 if bool(row.structure) == bool(column.structure):
                     raise ValueError(f"{where}, {column.title}: expected a structure of either the row or the column")
+                if cell and WHOLE in (row.structure, column.structure) and row.experiment and column.measure not in POOLED:
+                    raise ValueError(f"{where}, {column.title}: not a measure of all structures together")
                 if cell and not column.fits(cell):
                     raise ValueError(f"{where}, {column.title}: {cell} is of another statistic")

@@ -11,7 +11,7 @@ import numpy as np
 
 from shared.files import read_csv, write_csv, write_text
 from shared.scoring import metrics, statistics
-from shared.scoring.published import MEASURES, PHASES, STATISTICS, Cell, Column, Row, Table
+from shared.scoring.published import MEAN, MEASURES, PHASES, STATISTICS, WHOLE, Cell, Column, Row, Table
 from shared.scoring.scores import Scores
 
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
@@ -58,7 +58,9 @@ def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:
 def columns_of(table: Table) -> list[str]:
     """The columns of numbers in cases.csv that a published table is made from."""
     scores = [column.measure for column in table.columns if not MEASURES[column.measure].clinical]
-    return [*dict.fromkeys(scores), *(VOLUMES if len(scores) < len(table.columns) else ())]
+    whole = WHOLE in {*(row.structure for row in table.rows), *(column.structure for column in table.columns)}
+    needed = ["dice"] if whole else []
+    return [*dict.fromkeys([*scores, *needed]), *(VOLUMES if whole or len(scores) < len(table.columns) else ())]
 
 
 def compare(table: Table, scores_of: Mapping[Row, list[Scores]]) -> list[Comparison]:
@@ -82,10 +84,11 @@ def compare(table: Table, scores_of: Mapping[Row, list[Scores]]) -> list[Compari
 def measured(scores: Sequence[Scores], column: Column, structure: str = "") -> tuple[Cell, int]:
     """Our cell of a column, and its n. The structure is the column's, or else `structure`."""
     structure = column.structure or structure
-    scores = [row for row in scores if structure in ("mean", row["structure"])]
+    scores = [row for row in scores if structure in (MEAN, WHOLE, row["structure"])]
     if not MEASURES[column.measure].clinical:
         scores = [row for row in scores if column.phase in ("", row["phase"])]
-        summary = statistics.summary(by_case(scores, column.measure).values())
+        values = whole_by_case(scores, column.measure) if structure == WHOLE else by_case(scores, column.measure)
+        summary = statistics.summary(values.values())
         return (Cell(summary.median) if column.statistic == "median" else Cell(summary.mean, summary.std)), summary.n
     ours, reference = ejection_fractions(scores) if column.measure == "ef" else volumes(scores, column.phase)
     if column.measure == "mass":
@@ -104,6 +107,17 @@ def by_case(rows: Iterable[Scores], measure: str) -> dict[tuple[object, str], fl
     for row in rows:
         values.setdefault((row.get("fold"), row["case"]), []).append(row[measure])
     return {case: float(np.mean(found)) for case, found in values.items()}
+
+
+def whole_by_case(rows: Iterable[Scores], measure: str) -> dict[tuple[object, str], float]:
+    """(fold, case) -> Dice or Jaccard index of all structures of that case together, from their own Dice and volumes."""
+    both: dict[tuple[object, str], list[float]] = {}  # ml in both masks twice, and ml in each of them
+    for row in rows:
+        sums = both.setdefault((row.get("fold"), row["case"]), [0.0, 0.0])
+        either = row["volume_ml"] + row["reference_ml"]
+        sums[0], sums[1] = sums[0] + row["dice"] * either, sums[1] + either
+    dice = {case: twice / either if either else 1.0 for case, (twice, either) in both.items()}
+    return dice if measure == "dice" else {case: value / (2 - value) for case, value in dice.items()}
 
 
 def volumes(rows: Iterable[Scores], phase: str) -> tuple[list[float], list[float]]:

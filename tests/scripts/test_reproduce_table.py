@@ -148,12 +148,12 @@ def test_finished_folds_are_pooled_and_named(script, made_up, tmp_path):
     # LV 0.9 and 0.7; the case means are 0.7 and 0.5
     assert (native["Net A", "LV Dice"], native["Net A", "mean Dice"]) == (("0.800 (0.100)", 2), ("0.600 (0.100)", 2))
     assert native["Net B", "LV Dice"][0] == "not run" and native["Theirs", "LV Dice"][0] == "only quoted"
-    assert "counted are net_a: folds 0, 2 of 3." in text and "Scored at native resolution." in text
+    assert "counted are net_a on acdc: folds 0, 2 of 3." in text and "Scored at native resolution." in text
     coarse, text = tables[""]
     assert (coarse["Net A", "LV Dice"], coarse["Net A", "mean Dice"]) == (("0.400 (0.050)", 2), ("0.300 (0.050)", 2))
     for rows in (native, coarse):
         assert rows["Net A by itself", "LV Dice"] == ("0.080 (0.010)", 2)
-    assert "Scored on a coarse grid." in text and "counted are net_a: folds 0, 2 of 3." in text
+    assert "Scored on a coarse grid." in text and "counted are net_a on acdc: folds 0, 2 of 3." in text
     assert "--experiment net_b --fold all --data-root DIR" in text and "None" not in text
     finish(tmp_path, 1, lv=0.8, rv=0.4)
     assert "counted" not in made_up_tables(script, tmp_path)[""][1]
@@ -181,18 +181,44 @@ def test_one_fold_is_chosen(script, made_up, tmp_path):
     assert raised.value.code == 2
 
 
+def test_rows_of_two_data_sets_have_runs_of_their_own(script, tmp_path, monkeypatch):
+    """Wang 2018, table 4: CT above, MR below, each with a whole heart that is scored together."""
+    for dataset, ml, dice in (("mmwhs_ct", 30.0, 0.6), ("mmwhs_mr", 10.0, 0.9)):
+        folder = Experiment(package="two_stage_unet", name="two_stage", dataset=dataset, workdir=tmp_path).folder
+        one = {"case": "A", "patient": "A", "phase": "", "jaccard": 0.5, "asd_mm": 1.5, "reference_ml": 10.0}
+        rows = [
+            {**one, "structure": "LV", "dice": dice, "volume_ml": ml},
+            {**one, "structure": "RV", "dice": 0.8, "volume_ml": 10.0},
+        ]
+        write_csv(folder / "cases.csv", rows)
+        write_text(folder / "summary.md", "")
+    script.main(["wang2018", "4", "--report-only", "--workdir", str(tmp_path)])
+    found = {(row["row"], row["measure"]): row for row in read_csv(tmp_path / "tables/wang2018_table4.csv")}
+    assert found["CT, Net1 + Net2, LV", "Dice"]["ours"] == "0.6000 (0.0000)"
+    assert found["MR, Net1 + Net2, LV", "Dice"]["ours"] == "0.9000 (0.0000)"
+    assert found["CT, Net1 + Net2, WH", "Dice"]["ours"] == "0.667 (0.000)"  # (0.6 * 40 + 0.8 * 20) / 60
+    assert found["MR, Net1 + Net2, WH", "Dice"]["ours"] == "0.8500 (0.0000)"
+    assert found["CT, Net1 + Net2, WH", "ASD (mm)"]["ours"] == "only quoted"
+    text = (tmp_path / "tables/wang2018_table4.md").read_text()
+    assert "counted are two_stage on mmwhs_ct: fold 0 of 3; two_stage on mmwhs_mr: fold 0 of 3." in text
+    assert "--dataset mmwhs_ct --experiment two_stage" in text and "--dataset mmwhs_mr --experiment two_stage" in text
+
+
 def test_missing_folds_are_run(script, made_up, tmp_path, capsys):
     finish(tmp_path, 0, lv=0.9, rv=0.5)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(script.datasets, "find", lambda dataset, root: [])
-        patch.setattr(script, "picture", lambda path, done, cases, reference_of: made_up.append(done))
+        patch.setattr(script, "picture", lambda path, done, roots, reference_of: made_up.append(done))
         script.main(["made_up", "1", "--data-root", "DIR", "--workdir", str(tmp_path)])
     *commands, drawn = made_up
     assert [(c[c.index("--experiment") + 1], c[c.index("--fold") + 1]) for c in commands] == [
         ("net_a", "1"), ("net_a", "2"), ("net_b", "0"), ("net_b", "1"), ("net_b", "2"),
     ]  # fmt: skip
-    assert all(c[c.index("--dataset") + 1] == "acdc" for c in commands) and list(drawn) == [("net_a", 0)]
-    assert "needs 6 runs, 5 of them missing: net_a fold 1, net_a fold 2, net_b fold 0" in capsys.readouterr().out
+    assert all(c[c.index("--dataset") + 1] == "acdc" for c in commands) and list(drawn) == [("net_a", "acdc", 0)]
+    assert (
+        "needs 6 runs, 5 of them missing: net_a on acdc fold 1, net_a on acdc fold 2, net_b on acdc fold 0"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkeypatch):

@@ -68,6 +68,7 @@ def test_columns_that_cannot_be_computed(fields, words):
     ({"rows": (Row("Net", "net", printed((0.9, 0.8, 1)), "LV"),)}, "is of another statistic"),
     ({"columns": (Column("dice", "median"),)}, "is of another statistic"),
     ({"columns": (Column("ef", "agreement"),)}, "is of another statistic"),
+    ({"columns": (Column("asd_mm"),), "rows": (Row("Net", "net", printed(0.9), "WH"),)}, "not a measure of all structures"),
 ])  # fmt: skip
 def test_rows_that_do_not_fit_their_columns(changes, words):
     with pytest.raises(ValueError, match=words):

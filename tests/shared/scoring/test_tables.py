@@ -89,6 +89,18 @@ def test_mean_is_of_a_cases_structures_and_undefined_where_one_of_them_is():
     assert (cell.value, cell.std, n) == pytest.approx((3.25, 1.75, 2))
 
 
+def test_the_whole_heart_is_the_overlap_of_all_structures_together():
+    """LV: 10 ml against 6, 4 of them shared; RV: 20 against 30, 15 shared; nothing at all in a second case."""
+    rows = [row("p1", "ED", "LV", 8 / 16, ml=10.0, reference_ml=6.0), row("p1", "ED", "RV", 30 / 50, ml=20.0, reference_ml=30.0),
+            row("p2", "ED", "LV", 1.0, ml=0.0, reference_ml=0.0)]  # fmt: skip
+    assert tables.measured(rows[:2], Column("dice", structure="WH"))[0].value == pytest.approx(38 / 66)
+    assert tables.measured(rows[:2], Column("jaccard"), "WH")[0].value == pytest.approx(19 / (66 - 19))
+    assert tables.measured(rows[2:], Column("dice", structure="WH")) == (Cell(1.0, 0.0), 1)
+    whole = replace(TABLE, columns=(Column("jaccard"),), rows=(Row("A", "net_a", printed(0.5), structure="WH"),))
+    assert tables.columns_of(whole) == ["jaccard", "dice", "volume_ml", "reference_ml"]
+    assert tables.columns_of(replace(TABLE, columns=TABLE.columns[:1], rows=TABLE.rows[:0])) == ["dice"]
+
+
 def test_median():
     rows = [row(f"p{i}", "ED", "LV", dice) for i, dice in enumerate((0.9, 0.2, NAN, 0.8))]
     assert tables.measured(rows, Column("dice", "median"), "LV") == (Cell(0.8), 3)
