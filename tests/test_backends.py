@@ -50,7 +50,7 @@ RUNS = {  # package -> experiment, fields of its quick recipe that make it train
                           "batch_size": 4, "warmup_steps": 0}, 0.8),
     "dr_unet": ("dr_unet_f32", {"epochs": 3, "width": 2, "batch_size": 4, "spacing_mm": "5,5,10", "image_shape": "32,32,16",
                 "localiser_factors": "2,2,1", "localiser_shape": "16,16,16"}, 1.0),
-    "two_stage_unet": ("two_stage", {"structures": "RV,Myo,LV", "iterations": 4, "validate_every": 2, "net1_width": 2,
+    "two_stage_unet": ("two_stage", {"structures": "RV,Myo,LV", "iterations": "4,4,4,4", "validate_every": 2, "net1_width": 2,
                        "net2_width": 2, "coarse_mm": 8, "fine_mm": 6, "slices": 3, "edges": "16", "cubes": "1", "net1_edge": 16,
                        "stacks": 1, "folds": 2}, 2.0),
     "propagation": ("propagation", {"initialization_steps": 4, "propagation_steps": 4, "validate_every": 2, "size": 32,

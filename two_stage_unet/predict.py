@@ -3,7 +3,8 @@
 python -m two_stage_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from shared import notebook, prediction_command, runs
+from shared import datasets, notebook, prediction_command, runs
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
@@ -30,6 +31,7 @@ with lazily():
 
 NET1, NET2, UNET3D, JOINT = "net1", "net2", "unet3d", "joint"
 STACKS_AT_ONCE = 4
+CT_BELOW = -500  # every CT of a chest holds lung, which is darker than this in Hounsfield units; MR is not negative
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Segmenter:
     net2: "keras.Model | None"  # of the two-stage method
     recipe: Recipe
     structures: Mapping[int, str]  # label value on disk -> name
+    modality: str = ""  # "CT" or "MR", of the scans that the networks learned from; empty where it is not known
 
 
 def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
@@ -132,19 +135,18 @@ def tile(classes: np.ndarray, fine: Volume, margin_mm: float) -> tuple[list[int]
     return [*starts, int(low[2])], shape
 
 
-def fine_probabilities(segmenter: Segmenter, fine: Volume) -> tuple[np.ndarray, list[int]]:
-    """Probabilities (x, y, z, classes) of Net2 in the tile, and the voxel of the fine grid that the tile begins at."""
-    recipe = segmenter.recipe
-    region, classes = soft_region(segmenter.coarse, fine, recipe)
-    starts, shape = tile(classes, fine, recipe.tile_margin_mm)
-    seen = np.concatenate([region, fine.array[..., None]], axis=-1)
-    end, found = starts[2] + shape[2], []
+def probabilities_in_tile(
+    segmenter: Segmenter, fine: Volume, region: np.ndarray, starts: Sequence[int], shape: Sequence[int]
+) -> Iterator[np.ndarray]:
+    """What Net2 finds in the slices of the tile, one after the other: probabilities (x, y, classes)."""
+    slices, depth, end = segmenter.recipe.slices, fine.array.shape[2], starts[2] + shape[2]
     for z in range(starts[2], end, STACKS_AT_ONCE):
-        middles = range(z, min(z + STACKS_AT_ONCE, end))
-        chosen = (slices_about(middle, recipe.slices, fine.array.shape[2]) for middle in middles)
-        images = [cut(seen[:, :, each], starts[:2], shape[:2], AIR) for each in chosen]
-        found.append(inference.probabilities(segmenter.net2, np.stack(images), STACKS_AT_ONCE))
-    return np.moveaxis(np.concatenate(found), 0, 2), starts
+        stacks = []
+        for middle in range(z, min(z + STACKS_AT_ONCE, end)):
+            chosen = slices_about(middle, slices, depth)
+            seen = np.concatenate([region[:, :, chosen], fine.array[:, :, chosen, None]], axis=-1)
+            stacks.append(cut(seen, starts[:2], shape[:2], AIR))
+        yield from inference.probabilities(segmenter.net2, np.stack(stacks), STACKS_AT_ONCE)
 
 
 def predict(segmenter: Segmenter, scan: Volume) -> Volume:
@@ -164,12 +166,18 @@ def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
     turned, axes = orientation.facing_ras(scan)
     fine = prepare(turned, segmenter.recipe.preparation)
-    if segmenter.net2 is None:
-        classes = coarse_classes(segmenter, fine, turned)
-    else:
-        probabilities, starts = fine_probabilities(segmenter, fine)
-        classes = classes_on(turned, fine, probabilities, starts)
-    return np.flip(classes, axes)
+    found = coarse_classes if segmenter.net2 is None else fine_classes
+    return np.flip(found(segmenter, fine, turned), axes)
+
+
+def predict_file(segmenter: Segmenter, scan: Volume, path: Path) -> Volume:
+    """The label map of a scan that was read from `path`, see `predict`; a warning if its grey values are of another modality."""
+    low, high = scan.array.min(), scan.array.max()
+    found = "CT" if low < CT_BELOW else "MR"
+    if segmenter.modality not in ("", found):
+        seen = f"{path}: grey values from {low:g} to {high:g}, as in {found}, but the network learned from {segmenter.modality}"
+        warnings.warn(f"{seen}; what it finds here means nothing", stacklevel=2)
+    return predict(segmenter, scan)
 
 
 def coarse_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
@@ -178,28 +186,33 @@ def coarse_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarr
     seen = coarse(fine, segmenter.recipe.preparation)
     probabilities = inference.softmax(coarse_logits(segmenter.coarse, seen))
     matrix = np.linalg.inv(seen.affine) @ scan.affine
-    best = np.full(scan.array.shape, -np.inf, np.float32)
-    classes = np.zeros(scan.array.shape, np.uint8)
-    for value in range(probabilities.shape[-1]):
-        found = ndimage.affine_transform(
-            probabilities[..., value], np.diag(matrix)[:3], matrix[:3, 3], scan.array.shape, order=2, mode="nearest"
-        )
-        better = found > best
-        classes[better], best[better] = value, found[better]
+    place = np.diag(matrix)[:3], matrix[:3, 3], scan.array.shape
+    each = np.moveaxis(probabilities, -1, 0)
+    return likeliest(ndimage.affine_transform(one, *place, order=2, mode="nearest") for one in each)
+
+
+def fine_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
+    """Classes of both networks on the voxels of `scan`; background outside the tile."""
+    region, seen = soft_region(segmenter.coarse, fine, segmenter.recipe)
+    starts, shape = tile(seen, fine, segmenter.recipe.tile_margin_mm)
+    slices, back = probabilities_in_tile(segmenter, fine, region, starts, shape), [-start for start in starts]
+    if not segmenter.recipe.preparation.fine_mm:  # the fine voxels are the scan's
+        part = np.stack([one.argmax(axis=-1).astype(np.uint8) for one in slices], axis=2)
+        return cut(part, back, scan.array.shape, 0)
+    each = np.moveaxis(np.stack(list(slices), axis=2), -1, 0)
+    inside = (cut(one, back, fine.array.shape, float(value == 0)) for value, one in enumerate(each))
+    return likeliest(preprocess.onto_grid(fine.with_array(one), scan, 1).array for one in inside)
+
+
+def likeliest(probabilities: Iterable[np.ndarray]) -> np.ndarray:
+    """The class of the greatest of the `probabilities` (x, y, z); they come class by class, since all at once fill the memory."""
+    probabilities = iter(probabilities)
+    best = next(probabilities)
+    classes = np.zeros(best.shape, np.uint8)
+    for value, found in enumerate(probabilities, start=1):
+        classes[found > best] = value
+        best = np.maximum(best, found)
     return classes
-
-
-def classes_on(scan: Volume, fine: Volume, probabilities: np.ndarray, starts: list[int]) -> np.ndarray:
-    """The likeliest class on the voxels of `scan`; background outside the tile."""
-    if fine.array.shape == scan.array.shape:
-        part = probabilities.argmax(axis=-1).astype(np.uint8)
-        return cut(part, [-start for start in starts], scan.array.shape, 0)
-    inside = np.zeros((*fine.array.shape, probabilities.shape[-1]), np.float32)
-    inside[..., 0] = 1
-    for value in range(probabilities.shape[-1]):
-        fill = float(value == 0)
-        inside[..., value] = cut(probabilities[..., value], [-start for start in starts], fine.array.shape, fill)
-    return preprocess.onto_grid(fine.with_array(inside), scan, 1).array.argmax(axis=-1).astype(np.uint8)
 
 
 def load(weights: str | Path) -> Segmenter:
@@ -210,9 +223,10 @@ def load(weights: str | Path) -> Segmenter:
     """
     folder = runs.folder_holding(weights)
     recipe, structures = runs.load_recipe(folder, Recipe)
+    modality = datasets.MODALITIES.get(str(runs.read_record(folder).get("dataset")), "")
     if recipe.method == UNET3D:
-        return Segmenter(trained(folder, recipe, UNET3D, ""), None, recipe, structures)
-    return Segmenter(load_net1(folder, recipe), trained(folder, recipe, NET2, ""), recipe, structures)
+        return Segmenter(trained(folder, recipe, UNET3D, ""), None, recipe, structures, modality)
+    return Segmenter(load_net1(folder, recipe), trained(folder, recipe, NET2, ""), recipe, structures, modality)
 
 
 def load_net1(folder: Path, recipe: Recipe) -> "keras.Model":
@@ -231,7 +245,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = prediction_command.parser(
         "python -m two_stage_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5"
     )
-    prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
+    prediction_command.command(parser.parse_args(arguments), load, predict_file)
 
 
 notebook.callable_as(predict)

@@ -47,7 +47,7 @@ class Recipe:
     dropout: Annotated[float, number(0, 1, below=True)]
     normalisation: Annotated[str, one_of("batch", "instance")]
     steps: Annotated[tuple[int, ...], several(whole(1, 4))]
-    iterations: Annotated[int, whole(1, 10**9)]
+    iterations: Annotated[tuple[int, ...], several(whole(1, 10**9), 4)]
     unet3d_iterations: Annotated[int, whole(1, 10**9)]
     validate_every: Annotated[int, whole(1, 10**9)]
     edges: Annotated[tuple[int, ...], several(whole(16, 1024))]
@@ -106,7 +106,7 @@ TWO_STAGE = Recipe(
     dropout=0.2,  # paper
     normalisation="batch",  # ours: of the 3D U-Net; Net1 and Net2 have none
     steps=(1, 2, 3, 4),  # paper
-    iterations=3200,  # paper: 200 epochs of 16, in each step
+    iterations=(3200, 3200, 3200, 3200),  # paper: 200 epochs of 16, in each step
     unet3d_iterations=12_800,  # ours: as many as the four steps have together
     validate_every=160,  # ours: ten epochs
     edges=(64, 128, 256),  # paper
@@ -159,7 +159,7 @@ def quick(recipe: Recipe) -> Recipe:
         unet3d_width=8,
         normalisation="instance",
         slices=5,
-        iterations=300,
+        iterations=(300, 300, 400, 1500),  # paper: only step 4 needs to converge
         unet3d_iterations=600,
         validate_every=50,
         edges=(32, 48, 64),

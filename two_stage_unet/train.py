@@ -38,6 +38,7 @@ with lazily():
 NET1_ALONE = "cases_net1.csv"
 LOOKS = 4  # examples of each validation case that a validation looks at
 SIDES = ("train", "validation")
+STEPS = ("step 1", "step 2", "step 3", "step 4")
 LAST = ("step 4", UNET3D)  # stages whose weights are those of the run
 Paths = dict[str, list[Path]]  # side -> prepared cases
 
@@ -91,7 +92,7 @@ def stage(
     build: Callable[[], "keras.Model"],
 ) -> Stage:
     """What all steps share: one volume per iteration, a fresh Adam, and the weights with the best validation Dice kept (ours)."""
-    steps = recipe.unet3d_iterations if name == UNET3D else recipe.iterations
+    steps = recipe.unet3d_iterations if name == UNET3D else recipe.iterations[STEPS.index(name)]
     schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
     shown = Batches(examples["validation"], 1, run.seed, drawn(augmentation.switched_off(recipe), name))
     return Stage(

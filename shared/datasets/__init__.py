@@ -28,6 +28,7 @@ DATASETS = {
     "stacom": stacom.find,
 }
 FOLDERS = {"mmwhs_ct": "mmwhs", "mmwhs_mr": "mmwhs"}  # of data sets that are unpacked together; another's folder has its own name
+MODALITIES = {"acdc": "MR", "lasc": "MR", "mmwhs_ct": "CT", "mmwhs_mr": "MR", "phantom": "MR", "stacom": "MR"}  # nnU-Net's: any
 HOMEPAGES = {  # where to get the data
     "acdc": acdc.HOMEPAGE,
     "lasc": lasc.HOMEPAGE,
@@ -42,6 +43,7 @@ __all__ = [
     "FOLDERS",
     "HOMEPAGES",
     "IGNORED",
+    "MODALITIES",
     "Case",
     "find",
     "is_reference",

@@ -12,7 +12,7 @@ from two_stage_unet import train as training_command
 from two_stage_unet.recipe import RECIPES, quick
 
 TINY = {"structures": ("RV", "Myo", "LV"), "coarse_mm": 8.0, "fine_mm": 6.0, "net1_width": 2, "net2_width": 2, "unet3d_width": 2,
-        "slices": 3, "iterations": 4, "unet3d_iterations": 4, "validate_every": 2, "edges": (16,), "cubes": (2,),
+        "slices": 3, "iterations": (4, 4, 4, 4), "unet3d_iterations": 4, "validate_every": 2, "edges": (16,), "cubes": (2,),
         "net1_edge": 16, "stacks": 2, "unet3d_edge": 16, "test_parts": 5, "folds": 2, "precision": "float32"}  # fmt: skip
 
 

@@ -1,9 +1,15 @@
 """From scan to label map: grids and back, the dynamic tile, axes in any order, and files."""
 
+import shutil
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from shared import runs
 from shared.errors import InputError
+from shared.files import read_json, write_json
 from shared.recipes import replace
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
@@ -60,12 +66,26 @@ def test_the_tile_is_the_box_of_the_largest_component_with_a_margin():
     assert prediction.tile(np.ones((5, 16, 15), np.uint8), narrow, 4.0) == ([-6, 0, 0], [32, 64, 30])
 
 
-def test_the_tile_is_pasted_back_where_it_was():
-    fine = ball((20, 18, 6))
-    probabilities = np.zeros((16, 16, 4, 2), np.float32)
-    probabilities[..., 0], probabilities[2, 3, 1, 1] = 0.4, 0.9
-    classes = prediction.classes_on(fine, fine, probabilities, [3, -1, 2])
-    assert classes.shape == (20, 18, 6) and np.argwhere(classes).tolist() == [[5, 2, 3]]
+@pytest.mark.parametrize("fine_mm", [0.0, 2.0])
+def test_the_tile_is_pasted_back_where_it_was(fine_mm, monkeypatch):
+    """Net2, which is made up here, finds one voxel of the tile, on the scan's own grid or on one of half the resolution."""
+    recipe = replace(TWO_STAGE, fine_mm=fine_mm)
+    segmenter = prediction.Segmenter(coarse=None, net2="net2", recipe=recipe, structures={1: "LA"})
+    scan = ball((40, 36, 12), (1.0, 1.0, 1.0))
+    fine = prediction.prepare(scan, recipe.preparation)
+    probabilities = np.zeros((4, 16, 16, 2), np.float32)
+    probabilities[..., 0], probabilities[1, 2, 3, 1] = 0.3, 0.9
+    monkeypatch.setattr(prediction, "soft_region", lambda net1, fine, recipe: (fine.array[..., None], None))
+    monkeypatch.setattr(prediction, "tile", lambda seen, fine, margin_mm: ([3, -1, 2], [16, 16, 4]))
+    monkeypatch.setattr(prediction, "probabilities_in_tile", lambda *given: iter(probabilities))
+    classes = prediction.fine_classes(segmenter, fine, scan)
+    found = [[5, 2, 3]] if fine_mm == 0 else [[x, y, z] for x in (10, 11) for y in (4, 5) for z in (6, 7)]
+    assert classes.shape == scan.array.shape and np.argwhere(classes).tolist() == found
+
+
+def test_the_likeliest_class_is_the_first_of_equals():
+    probabilities = np.random.default_rng(0).integers(0, 4, (5, 6, 5, 4)).astype(np.float32)
+    np.testing.assert_array_equal(prediction.likeliest(iter(probabilities)), probabilities.argmax(axis=0))
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
@@ -103,15 +123,16 @@ def test_from_file_to_file(untrained, phantom_cases, tmp_path):
     np.testing.assert_array_equal(labels.array, prediction.predict(prediction.load(untrained), scan).array)
 
 
-def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(untrained):
+def test_where_net1_finds_nothing_the_whole_volume_is_the_tile(untrained, monkeypatch):
     segmenter = prediction.load(untrained)
-    bias = segmenter.coarse.get_layer("logits").bias
-    bias.assign(np.array([100, 0, 0, 0], np.float32))
+    segmenter.coarse.get_layer("logits").bias.assign(np.array([100, 0, 0, 0], np.float32))
+    tile, tiles = prediction.tile, []
+    monkeypatch.setattr(prediction, "tile", lambda *given: tiles.append(tile(*given)) or tiles[-1])
     scan = ball((30, 28, 12), (3.0, 3.0, 3.0))
-    fine = prediction.prepare(scan, segmenter.recipe.preparation)
-    _, starts = prediction.fine_probabilities(segmenter, fine)
-    assert starts[2] == 0 and all(start <= 0 for start in starts[:2])
     assert prediction.predict(segmenter, scan).array.shape == scan.array.shape
+    (starts, shape), fine = tiles[0], prediction.prepare(scan, segmenter.recipe.preparation).array.shape
+    assert (starts[2], shape[2]) == (0, fine[2]) and all(start <= 0 for start in starts[:2])
+    assert all(size >= whole for size, whole in zip(shape, fine, strict=True))
 
 
 def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(untrained):
@@ -120,3 +141,20 @@ def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(untrained):
         image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
         scan = Volume(image, (1.5, 1.5, 8.0), np.diag([1.5, 1.5, 8.0, 1.0]))
         assert prediction.predict(segmenter, scan).array.shape == shape
+
+
+@pytest.mark.parametrize(("dataset", "low", "warned"), [
+    ("mmwhs_mr", -900, "grey values from -900 to 100, as in CT, but the network learned from MR"),
+    ("mmwhs_ct", 0, "grey values from 0 to 100, as in MR, but the network learned from CT"),
+    ("mmwhs_ct", -900, ""), ("mmwhs_mr", 0, ""), ("nnunet", -900, ""),
+])  # fmt: skip
+def test_a_scan_of_another_modality_is_warned_of(dataset, low, warned, untrained, tmp_path):
+    folder = shutil.copytree(untrained, tmp_path / "run")
+    write_json(folder / runs.RECORD, {**read_json(folder / runs.RECORD), "dataset": dataset})
+    scan = ball((30, 28, 12), (3.0, 3.0, 3.0))
+    scan = scan.with_array(np.where(scan.array > 50, np.float32(100), np.float32(low)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        prediction.predict_file(prediction.load(folder), scan, Path("scan.nii.gz"))
+    found = [str(each.message) for each in caught if "grey values" in str(each.message)]
+    assert [text.startswith(f"scan.nii.gz: {warned}") for text in found] == [True] * bool(warned)
