@@ -1,8 +1,8 @@
 """Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
-path by itself, one volume from file to file, ten steps of the full recipe, the 3D networks with their memory, and masks carried
-from slice to slice.
+path by itself, one volume from file to file, ten steps of the full recipe, the 3D networks with their memory, the two-stage
+U-Net, and masks carried from slice to slice.
 
-    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [networks metrics data predict recipe volumetric propagation]
+    python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [PART ...]
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam). The authors called MedPy's `dc`, `hd` and `assd`. Up to 0.4 its
@@ -10,13 +10,9 @@ TensorFlow operations (float32, fused batch normalisation, Adam). The authors ca
 """
 
 import importlib.metadata
-import json
-import os
 import re
 import resource
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +26,8 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, Recipe, quick
 from benchmarks.plain_tensorflow import networks
-from benchmarks.timing import clock, report, seconds
+from benchmarks.timing import alone, clock, report, seconds
+from benchmarks.two_stage import two_stage
 from propagation import predict as propagating
 from propagation import train as propagation_command
 from propagation.beating import database
@@ -187,8 +184,11 @@ def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     of kernels, and whole scans from file to file; each runs in a separate process."""
     plain = {} if re.search("avx512_vnni|avx512_bf16|avx_vnni|amx_", cpu_flags()) else {"TF_ENABLE_ONEDNN_OPTS": "0"}
     rounds = min(rounds, 3)
-    ours, wide = (measured("step", experiment, rounds=rounds) for experiment in ("multi_stage_f8", "multi_stage_keep_z_f32"))
-    theirs = measured("step", "multi_stage_f8", "--plain", rounds=1, **plain)
+    step = ("benchmarks.volumetric", "step")
+    ours, wide = (
+        alone(*step, experiment, "--rounds", str(rounds)) for experiment in ("multi_stage_f8", "multi_stage_keep_z_f32")
+    )
+    theirs = alone(*step, "multi_stage_f8", "--plain", "--rounds", "1", **plain)
     print(f"training step, multi_stage_f8, {ours['input']}: {took(ours)}; plain Keras {took(theirs)}; "
           f"{ours['seconds'] / theirs['seconds']:.2f}x", flush=True)  # fmt: skip
     print(f"training step, multi_stage_keep_z_f32, {wide['input']}: {took(wide)}", flush=True)
@@ -196,7 +196,7 @@ def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     grey = np.random.default_rng(0).integers(0, 255, (640, 640, 88)).astype(np.uint8)
     volume.write(volume.from_array(grey, spacing_mm=(0.625, 0.625, 0.625)), atrium)
     for experiment, scan in (("multi_stage_f8", atrium), ("multi_stage_f16", atrium), ("multi_stage_keep_z_f32", cases[0].image)):
-        run = measured("predict", experiment, "--scan", str(scan), rounds=rounds)
+        run = alone("benchmarks.volumetric", "predict", experiment, "--scan", str(scan), "--rounds", str(rounds))
         print(f"predict {experiment}, {run['input']}, file to file: {took(run)}; of that the localiser with its map "
               f"{run['localiser_seconds']:.2f} s (the paper: below 1 s on a Titan X)", flush=True)  # fmt: skip
     print()
@@ -232,13 +232,6 @@ def took(run: Mapping[str, float]) -> str:
     return f"{run['seconds']:.2f} s, {run['peak_gib']:.1f} GiB"
 
 
-def measured(*arguments: str, rounds: int, **environment: str) -> dict:
-    """The result of `benchmarks.volumetric`, which runs in a separate process."""
-    command = [sys.executable, "-m", "benchmarks.volumetric", *arguments, "--rounds", str(rounds)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def cpu_flags() -> str:
     path = Path("/proc/cpuinfo")
     return path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
@@ -251,6 +244,7 @@ PARTS = {
     "predict": predict,
     "recipe": recipe,
     "volumetric": volumetric,
+    "two_stage": two_stage,
     "propagation": propagation,
 }
 

@@ -1,9 +1,14 @@
 """Measure seconds, and compare several ways to do the same."""
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 
 def report(title: str, rivals: Mapping[str, Callable[[], object]], rounds: int) -> None:
@@ -25,6 +30,18 @@ def seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+def median_of(run: Callable[[], object], rounds: int) -> float:
+    """Median seconds of `rounds` runs after one that does not count."""
+    return round(statistics.median([seconds(run) for _ in range(rounds + 1)][1:]), 3)
+
+
+def alone(module: str, *arguments: str, **environment: str) -> dict[str, Any]:
+    """The result of a module of ours that measures in a separate process and ends with a line of JSON."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 @contextmanager

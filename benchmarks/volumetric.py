@@ -8,14 +8,12 @@ and the localiser's share of that time. `--plain`: Keras' own batch normalisatio
 
 import json
 import resource
-import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.timing import median_of
 from dr_unet import predict as prediction
 from dr_unet.recipe import RECIPES, Recipe
 from shared import cli
@@ -57,28 +55,18 @@ def step(recipe: Recipe, model: "keras.Model", rounds: int) -> dict:
     images = rng.normal(size=(recipe.batch_size, *model.input.shape[1:])).astype(np.float32)
     labels = rng.integers(0, len(recipe.preparation.structures) + 1, images.shape[:-1]).astype(np.uint8)
     model.compile(keras.optimizers.Adam(recipe.learning_rate), losses.of(recipe), jit_compile=False)
-    return {"seconds": median(lambda: model.train_on_batch(images, labels), rounds), "input": list(images.shape)}
+    return {"seconds": median_of(lambda: model.train_on_batch(images, labels), rounds), "input": list(images.shape)}
 
 
 def predict(segmenter: prediction.Segmenter, path: Path, rounds: int) -> dict:
     scan = volume.read(path)
     prepared = prediction.prepare(scan, segmenter.recipe.preparation)
-    located = median(lambda: prediction.locate(segmenter.localiser, prepared, segmenter.recipe), rounds)
+    located = median_of(lambda: prediction.locate(segmenter.localiser, prepared, segmenter.recipe), rounds)
     with tempfile.TemporaryDirectory() as folder:
-        whole = median(
+        whole = median_of(
             lambda: volume.write(prediction.predict(segmenter, volume.read(path)), Path(folder) / "seg.nii.gz"), rounds
         )
     return {"seconds": whole, "localiser_seconds": located, "input": list(scan.array.shape)}
-
-
-def median(run: Callable[[], object], rounds: int) -> float:
-    """Median seconds of `rounds` runs after one that does not count."""
-    times = []
-    for _ in range(rounds + 1):
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return round(statistics.median(times[1:]), 3)
 
 
 if __name__ == "__main__":

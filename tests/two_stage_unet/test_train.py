@@ -8,7 +8,9 @@ from shared import datasets, runs
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.learning import training
+from shared.phantom.whole_heart_scan import VALUES, render_whole_heart
 from shared.runs import read_record
+from shared.scans import volume
 from tests.two_stage_unet.conftest import experiment_in
 from two_stage_unet import predict as prediction
 from two_stage_unet import train as training_command
@@ -111,3 +113,31 @@ def test_dice_is_of_the_structures_that_are_there():
 def test_recipes_that_cannot_be(changes, words, tiny):
     with pytest.raises(InputError, match=words):
         tiny(**changes)
+
+
+def test_odd_data_from_files_to_scores(tiny, tmp_path):
+    """MM-WHS files with 421 for the left atrium, a structure that no patient has, and fewer slices than a stack."""
+    left_atrium = []
+    for number in range(1001, 1006):
+        image, labels = render_whole_heart(number - 1000, "ct", spacing_mm=4.0)
+        array = np.where(labels.array == VALUES["PA"], 0, labels.array)
+        z = int(np.argmax((array == VALUES["LA"]).sum(axis=(0, 1))))  # two slices, from the one with most of the left atrium on
+        left_atrium.append(np.sum(array[:, :, z : z + 2] == VALUES["LA"]))
+        array[(array == VALUES["LA"]) & (number % 2 == 1)] = 421
+        for end, whole, values in (("image", image, image.array), ("label", labels, array)):
+            path = tmp_path / "data" / "ct_train" / f"ct_train_{number}_{end}.nii.gz"
+            volume.write(whole.with_array(values[:, :, z : z + 2]), path)
+    recipe = tiny(structures=("LV", "LA", "PA"), slices=5, iterations=(1, 1, 1, 1), validate_every=1, test_parts=5, folds=2)
+    cases = datasets.find("mmwhs_ct", tmp_path / "data")
+    assert [np.sum(datasets.load_pair(case, ("LV", "LA", "PA"))[1].array == 2) for case in cases] == left_atrium
+    folder = training_command.train(recipe, cases, experiment_in(tmp_path))
+    for file in ("cases.csv", training_command.NET1_ALONE):
+        rows = read_csv(folder / file)
+        assert [row["structure"] for row in rows] == ["LV", "LA", "PA"] and rows[2]["reference_ml"] == 0
+
+
+def test_a_run_cannot_go_on_with_other_steps(tiny, finished, phantom_cases):
+    experiment = experiment_in(finished.parents[3])
+    with pytest.raises(InputError, match="holds a run with another recipe"):
+        training_command.train(tiny(steps=(1, 3, 4)), phantom_cases, experiment)
+    assert runs.is_done(finished)
