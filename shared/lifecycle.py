@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from shared import datasets, held_out, provenance, recipes, runs
-from shared.datasets import Case
-from shared.datasets.splits import Split
+from shared.datasets import Case, splits
+from shared.datasets.splits import SIDES, Split
 from shared.files import fingerprint
 from shared.held_out import Scorer
 from shared.lazy import lazily
@@ -31,8 +31,6 @@ from shared.runs import Experiment, Record
 with lazily():
     from shared.framework import keras
     from shared.learning import checkpoints, training
-
-SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,7 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
     started = time.monotonic()
     method.check(recipe)
     cases = datasets.labelled(cases)
-    split = method.split(recipe, cases, experiment.fold)
+    split = split_of(method, recipe, cases, experiment)
     structures = method.structures(recipe, cases)
     with opened(experiment, recipe, cases, split, structures, identity) as run:
         summary = run.folder / runs.SUMMARY
@@ -135,6 +133,17 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
         held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run))
         print(f"done in {duration(time.monotonic() - started)}: {summary}")
         return run.folder
+
+
+def split_of(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experiment) -> Split:
+    """The split that the experiment names, or else that of the paper.
+
+    Raises:
+        InputError: it cannot be used, see `splits.given` and the paper's rule.
+    """
+    if experiment.split:
+        return splits.given(experiment.split, experiment.dataset, cases)
+    return method.split(recipe, cases, experiment.fold)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,7 @@ class Experiment:
         dataset: a name in `datasets.DATASETS`.
         preset: "paper" or a shorter form of the recipe.
         fold: which part of the data is held out, from 0.
+        split: in the place of the paper's own rule, "common" or a file; see `splits.given`.
         seed: of all random choices.
         command: the command line that runs it again; it is kept in the record.
         workdir: where runs are kept.
@@ -46,6 +47,7 @@ class Experiment:
     dataset: str
     preset: str = "paper"
     fold: int = 0
+    split: str = ""
     seed: int = 0
     command: str = ""
     workdir: Path = Path("runs")
@@ -54,11 +56,13 @@ class Experiment:
     def folder(self) -> Path:
         """The run folder."""
         name = self.name if self.preset == "paper" else f"{self.name}-{self.preset}"
-        return Path(self.workdir) / self.package / name / self.dataset / f"fold{self.fold}"
+        part = f"split_{Path(self.split).stem}" if self.split else f"fold{self.fold}"
+        return Path(self.workdir) / self.package / name / self.dataset / part
 
     @property
     def title(self) -> str:
-        return f"{self.name} ({self.preset}) on {self.dataset}, fold {self.fold}"
+        part = f"split {Path(self.split).stem}" if self.split else f"fold {self.fold}"
+        return f"{self.name} ({self.preset}) on {self.dataset}, {part}"
 
 
 def is_done(folder: Path) -> bool:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
-from shared.lifecycle import Method
+from shared.errors import InputError
+from shared.lifecycle import Method, split_of
 from shared.runs import Experiment
 
 
@@ -29,6 +30,13 @@ def training_parser(method: Method, description: str) -> cli.Parser:
         "--preset", default="paper", choices=method.presets, help="paper: the full recipe; quick: minutes on two cores"
     )
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
+    parser.add_argument(
+        "--split",
+        default="",
+        metavar="FILE|common",
+        help='patients of each side, as JSON {"train": [...], "validation": [...], "test": [...]}; or the split on which all '
+        "methods are compared (default: the paper's rule)",
+    )
     parser.add_argument("--seed", type=cli.seed, default=0, help="of all random choices (default: 0)")
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe; repeatable"
@@ -57,12 +65,15 @@ def run_experiments(
         folds = folds_of(options, method.folds(recipe))
         root = cli.data_root(options.dataset, options.data_root, options.workdir)
         cases = datasets.labelled(datasets.find(options.dataset, root))
-        method.split(recipe, cases, folds[-1])  # refuse too few patients now: the last fold is the first that gets none
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
+        experiments = [
+            Experiment(package=method.package, name=name, preset=options.preset, dataset=options.dataset, fold=fold,
+                       split=options.split, seed=options.seed, command=typed, workdir=options.workdir)
+            for fold in folds
+        ]  # fmt: skip
+        split_of(method, recipe, cases, experiments[-1])  # refuse too few patients now: the last fold is the first that gets none
         folders = []
-        for fold in folds:
-            experiment = Experiment(package=method.package, name=name, preset=options.preset, dataset=options.dataset, fold=fold,
-                                    seed=options.seed, command=typed, workdir=options.workdir)  # fmt: skip
+        for experiment in experiments:
             with resumable(experiment.folder):
                 folders.append(train(recipe, cases, experiment, **{argument: getattr(options, argument) for argument in own}))
         if options.fold == "all":
@@ -80,8 +91,10 @@ def folds_of(options: argparse.Namespace, count: int) -> list[int]:
     """The folds to run of `count`: every one for "all".
 
     Raises:
-        InputError: a fold that does not exist.
+        InputError: a fold that does not exist, or one of a split that is given.
     """
+    if options.split and options.fold != 0:
+        raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
     if options.fold == "all":
         return list(range(count))
     splits.check_fold(options.fold, count)

@@ -3,11 +3,18 @@
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from shared.datasets.case import Case
 from shared.errors import InputError
+from shared.files import read_json
+
+COMMON = "common"  # in the place of a split file
+COMMON_PARTS = 5
+NUMBERED = ("acdc", "phantom")  # data sets of which Baumgartner 2017 held out the patients with numbers divisible by 5
+SIDES = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,52 @@ def hold_out(cases: Iterable[Case], parts: int, folds: int, fold: int, seed: int
     test, others = deal(group_of, parts, 0, rng)
     validation, train = deal({patient: group_of[patient] for patient in others}, folds, fold, rng)
     return Split(train, validation, test)
+
+
+def given(split: str, dataset: str, cases: Sequence[Case]) -> Split:
+    """The split that --split names: `COMMON`, or a JSON file of the patients on each side.
+
+    Raises:
+        InputError: a file that holds something else, or names patients that the data lack.
+    """
+    return common(dataset, cases) if split == COMMON else read(Path(split), cases)
+
+
+def common(dataset: str, cases: Sequence[Case]) -> Split:
+    """The split on which all methods are compared: a fifth of the patients tests, and a fifth of the others validates.
+
+    In ACDC and the phantom the test side is that of Baumgartner 2017, elsewhere that of Vesal 2020 (`hold_out`).
+    """
+    if dataset not in NUMBERED:
+        return hold_out(cases, COMMON_PARTS, COMMON_PARTS, 0, seed=0)
+    test, group_of = by_number(cases, COMMON_PARTS, 0).test, groups(cases)
+    others = {patient: group for patient, group in group_of.items() if patient not in test}
+    validation, train = deal(others, COMMON_PARTS, 0, np.random.default_rng(0))
+    return Split(train, validation, test)
+
+
+def read(path: Path, cases: Iterable[Case]) -> Split:
+    """The split in a JSON file: {"train": [patient, ...], "validation": [...], "test": [...]}. It may leave patients out.
+
+    Raises:
+        InputError: the file holds something else, names a patient twice on a side, or patients that the data lack.
+    """
+    content, known = read_json(path), {case.patient for case in cases}
+    if not isinstance(content, dict) or set(content) != set(SIDES):
+        raise InputError(f"{path}: expected a table with the sides {', '.join(SIDES)}, each a list of patients")
+    for side, patients in content.items():
+        if not isinstance(patients, list) or not all(isinstance(patient, str) for patient in patients):
+            raise InputError(f"{path}: {side}: expected a list of patients")
+        if len(set(patients)) < len(patients):
+            raise InputError(f"{path}: {side}: a patient is named twice")
+        missing = [patient for patient in patients if patient not in known]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])}{more}")
+    try:
+        return Split(**{side: tuple(sorted(content[side])) for side in SIDES})
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
 
 
 def groups(cases: Iterable[Case]) -> dict[str, str]:

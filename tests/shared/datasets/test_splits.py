@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.datasets import Case
-from shared.datasets.splits import Split, by_number, hold_out, k_fold
+from shared.datasets.splits import Split, by_number, common, hold_out, k_fold
+from shared.datasets.splits import given as given_split
 from shared.errors import InputError
+from shared.files import write_json
 
 PROPERTY = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
@@ -212,3 +214,53 @@ def test_hold_out_is_random_by_seed():
     assert len({split.test for split in drawn}) == len({split.validation for split in drawn}) == 20
     with pytest.raises(InputError, match="--fold 5: expected 0 to 4"):
         hold_out(acdc_cases(), 5, 5, 5, 0)
+
+
+def test_the_common_split_of_acdc():
+    """Test: numbers divisible by 5, as Baumgartner 2017; of the 80 others a fifth of each group validates."""
+    cases = acdc_cases()
+    split = common("acdc", cases)
+    assert split.test == by_number(cases, 5, 0).test and (len(split.train), len(split.validation)) == (64, 16)
+    groups = [c.group for c in split.of(cases, "validation") if c.phase == "ED"]
+    assert sorted(groups.count(group) for group in set(groups)) == [3, 3, 3, 3, 4]
+    assert common("acdc", cases[::-1]) == split
+
+
+def test_the_common_split_of_other_data_is_the_first_fold_of_vesal_2020():
+    cases = [case(f"scan{n}") for n in range(40)]
+    assert common("lasc", cases) == hold_out(cases, 5, 5, 0, seed=0)
+
+
+def test_a_split_from_a_file(tmp_path):
+    file = tmp_path / "split.json"
+    write_json(file, {"test": ["patient003"], "train": ["patient002", "patient001"], "validation": ["patient004"]})
+    expected = Split(("patient001", "patient002"), ("patient004",), ("patient003",))
+    assert given_split(str(file), "acdc", acdc_cases()) == expected
+    assert given_split("common", "acdc", acdc_cases()) == common("acdc", acdc_cases())
+
+
+SIDES = {"train": ["patient001"], "validation": ["patient002"], "test": ["patient003"]}
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ([], "expected a table with the sides train, validation, test"),
+    ({"train": ["patient001"], "test": ["patient002"]}, "expected a table with the sides"),
+    ({**SIDES, "more": []}, "expected a table with the sides"),
+    ({**SIDES, "test": "patient003"}, "test: expected a list of patients"),
+    ({**SIDES, "test": [3]}, "test: expected a list of patients"),
+    ({**SIDES, "test": ["patient003"] * 2}, "test: a patient is named twice"),
+    ({**SIDES, "train": [f"p{n}" for n in range(9)]}, "train: the data lack p0, p1, p2 and 6 more"),
+    ({**SIDES, "test": ["patient001"]}, r"patients on two sides of the split \(train, test\): patient001"),
+    ({**SIDES, "validation": []}, "no patient left on the validation side"),
+])  # fmt: skip
+def test_split_files_that_cannot_be_used(content, words, tmp_path):
+    file = tmp_path / "split.json"
+    write_json(file, content)
+    with pytest.raises(InputError, match=words) as raised:
+        given_split(str(file), "acdc", acdc_cases())
+    assert str(file) in str(raised.value) and "\n" not in str(raised.value)
+
+
+def test_a_split_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        given_split(str(tmp_path / "none.json"), "acdc", acdc_cases())
