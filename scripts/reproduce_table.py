@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import acdc_segmenter_tf.recipe
 import acdc_segmenter_tf.train
@@ -44,13 +45,13 @@ class Paper:
 
     Attributes:
         package: that reproduces it.
-        published: number -> table of the paper.
+        published: number -> table of the paper; a table that the paper has only as pictures has a word for its number.
         train: the package's training command, which takes its arguments.
         reference: gives what its runs are scored against (see `held_out.Scorer`).
     """
 
     package: str
-    published: Mapping[int, Table]
+    published: Mapping[Any, Table]
     train: Callable[[list[str]], None]
     reference: Reference = held_out.as_on_disk
 
@@ -70,11 +71,12 @@ PAPERS = {
 EXPLAINED = ("mean", "correlation", "agreement")  # the statistics that every caption explains, besides those of its table
 
 
-def reproduce(name: str, number: int, options: argparse.Namespace) -> None:
+def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None:
     """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring."""
     paper = PAPERS[name]
     table = paper.published[number]
-    folds = table.folds if options.fold == "all" else (options.fold,)
+    which = number if isinstance(number, str) else f"table {number}"
+    folds = (0,) if options.split else table.folds if options.fold == "all" else (options.fold,)
     made_from = list(dict.fromkeys(source(row, table, options) for row in table.rows if row.experiment))
     used = " and ".join(dict.fromkeys(dataset for _, dataset in made_from))
     wanted = [(*each, fold) for each in made_from for fold in folds]
@@ -83,16 +85,17 @@ def reproduce(name: str, number: int, options: argparse.Namespace) -> None:
         roots = {dataset: cli.data_root(dataset, options.data_root, options.workdir) for _, dataset in made_from}
         missing = [run for run in wanted if not runs.is_done(folders[run])]
         names = ", ".join(f"{experiment} on {dataset} fold {fold}" for experiment, dataset, fold in missing)
-        print(f"table {number} needs {len(wanted)} runs, {len(missing)} of them missing: {names or 'none'}")
+        print(f"{which} needs {len(wanted)} runs, {len(missing)} of them missing: {names or 'none'}")
         for run in missing:
             command = [*command_of(*run, table, options), "--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)]
             print(f"\npython -m {paper.package}.train {shlex.join(command)}", flush=True)
             paper.train(command)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
-    file = f"{name}_table{number}" + ("" if options.preset == "paper" else f"_{options.preset}")
-    chosen = "" if folds == table.folds else f", fold {options.fold}"
-    title = f"{name} table {number}: {table.title}; ours: {options.preset} preset on {used}{chosen}"
+    file = f"{name}_{which.replace(' ', '')}" + ("" if options.preset == "paper" else f"_{options.preset}")
+    part = f", split {Path(options.split).stem}" if options.split else f", fold {options.fold}"
+    chosen = "" if folds == table.folds else part
+    title = f"{name} {which}: {table.title}; ours: {options.preset} preset on {used}{chosen}"
     commands = [command_of(*each, folds[0] if len(folds) == 1 else "all", table, options) for each in made_from]
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
     for scoring in table.scorings:
@@ -113,14 +116,16 @@ def folder_of(paper: Paper, run: Run, options: argparse.Namespace) -> Path:
     """Where a run lies."""
     name, dataset, fold = run
     return Experiment(
-        package=paper.package, name=name, preset=options.preset, dataset=dataset, fold=fold, workdir=options.workdir
-    ).folder
+        package=paper.package, name=name, preset=options.preset, dataset=dataset, fold=fold, split=options.split,
+        workdir=options.workdir,
+    ).folder  # fmt: skip
 
 
 def command_of(experiment: str, dataset: str, fold: int | str, table: Table, options: argparse.Namespace) -> list[str]:
     """Arguments of the training command that makes these runs."""
     preset = [] if options.preset == "paper" else ["--preset", options.preset]
     folds = ["--fold", str(fold)] if fold or len(table.folds) > 1 else []
+    folds = ["--split", options.split] if options.split else folds
     return ["--dataset", dataset, "--experiment", experiment, *preset, *folds]
 
 
@@ -189,9 +194,10 @@ def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], ref
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("paper", choices=PAPERS)
-    parser.add_argument("table", type=int)
+    parser.add_argument("table", type=lambda text: int(text) if text.isdecimal() else text)
     cli.add_data(parser, required=False)
     parser.add_argument("--fold", type=cli.fold, default="all", help="one fold, or all that the table pools (default: all)")
+    parser.add_argument("--split", default="", metavar="FILE|common", help="see the training commands; in the place of folds")
     parser.add_argument("--preset", default="paper", choices=("paper", "quick"))
     parser.add_argument(
         "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"

@@ -89,6 +89,7 @@ class Method:
         scorer: `scorer(recipe, run)`: how the finished run is scored.
         check: `check(recipe)` raises InputError where its networks cannot be built.
         structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
+        for_cases: `for_cases(recipe, cases)`: the recipe that is run on this data set.
     """
 
     package: str
@@ -101,6 +102,7 @@ class Method:
     scorer: Callable[[Any, "Run"], Scorer]
     check: Callable[[Any], object]
     structures: Callable[[Any, Sequence[Case]], Mapping[int, str]] = wanted_structures
+    for_cases: Callable[[Any, Sequence[Case]], Any] = lambda recipe, cases: recipe
 
 
 def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experiment, **identity: Any) -> Path:
@@ -117,8 +119,9 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
         InputError: a recipe or data that cannot be used, or a folder that holds another run.
     """
     started = time.monotonic()
-    method.check(recipe)
     cases = datasets.labelled(cases)
+    recipe = method.for_cases(recipe, cases)
+    method.check(recipe)
     split = split_of(method, recipe, cases, experiment)
     structures = method.structures(recipe, cases)
     with opened(experiment, recipe, cases, split, structures, identity) as run:

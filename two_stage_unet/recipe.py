@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from shared.recipes import check, flag, number, one_of, replace, require, several, structures, whole
-from shared.scoring.published import NATIVE, WHOLE, Column, Row, Table, printed
+from shared.scoring.published import BY_EYE, MEAN, NATIVE, WHOLE, Column, Row, Table, printed
 
 REGIONS, WEIGHTS = ("foreground", "expected_label", "softmax"), ("inverse_count", "uniform", "printed")
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -206,7 +206,7 @@ def row(label: str, experiment: str, dice: tuple[float, ...], jaccard: tuple[flo
     return Row(label, experiment, printed(*(each for pair in zip(dice, jaccard, strict=True) for each in pair)), file=file)
 
 
-PUBLISHED = {
+PUBLISHED: dict[int | str, Table] = {
     2: Table(
         title="CT, seven structures",
         dataset="mmwhs_ct",
@@ -246,6 +246,21 @@ PUBLISHED = {
         rows=(
             *challenge_rows("CT, Net1 + Net2", "mmwhs_ct", 0, (0.8060, 0.6970), 4.1971),
             *challenge_rows("MR, Net1 + Net2", "mmwhs_mr", 1, (0.8323, 0.7201), 2.4718),
+        ),
+    ),
+    "steps": Table(
+        title="the training without one of its steps, and the baseline",
+        dataset="mmwhs_ct",
+        folds=(0, 1, 2),
+        scorings=(NATIVE,),
+        columns=(Column("dice", structure=MEAN), Column("assd_mm", structure=MEAN)),
+        rows=tuple(
+            Row(label, experiment, (BY_EYE, BY_EYE), file=file)
+            for label, experiment, file in (
+                ("all steps", "two_stage", ""), ("without step 1", "without_step_1", ""),
+                ("without step 2", "without_step_2", ""), ("without step 3", "without_step_3", ""),
+                ("all steps, Net1", "two_stage", NET1), ("3D U-Net, 2 mm", "unet3d", ""),
+            )
         ),
     ),
 }  # fmt: skip

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from shared import datasets, held_out, lifecycle, runs
+from shared import datasets, held_out, lifecycle, recipes, runs
 from shared.datasets import Case, splits
+from shared.datasets.case import known_name
 from shared.datasets.splits import Split
 from shared.files import fingerprint
 from shared.held_out import Scorer
@@ -27,7 +28,7 @@ from shared.scoring import metrics
 from shared.training_command import run_experiments, training_parser
 from two_stage_unet import predict as prediction
 from two_stage_unet.predict import JOINT, NET1, NET2, UNET3D, network
-from two_stage_unet.recipe import DEFAULT, PRESETS, RECIPES, Preparation, Recipe
+from two_stage_unet.recipe import DEFAULT, PRESETS, RECIPES, STRUCTURES, Preparation, Recipe
 from two_stage_unet.sampling import Cubes, Joints, Stacks, Wholes
 
 with lazily():
@@ -247,6 +248,13 @@ def split(recipe: Recipe, cases: Sequence[Case], fold: int) -> Split:
     return Split(found.train, found.validation, found.validation) if recipe.report_folds else found
 
 
+def for_cases(recipe: Recipe, cases: Sequence[Case]) -> Recipe:
+    """The recipe; where it names the seven structures of MM-WHS and the data set lacks some, for those of the data set (ours)."""
+    found = tuple(dict.fromkeys(known_name(name) for name in cases[0].structures.values()))
+    whole = recipe.preparation.structures == STRUCTURES and not set(STRUCTURES) <= set(found)
+    return recipes.replace(recipe, structures=found) if whole else recipe
+
+
 def check(recipe: Recipe) -> None:
     """Raise InputError unless the recipe's networks can be built."""
     network(recipe, UNET3D if recipe.method == UNET3D else JOINT)
@@ -262,6 +270,7 @@ METHOD = Method(
     check=check,
     stages=stages,
     scorer=scorer,
+    for_cases=for_cases,
 )
 
 

@@ -110,6 +110,9 @@ class Cell:
         return f"{self.value:.{digits}f}" + ("" if self.std is None else f" ({self.std:.{digits}f})")
 
 
+BY_EYE = "by eye"  # in the place of a cell that the paper gives no number for, but judges on pictures
+
+
 def printed(*numbers: float | tuple[float, float] | tuple[float, float, float] | None) -> tuple[Cell | None, ...]:
     """The cells of a row as the paper prints them: a number, (mean, std), (bias, lower limit, upper limit), or None if empty."""
     return tuple(None if each is None else of_numbers(*each) if isinstance(each, tuple) else Cell(each) for each in numbers)
@@ -173,7 +176,7 @@ class Row:
     Attributes:
         label: the paper's words.
         experiment: the name of our recipe that is to reach these numbers; empty: they are only quoted.
-        cells: the paper's numbers, one for each column; None where there is none.
+        cells: the paper's numbers, one for each column; None where there is none, and `BY_EYE` where only ours is a number.
         structure: what is measured, where the columns do not say it.
         dataset: that our runs are made on, where it is not the table's.
         patient: the only patient that the row is about; empty: all.
@@ -182,7 +185,7 @@ class Row:
 
     label: str
     experiment: str
-    cells: tuple[Cell | None, ...]
+    cells: tuple[Cell | str | None, ...]
     structure: str = ""
     dataset: str = ""
     patient: str = ""
@@ -226,5 +229,5 @@ class Table:
                     raise ValueError(f"{where}, {column.title}: expected a structure of either the row or the column")
                 if cell and WHOLE in (row.structure, column.structure) and row.experiment and column.measure not in POOLED:
                     raise ValueError(f"{where}, {column.title}: not a measure of all structures together")
-                if cell and not column.fits(cell):
+                if isinstance(cell, Cell) and not column.fits(cell):
                     raise ValueError(f"{where}, {column.title}: {cell} is of another statistic")

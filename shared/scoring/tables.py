@@ -25,25 +25,29 @@ class Comparison:
 
     Attributes:
         row, column: those of the paper's table.
-        paper: the paper's number.
+        paper: the paper's number, or what stands in its place.
         ours: the same of our runs; None: there is no run.
         n: cases or patients that ours is computed from.
     """
 
     row: Row
     column: Column
-    paper: Cell
+    paper: Cell | str
     ours: Cell | None
     n: int
 
     @property
     def texts(self) -> tuple[str, str, str, str, str, str]:
         """Row, column, paper, ours, difference and n, as they are printed. No decimal of the paper is lost."""
-        digits = max(self.column.digits, self.paper.decimals)
-        names = self.row.title, self.column.title, self.paper.text(digits)
+        digits, paper, difference = self.column.digits, self.paper, ""
+        if isinstance(paper, Cell):
+            digits = max(digits, paper.decimals)
+            difference = f"{self.ours.value - paper.value:+.{digits}f}" if self.ours else ""
+            paper = paper.text(digits)
+        names = self.row.title, self.column.title, paper
         if self.ours is None:
             return *names, NOT_RUN if self.row.experiment else QUOTED, "", ""
-        return *names, self.ours.text(digits), f"{self.ours.value - self.paper.value:+.{digits}f}", str(self.n)
+        return *names, self.ours.text(digits), difference, str(self.n)
 
 
 def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:

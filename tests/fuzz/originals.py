@@ -20,6 +20,7 @@ from tests.propagation.conftest import TINY as PROPAGATION
 from tests.propagation.released import authors_files
 from tests.scripts.test_reproduce_table import case_rows
 from tests.shared.scans.test_dicom import SHARED, enhanced_frames, write_enhanced, write_stack, write_study
+from tests.two_stage_unet.conftest import TINY as TWO_STAGE
 from tests.volumes import oblique
 
 with lazily():
@@ -33,6 +34,8 @@ with lazily():
     from shared.learning import training
     from tests.acdc_segmenter_tf import test_released
     from tests.propagation.released import small
+    from two_stage_unet import predict as two_stage_predict
+    from two_stage_unet import recipe as two_stage_recipe
 
 CINE = oblique((6, 5, 3, 4), frame_s=0.04)
 RANDOM = ("1.2.826.0.1.3680043.", "2.25.")  # how identifiers of GDCM and pydicom begin
@@ -206,6 +209,22 @@ def dr_unet_run(folder):
     localiser = dr_unet_predict.LOCALISER
     networks = {"": dr_unet_predict.network(tiny), localiser: dr_unet_predict.network(tiny, localiser)}
     write_run(folder / "run", "dr_unet", tiny, networks, datasets.acdc.STRUCTURES)
+
+
+def two_stage_run(folder):
+    heart(folder)
+    training.seed_everything(0)
+    quick = two_stage_recipe.quick(two_stage_recipe.RECIPES["two_stage"])
+    tiny = recipes.replace(quick, **TWO_STAGE, steps=(1, 4))
+    stages = {"": two_stage_predict.NET2, "step1": two_stage_predict.NET1}
+    networks = {stage: two_stage_predict.network(tiny, name) for stage, name in stages.items()}
+    write_run(folder / "run", "two_stage_unet", tiny, networks, datasets.acdc.STRUCTURES)
+
+
+def split(folder):
+    acdc(folder, patients=5)
+    sides = {"train": ["patient001", "patient002"], "validation": ["patient003"], "test": ["patient004"]}
+    write_json(folder / "split.json", sides)
 
 
 def propagation_run(folder):

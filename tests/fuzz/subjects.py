@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from shared import datasets, held_out, phantom
+from shared.datasets import splits
 from shared.lazy import lazily
 from shared.scans import volume
 from shared.scoring import tables
@@ -108,6 +109,8 @@ SUBJECTS = [
     Subject(name="dataset.json", make=originals.nnunet, damages=("**/dataset.json",),
             reader=read_data_set("nnunet", ("RV", "LV"))),
     Subject(name="stacom", make=originals.stacom, reader=read_data_set("stacom", ("BV",))),
+    Subject(name="split file", make=originals.split, damages=("split.json",),
+            reader=lambda folder: splits.given(str(folder / "split.json"), "acdc", datasets.find("acdc", folder / "data"))),
     Subject(name="cases.csv", make=originals.tables, damages=("**/cases.csv",), reader=lambda folder: tables.summarise(
         tables.read_cases(next(folder.rglob("cases.csv"), folder / "cases.csv"), held_out.COLUMNS))),
     Subject(name="bases.csv", make=originals.bases, reader=lambda folder: masks.read_bases(folder / "bases.csv")),
@@ -131,6 +134,8 @@ SUBJECTS = [
             damages=("out/*",), rounds=25, sampled=0),
     Subject(name="run of dr_unet", make=originals.dr_unet_run, command="dr_unet.predict", arguments=PREDICTION, label_map=ON_SCAN,
             rounds=30, sampled=0),
+    Subject(name="run of two_stage_unet", make=originals.two_stage_run, command="two_stage_unet.predict", arguments=PREDICTION,
+            label_map=ON_SCAN, rounds=30, sampled=0),
     Subject(name="run of propagation", make=originals.propagation_run, command="propagation.predict",
             arguments=("--weights", "run", "scan_ED.nii.gz", "-o", "seg.nii.gz", "--bases", "bases.csv"),
             label_map=("seg.nii.gz", "scan_ED.nii.gz"), rounds=30, sampled=0),
@@ -155,5 +160,5 @@ SUBJECTS = [
                 "--seed", "7", "--preset", "quick", "--workdir", "runs", make=lambda folder: originals.acdc(folder, patients=5),
                 stops=(f"{package}.train.train",), rounds=60, sampled=4)
       for package, field, more in (("acdc_segmenter_tf", "width", "rotation_deg"), ("dr_unet", "epochs", "learning_rate"),
-                                   ("propagation", "size", "rv_wall_mm"))),
+                                   ("two_stage_unet", "net2_width", "dropout"), ("propagation", "size", "rv_wall_mm"))),
 ]  # fmt: skip

@@ -181,6 +181,21 @@ def test_one_fold_is_chosen(script, made_up, tmp_path):
     assert raised.value.code == 2
 
 
+def test_a_table_by_its_word_on_a_split_that_is_given(script, tmp_path):
+    """Wang 2018 judges by eye what each step is for: our numbers stand alone."""
+    folder = Experiment(package="two_stage_unet", name="without_step_2", dataset="lasc", split="common", workdir=tmp_path).folder
+    write_csv(folder / "cases.csv", [{"case": "A", "patient": "A", "phase": "", "structure": "LA", "dice": 0.75, "assd_mm": 1.5}])
+    write_text(folder / "summary.md", "")
+    script.main(["wang2018", "steps", "--dataset", "lasc", "--split", "common", "--report-only", "--workdir", str(tmp_path)])
+    found = {(row["row"], row["measure"]): row for row in read_csv(tmp_path / "tables/wang2018_steps.csv")}
+    without = found["without step 2", "mean Dice"]
+    assert (without["paper"], without["ours"]) == ("by eye", "0.750 (0.000)") and without["difference"] != without["difference"]
+    assert found["all steps", "mean Dice"]["ours"] == "not run"
+    text = (tmp_path / "tables/wang2018_steps.md").read_text()
+    assert "wang2018 steps: " in text and "on lasc, split common" in text and "counted" not in text
+    assert "--experiment without_step_2 --split common --data-root DIR" in text
+
+
 def test_rows_of_two_data_sets_have_runs_of_their_own(script, tmp_path, monkeypatch):
     """Wang 2018, table 4: CT above, MR below, each with a whole heart that is scored together."""
     for dataset, ml, dice in (("mmwhs_ct", 30.0, 0.6), ("mmwhs_mr", 10.0, 0.9)):

@@ -5,6 +5,7 @@ import statistics
 import pytest
 
 from shared import recipes
+from shared.scoring.published import BY_EYE
 from two_stage_unet import predict as prediction
 from two_stage_unet.recipe import DEFAULT, NET1, PRESETS, PUBLISHED, RECIPES, TWO_STAGE, quick
 
@@ -52,7 +53,7 @@ def test_jaccard_is_never_above_dice():
         for row in table.rows:
             values = {}
             for cell, column in zip(row.cells, table.columns, strict=True):
-                if cell:
+                if cell and cell != BY_EYE:
                     values[column.measure, column.structure] = cell.value
             assert all(values["jaccard", name] < dice for (measure, name), dice in values.items() if measure == "dice")
 

@@ -15,6 +15,7 @@ from tests.two_stage_unet.conftest import experiment_in
 from two_stage_unet import predict as prediction
 from two_stage_unet import train as training_command
 from two_stage_unet.predict import JOINT, NET1, NET2
+from two_stage_unet.recipe import STRUCTURES
 
 
 def weights(folder, recipe, name, stage):
@@ -97,6 +98,17 @@ def test_the_held_out_part_is_that_of_all_folds_unless_folds_are_reported(tiny, 
     assert splits[0].test == splits[1].test and not set(splits[0].test) & {*splits[0].train, *splits[0].validation}
     reported = training_command.split(tiny(report_folds=True), cases, 1)
     assert reported.test == reported.validation == splits[1].validation
+
+
+@pytest.mark.parametrize(("on_disk", "wanted", "found"), [
+    ({255: "LA"}, STRUCTURES, ("LA",)), ({1: "rv", 2: "Myo", 3: "LV"}, STRUCTURES, ("RV", "Myo", "LV")),
+    (dict(enumerate(STRUCTURES)), STRUCTURES, STRUCTURES), ({7: "tumour", **dict(enumerate(STRUCTURES))}, STRUCTURES, STRUCTURES),
+    ({1: "RV", 2: "Myo", 3: "LV"}, ("LV",), ("LV",)), ({1: "RV"}, ("LV",), ("LV",)),
+])  # fmt: skip
+def test_other_data_sets_have_their_own_structures(on_disk, wanted, found, tiny):
+    """What is asked for by name stays, even where it will be refused."""
+    case = datasets.Case(patient="a", phase="", image=None, label=None, group="", structures=on_disk)
+    assert training_command.for_cases(tiny(structures=wanted), [case]).preparation.structures == found
 
 
 def test_dice_is_of_the_structures_that_are_there():

@@ -9,7 +9,7 @@ import pytest
 from shared import files
 from shared.errors import InputError
 from shared.scoring import tables
-from shared.scoring.published import NATIVE, Cell, Column, Row, Table, printed
+from shared.scoring.published import BY_EYE, NATIVE, Cell, Column, Row, Table, printed
 from shared.scoring.tables import Comparison
 
 NAN = float("nan")
@@ -114,6 +114,13 @@ def test_folds_that_score_the_same_cases_count_each():
     assert tables.measured(rows, Column("dice", structure="LV"))[1] == 4
     assert tables.ejection_fractions(rows) == ([0, 0], [50, 50])
     assert tables.measured(rows, Column("volume", "agreement", phase="ES"), "LV")[0].value == (30 + 10) / 2
+
+
+def test_a_number_of_ours_where_the_paper_has_none():
+    rows = (Row("A", "net_a", (BY_EYE,), "LV"), Row("B", "net_b", (BY_EYE,), "LV"))
+    ours, not_run = compared(replace(TABLE, columns=(Column("dice", phase="ED"),), rows=rows), ROWS)
+    assert ours.texts == ("A, LV", "ED Dice", "by eye", "0.850 (0.050)", "", "2")
+    assert not_run.texts == ("B, LV", "ED Dice", "by eye", "not run", "", "")
 
 
 def test_a_row_without_experiment_is_quoted():
