@@ -126,7 +126,6 @@ def quick(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         width=16,
-        growth=6,
         epochs=16,
         learning_rate=1e-3,
         final_learning_rate=1e-5,

@@ -100,4 +100,4 @@ def basal_lines(rows: Sequence[Scores]) -> list[str]:
             for measure in ("dice", "hausdorff_mm")
         )
         lines.append(f"| {structure} | {dice.n} | {dice.mean:.3f} | {hausdorff.median:.1f} |")
-    return [*lines, ""]
+    return lines
