@@ -1,7 +1,7 @@
 """Random gamma correction, blur and rotation of a batch, on the accelerator (paper; the ranges are ours).
 
-The host draws the parameters of each example with its own generator. Gamma and blur change the image only; the rotation moves image
-and labels alike, the image linearly and the labels by nearest neighbour. What enters from outside is 0.
+The host draws the parameters of each example with its own generator. Gamma and blur change the image only; the rotation moves
+image and labels alike, the image linearly and the labels by nearest neighbour. What enters from outside is 0.
 """
 
 from collections.abc import Mapping

@@ -81,17 +81,17 @@ def surroundings(labels: Volume, structures: Mapping[int, str]) -> Surroundings:
     """
     masks = {name: np.isin(labels.array, [value for value, each in structures.items() if each == name]) for name in HEART}
     cavity, wall = masks["LV"], masks["Myo"]
-    has_lv = cavity.any(axis=(0, 1))
+    has_lv = np.asarray(cavity.any(axis=(0, 1)))
     filled = ~outside(cavity)
     ring = ndimage.binary_dilation(filled, SIDES) & ~filled
     share = np.count_nonzero(ring & wall, axis=(0, 1)) / np.maximum(np.count_nonzero(ring, axis=(0, 1)), 1)
-    closed = has_lv & ~(outside(wall) & cavity).any(axis=(0, 1))
+    closed = np.asarray(has_lv & ~(outside(wall) & cavity).any(axis=(0, 1)))
     heart = np.logical_or.reduce(list(masks.values()))
     return Surroundings(has_lv, np.where(has_lv, share, np.nan), closed, from_base(heart, has_lv, labels.affine))
 
 
 def outside(barrier: np.ndarray) -> np.ndarray:
-    """(x, y, z) bool: pixels that can be reached from the border of their slice, from side to side, without crossing `barrier`."""
+    """(x, y, z) bool: pixels that a walk from side to side reaches from the border of their slice without crossing `barrier`."""
     parts, count = ndimage.label(~barrier, SIDES)
     reached = np.zeros(count + 1, bool)
     for border in (parts[0], parts[-1], parts[:, 0], parts[:, -1]):
@@ -103,8 +103,8 @@ def outside(barrier: np.ndarray) -> np.ndarray:
 def from_base(heart: np.ndarray, has_lv: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """(z,) slices from the most basal one with LV; see `Surroundings`.
 
-    Both ventricles taper towards the apex, so the base is the end where the heart (x, y, z) has more of its area. Where both halves
-    have the same, the affine says where the apex is. (In all 200 label maps of ACDC the area finds the base.)
+    Both ventricles taper towards the apex, so the base is the end where the heart (x, y, z) has more of its area. Where both
+    halves have the same, the affine says where the apex is. (In all 200 label maps of ACDC the area finds the base.)
     """
     if not has_lv.any():
         return np.full(has_lv.shape, np.nan)
@@ -176,22 +176,33 @@ def summary(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def check_lv(arguments: Sequence[Path], rows: Sequence[Row], values: Values) -> None:
-    """Refuse label maps of which none has LV; a warning names those that have none.
+def meaning_of(text: str) -> Values:
+    """What --structures says.
 
     Raises:
-        InputError: the values have no LV or no Myo, or no slice has LV.
+        InputError: see `evaluation.values_of`; or it names no LV or no Myo.
     """
-    lacking = {"LV", "Myo"} - set(values.structures.values())
+    values = values_of(text)
+    lacking = [name for name in ("LV", "Myo") if name not in values.structures.values()]
     if lacking:
-        raise InputError(f"--structures: expected values for LV and Myo, found none for {' and '.join(sorted(lacking))}")
-    found = {row["scan"]: False for row in rows}
+        raise InputError(f"--structures {text[:60]}: expected values for LV and Myo, found none for {' and '.join(lacking)}")
+    return values
+
+
+def check_lv(rows: Sequence[Row], values: Values) -> None:
+    """Warn of label maps in which no slice has LV.
+
+    Raises:
+        InputError: there is no LV in any.
+    """
+    found = dict.fromkeys((row["scan"] for row in rows), False)
     for row in rows:
         found[row["scan"]] |= not np.isnan(row["fraction"])
     without = [scan for scan, has_lv in found.items() if not has_lv]
     if len(without) == len(found):
         wanted = ", ".join(f"{value} {name}" for value, name in values.structures.items())
-        raise InputError(f"{arguments[0]}: no slice has LV; expected the values {wanted}; say others with --structures VALUE=NAME,...")
+        raise InputError(f"{without[0]}: no slice has LV; expected the values {wanted}; if others are meant, name them with "
+                         "--structures")  # fmt: skip
     if without:
         warnings.warn(f"no slice has LV in {len(without)} of {len(found)} label maps, such as {without[0]}", stacklevel=2)
 
@@ -206,10 +217,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with cli.one_line_errors(options.debug):
         if options.output.is_dir() or options.output.name.lower().endswith(volume.SUFFIXES):
             raise InputError(f"{options.output}: expected the name of a table, such as slices.csv, for --output")
-        values = values_of(options.structures)
+        values = meaning_of(options.structures)
         paths = list(dict.fromkeys(path for each in options.labels for path in label_maps(each)))
         rows = [row for path in Progress("measuring", len(paths)).over(paths) for row in measure(path, values)]
-        check_lv(options.labels, rows, values)
+        check_lv(rows, values)
         write_csv(options.output, rows)
         print("\n".join([*summary(rows), f"wrote {options.output}"]))
 

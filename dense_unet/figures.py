@@ -15,8 +15,7 @@ NAMES = {"LV": ("EDV", "ESV"), "RV": ("EDV", "ESV"), "Myo": ("mass ED", "mass ES
 
 
 def draw(folder: Path, rows: Sequence[Scores]) -> None:
-    """Bland-Altman plots as figures/volumes.png and figures/mass.png, with limits at 2 sigma; nothing where fewer than two patients
-    have a phase.
+    """Bland-Altman plots with limits at 2 sigma, figures/volumes.png and figures/mass.png; a phase needs two patients.
 
     Args:
         folder: of the run.

@@ -43,7 +43,7 @@ def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
     """A weight per class that falls with its share f of the pixels, scaled so that their mean is 1.
 
     Args:
-        kind: "inverse_root" (1 / sqrt f), "inverse" (1 / f), or "unet_map" (1 / f too, as in the U-Net paper, which adds `border`).
+        kind: "inverse_root" (1 / sqrt f), "inverse" (1 / f), or "unet_map" (1 / f too; `border` is added to it).
         counts: pixels of every class, background first. A class without pixels has weight 0 and does not count in the mean.
 
     Raises:
@@ -59,8 +59,10 @@ def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
 
 
 def border(labels: np.ndarray, weight: float, sigma_px: float) -> np.ndarray:
-    """The border term of the U-Net paper: weight * exp(-(d1 + d2)^2 / (2 sigma^2)), where d1 and d2 are the distances in pixels to
-    the nearest and the second nearest structure of the slice, 0 inside it.
+    """The border term of the U-Net paper: weight * exp(-(d1 + d2)^2 / (2 sigma^2)).
+
+    d1 and d2 are the distances in pixels to the nearest and the second nearest structure of the slice, 0 inside a structure. (Ours:
+    the U-Net paper has cells of one class in their place.)
 
     Args:
         labels: (x, y, z) class indices. A slice with fewer than two structures has no border.

@@ -103,7 +103,7 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
-    """Class indices (x, y, z) of one frame with its slices last: prepare -> network -> softmax back onto the scan's grid -> argmax."""
+    """Class indices (x, y, z) of one frame with its slices last."""
     prepared = prepare(scan, segmenter.recipe.preparation)
     return np.concatenate([
         predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))

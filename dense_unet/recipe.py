@@ -1,10 +1,10 @@
-"""Penso, Moccia, Scafuri, Muscogiuri, Pontone, Pepi, Caiani 2020, "Automated Left and Right Chamber Segmentation in Cardiac MRI Using
-Dense Fully Convolutional Neural Network", Computing in Cardiology 2020.
+"""Penso et al. 2020, "Automated Left and Right Chamber Segmentation in Cardiac MRI Using Dense Fully Convolutional Neural
+Network", Computing in Cardiology 2020.
 
     python -m dense_unet.train --dataset acdc --data-root DIR [--experiment NAME] [--preset quick]
 
-should reach a mean Dice of 0.944 / 0.908 / 0.851 (LV / RV / Myo, criterion A, weighted cross entropy) on the authors' own 210 patients,
-which are not public. No code of the authors is known. What each number comes from: "paper", or "ours" where the paper is silent or
+should reach a mean Dice of 0.944 / 0.908 / 0.851 (LV / RV / Myo; criterion A, weighted cross entropy) on the authors' patients,
+who are not public. No code of the authors is known. What each number comes from: "paper", or "ours" where the paper is silent or
 contradicts itself.
 """
 

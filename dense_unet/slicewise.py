@@ -26,7 +26,7 @@ SURROUNDINGS = "slices.csv"
 
 
 def surroundings(case: Case, scan: Volume, reference: Volume) -> Surroundings:
-    """What surrounds the LV in each slice of a case; arguments as `datasets.load_image` and `datasets.load_reference` give them."""
+    """What surrounds the LV in each slice of a case, from what `datasets.load_image` and `datasets.load_reference` give."""
     return basal.surroundings(orientation.all_slices_last(scan, reference)[1], case.structures)
 
 

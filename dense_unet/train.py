@@ -19,12 +19,13 @@ from shared.held_out import Scorer
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.learning.batches import Batches
+from shared.learning.classes import class_counts, dice_of
 from shared.learning.examples import EXAMPLE, Slices, generator
 from shared.learning.prepared import voxels_of
 from shared.lifecycle import Method, Run, Stage
 from shared.runs import Experiment
 from shared.scans.volume import Volume
-from shared.scoring import metrics, tables
+from shared.scoring import tables
 from shared.training_command import run_experiments, training_parser
 
 with lazily():
@@ -43,7 +44,8 @@ def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
     given, bordered = recipe.preparation, recipe.class_weights == "unet_map"
     term = (recipe.border_weight, recipe.border_sigma_px) if bordered else ()
     learned, shown = (
-        run.prepared(side, given, lambda case: prepared(case, given, *term), lambda case: term) for side in ("train", "validation")
+        run.prepared(side, given, lambda case: prepared(case, given, *term), lambda case: term)
+        for side in ("train", "validation")
     )
     batches = Batches(
         Bordered(learned) if bordered else Slices(learned),
@@ -78,9 +80,9 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
 
     def predict(case: Case, scan: Volume, reference: Volume) -> tuple[Volume, held_out.Further]:
         predicted, found = prediction.predict(segmenter, scan), slicewise.surroundings(case, scan, reference)
-        pair = tuple(slicewise.without_removed(each, found.kept(least)) for each in (predicted, reference))
-        compared.append(slicewise.compare(case, found, *pair, segmenter.structures, least))
-        return predicted, {held_out.CASES: pair}
+        ours, theirs = (slicewise.without_removed(each, found.kept(least)) for each in (predicted, reference))
+        compared.append(slicewise.compare(case, found, ours, theirs, segmenter.structures, least))
+        return predicted, {held_out.CASES: (ours, theirs)}
 
     def finish() -> list[str]:
         figures.draw(run.folder, tables.read_cases(run.folder / held_out.CASES, held_out.COLUMNS))
@@ -129,12 +131,6 @@ def optimizer(recipe: Recipe, steps: int) -> "keras.optimizers.Adam":
     return keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon)
 
 
-def class_counts(paths: Sequence[Path], classes: int) -> list[int]:
-    """Pixels of each class, background included, in all of the cases."""
-    counts = [np.bincount(voxels_of(path)["label"].ravel(), minlength=datasets.IGNORED + 1) for path in paths]
-    return np.sum(counts, axis=0)[:classes].tolist()
-
-
 def spread(paths: Sequence[Path], count: int) -> list[Path]:
     """At most `count` of the paths, evenly spread."""
     count = min(count, len(paths))
@@ -142,7 +138,7 @@ def spread(paths: Sequence[Path], count: int) -> list[Path]:
 
 
 def validate(model: "keras.Model", paths: Sequence[Path], batch_size: int) -> dict[str, float]:
-    """Mean over prepared volumes of the mean Dice of their structures, batch norm in inference mode."""
+    """Mean over prepared volumes of the mean Dice of the structures that occur in them, batch norm in inference mode."""
     slices, pairs = Slices(paths), []
     for start in range(0, len(slices), batch_size):
         positions = range(start, min(start + batch_size, len(slices)))
@@ -151,15 +147,9 @@ def validate(model: "keras.Model", paths: Sequence[Path], batch_size: int) -> di
         pairs.append((inference.logits(model, images, batch_size).argmax(axis=-1).astype(np.uint8), labels))
     found, labels = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     ends = np.cumsum([voxels_of(path).shape[2] for path in paths])[:-1]
-    dice = [volume_dice(*pair) for pair in zip(np.split(found, ends), np.split(labels, ends), strict=True)]
-    return {"val_dice": float(np.mean([each for each in dice if each == each] or [0]))}
-
-
-def volume_dice(found: np.ndarray, labels: np.ndarray) -> float:
-    """Mean Dice of the structures that occur in one of two maps of classes; IGNORED pixels are left out. NaN where none occurs."""
-    found = found * (labels != datasets.IGNORED)
-    values = {*np.unique(found).tolist(), *np.unique(labels).tolist()} - {0, datasets.IGNORED}
-    return float(np.mean([metrics.dice(found == value, labels == value) for value in values])) if values else float("nan")
+    volumes = [dice_of(*pair) for pair in zip(np.split(found, ends), np.split(labels, ends), strict=True)]
+    means = [float(np.mean(dice)) for dice in volumes if dice]
+    return {"val_dice": float(np.mean(means)) if means else 0.0}
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,13 +18,13 @@ from shared.files import fingerprint
 from shared.held_out import Scorer
 from shared.lazy import lazily
 from shared.learning.batches import Batches
+from shared.learning.classes import class_counts, dice_of
 from shared.learning.examples import Examples
 from shared.learning.prepared import voxels_of
 from shared.lifecycle import Method, Run, Stage
 from shared.runs import Experiment
 from shared.scans import orientation
 from shared.scans.volume import Volume
-from shared.scoring import metrics
 from shared.training_command import run_experiments, training_parser
 from two_stage_unet import predict as prediction
 from two_stage_unet.predict import JOINT, NET1, NET2, UNET3D, network
@@ -194,12 +194,6 @@ def stacks_of(recipe: Recipe, coarse: Sequence[Path], seen: Sequence[Path]) -> S
     return Stacks(seen, spacings_mm, regions, recipe.slices, recipe.stacks)
 
 
-def class_counts(paths: Sequence[Path], classes: int) -> list[int]:
-    """Voxels of each class, background included, in all of the cases."""
-    counts = [np.bincount(voxels_of(path)["label"].ravel(), minlength=datasets.IGNORED + 1) for path in paths]
-    return np.sum(counts, axis=0)[:classes].tolist()
-
-
 # Validation and scores -------------------------------------------------------------------------------------------------------
 
 
@@ -219,13 +213,6 @@ def validate(model: "keras.Model", shown: Batches, move: Callable[..., tuple[Any
             found, labels = found > 0, np.where(labels == datasets.IGNORED, labels, labels > 0)
         scores += dice_of(found, labels)
     return {"val_dice": float(np.mean(scores)) if scores else 0.0}
-
-
-def dice_of(found: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Dice of each structure that occurs in one of them, over all samples; IGNORED voxels are left out."""
-    found = found * (labels != datasets.IGNORED)
-    values = {*np.unique(found).tolist(), *np.unique(labels).tolist()} - {0, datasets.IGNORED}
-    return [float(metrics.dice(found == value, labels == value)) for value in sorted(values)]
 
 
 def scorer(recipe: Recipe, run: Run) -> Scorer:

@@ -170,9 +170,7 @@ def on_square_grid(patient: Patient, size: int) -> Patient:
         raise InputError(f"expected pictures of 32 to 2048 pixels, found {size}")
     random = np.random.default_rng((patient.seed, patient.number, size))
     pixel_mm = random.uniform(0.59, 0.70) * 512 / size
-    return replace(
-        patient, shape=(size, size, patient.shape[2]), spacing_mm=(pixel_mm, pixel_mm, patient.spacing_mm[2])
-    )
+    return replace(patient, shape=(size, size, patient.shape[2]), spacing_mm=(pixel_mm, pixel_mm, patient.spacing_mm[2]))
 
 
 def _draw_grid(random: np.random.Generator) -> tuple[tuple[float, float, float], tuple[int, int], bool]:

@@ -111,12 +111,6 @@ def test_other_data_sets_have_their_own_structures(on_disk, wanted, found, tiny)
     assert training_command.for_cases(tiny(structures=wanted), [case]).preparation.structures == found
 
 
-def test_dice_is_of_the_structures_that_are_there():
-    found, labels = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 0, 0, 255])
-    assert training_command.dice_of(found, labels) == [2 / 3, 0.0]
-    assert training_command.dice_of(np.zeros(3), np.zeros(3)) == []
-
-
 @pytest.mark.parametrize(("changes", "words"), [
     ({"steps": (1, 2, 3)}, "steps: expected 4 among them"), ({"steps": (4,)}, "steps: expected at least one that trains Net1"),
     ({"steps": (2, 1, 4)}, "steps: expected some of 1,2,3,4, in this order"), ({"slices": 4}, "slices: expected an odd number"),
