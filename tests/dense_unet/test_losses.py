@@ -91,7 +91,9 @@ def test_the_sum_by_hand():
     assert value(both, LABELS, logits()) == pytest.approx(cross_entropy((0.5, 0.5, 1.0, 1.5)) + 0.2 * DICE_LOSS, rel=1e-5)
 
 
-@pytest.mark.parametrize("loss", [WeightedCrossEntropy(WEIGHTS), PooledDice(1.0), Sum(WeightedCrossEntropy(WEIGHTS), PooledDice(1.0), 0.2)])
+@pytest.mark.parametrize(
+    "loss", [WeightedCrossEntropy(WEIGHTS), PooledDice(1.0), Sum(WeightedCrossEntropy(WEIGHTS), PooledDice(1.0), 0.2)]
+)
 def test_ignored_pixels_count_nowhere(loss):
     some = LABELS.copy()
     some[1, 0] = IGNORED

@@ -123,6 +123,8 @@ SUBJECTS = [
             arguments=("predictions", "references", "--structures", "1=RV,2=Myo,3=LV"), rounds=60),
     Subject(name="table", make=originals.tables, command="scripts.reproduce_table",
             arguments=("baumgartner2017", "1", "--report-only", "--workdir", "runs"), rounds=40),
+    Subject(name="basal", make=originals.label_folders, command="dense_unet.basal", arguments=("references", "-o", "slices.csv"),
+            rounds=40, sampled=3),
     Subject(name="mesh", make=originals.heart_labels, command="propagation.mesh.__main__",
             arguments=("labels.nii.gz", "-o", "heart.stl"), rounds=40, sampled=0),
     Subject(name="run of acdc_segmenter_tf", make=originals.acdc_run, command="acdc_segmenter_tf.predict", arguments=PREDICTION,
@@ -142,6 +144,8 @@ SUBJECTS = [
     Subject(name="run to go on with", make=originals.trained, command="acdc_segmenter_tf.train", arguments=(*DATA, *TINY_RUN),
             damages=("runs/acdc_segmenter_tf/**/*",), rounds=12, sampled=0),
     arguments("shared.evaluation", "shared.evaluation", "predictions", "references", "--structures", "acdc", "-o", "out.csv"),
+    arguments("dense_unet.basal", "dense_unet.basal", "references", "-o", "slices.csv", "--structures", "1=RV,2=Myo,3=LV",
+              make=originals.label_folders, rounds=40, sampled=3),
     arguments("shared.phantom", "shared.phantom.__main__", "nnunet", "made", "--patients", "1", "--seed", "0",
               make=originals.label_folders,
               stops=("shared.phantom.layouts.draw_patient", "shared.phantom.layouts.render_atrium",
@@ -159,6 +163,7 @@ SUBJECTS = [
     *(arguments(f"{package}.train", f"{package}.train", *DATA, "--set", f"{field}=8", "--set", f"{more}=0.5", "--fold", "0",
                 "--seed", "7", "--preset", "quick", "--workdir", "runs", make=lambda folder: originals.acdc(folder, patients=5),
                 stops=(f"{package}.train.train",), rounds=60, sampled=4)
-      for package, field, more in (("acdc_segmenter_tf", "width", "rotation_deg"), ("dr_unet", "epochs", "learning_rate"),
-                                   ("two_stage_unet", "net2_width", "dropout"), ("propagation", "size", "rv_wall_mm"))),
+      for package, field, more in (("acdc_segmenter_tf", "width", "rotation_deg"), ("dense_unet", "growth", "chance"),
+                                   ("dr_unet", "epochs", "learning_rate"), ("two_stage_unet", "net2_width", "dropout"),
+                                   ("propagation", "size", "rv_wall_mm"))),
 ]  # fmt: skip
