@@ -61,8 +61,8 @@ def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
 def border(labels: np.ndarray, weight: float, sigma_px: float) -> np.ndarray:
     """The border term of the U-Net paper: weight * exp(-(d1 + d2)^2 / (2 sigma^2)).
 
-    d1 and d2 are the distances in pixels to the nearest and the second nearest structure of the slice, 0 inside a structure. Ours:
-    the U-Net paper has cells of one class in the place of structures.
+    d1 and d2 are the distances in pixels to the nearest and the second nearest structure of the slice, 0 inside a structure.
+    (Ours: the U-Net paper has cells of one class in the place of structures.)
 
     Args:
         labels: (x, y, z) class indices. A slice with fewer than two structures has no border.

@@ -11,8 +11,8 @@ from shared.files import write_json
 from shared.recipes import flat, replace
 from tests.experiments import penso
 
-TINY = {"width": 2, "growth": 2, "dense_layers": (1, 1, 1, 1), "size": 48, "spacing_mm": 4.8, "epochs": 2, "validation_volumes": 1,
-        "precision": "float32"}  # fmt: skip
+TINY = {"width": 2, "growth": 2, "dense_layers": (1, 1, 1, 1), "size": 48, "spacing_mm": 4.8, "epochs": 2,
+        "validation_volumes": 1, "precision": "float32"}  # fmt: skip
 
 
 @pytest.fixture(scope="session")

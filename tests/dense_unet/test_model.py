@@ -45,9 +45,8 @@ def test_the_same_numbers_as_a_twin_in_plain_keras():
     model = networks.build("dense", (32, 48), 3, 2, dense_layers=(2, 2, 2, 2), growth=3)
     random = np.random.default_rng(0)
     for variable in twin.variables:
-        variable.assign(
-            random.uniform(0.2, 1, variable.shape) if "moving" in variable.path else random.normal(0, 0.4, variable.shape)
-        )
+        moving = "moving" in variable.path
+        variable.assign(random.uniform(0.2, 1, variable.shape) if moving else random.normal(0, 0.4, variable.shape))
     for layer in twin.layers:
         if layer.weights:
             model.get_layer(layer.name).set_weights(layer.get_weights())

@@ -109,7 +109,7 @@ def test_images_smaller_than_the_crop(shape, untrained):
 
 
 def test_probabilities_are_interpolated_before_the_class_is_chosen(untrained, monkeypatch):
-    """Three pixels of the network between which the probability of class 1 rises from 0.2 over 0.4 to 0.8; 0.5 is a quarter of the
+    """From pixel to pixel of the network, the probability of class 1 rises from 0.2 over 0.4 to 0.8: it is 0.5 a quarter of the
     way from the second to the third."""
     segmenter = prediction.load(untrained)
     scan = scan_of((480, 480, 1), (0.48, 0.48, 8.0))  # ten pixels to one of the network

@@ -54,10 +54,8 @@ def test_the_base_is_the_first_slice_that_is_kept(least, base, slices):
     found, ours, theirs = pair(moved(REFERENCE), REFERENCE, least)
     compared = slicewise.compare(CASE, found, ours, theirs, {LV: "LV", MYO: "Myo"}, least)
     assert [row["slice"] for row in compared.rows if row["structure"] == "LV"] == slices
-    assert [(row["structure"], row["case"]) for row in compared.basal] == [
-        ("LV", f"p_ED slice {base}"),
-        ("Myo", f"p_ED slice {base}"),
-    ]
+    place = f"p_ED slice {base}"
+    assert [(row["structure"], row["case"]) for row in compared.basal] == [("LV", place), ("Myo", place)]
     assert all(row["hausdorff_mm"] == 4.0 for row in compared.basal if row["structure"] == "LV")  # moved by four pixels of 1 mm
 
 

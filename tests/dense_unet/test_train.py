@@ -94,7 +94,7 @@ def test_it_learns_with_the_border_term_and_dice(tiny, phantom_cases, tmp_path):
     changes = {"class_weights": "unet_map", "dice_weight": 0.2, "width": 4, "epochs": 4, "learning_rate": 5e-3}
     folder = training_command.train(tiny(**changes), phantom_cases, penso(tmp_path))
     losses = [row["loss"] for row in read_csv(folder / "history.csv")]
-    assert losses[-1] < 0.75 * losses[0]
+    assert losses[-1] < 0.9 * losses[0]
 
 
 # What counts ----------------------------------------------------------------------------------------------------------------
@@ -134,9 +134,8 @@ def test_removed_slices_are_not_scored(open_cases, tiny, tmp_path):
 def test_one_phase_and_structures_without_lv_are_trained_and_scored(tiny, phantom_cases, tmp_path):
     """No slice has LV then, so all are kept and there is no base."""
     cases = [case for case in phantom_cases if case.phase == "ED"]
-    folder = training_command.train(
-        tiny("plain_half_wce", epochs=1, structures=("RV",)), cases, penso(tmp_path, "plain_half_wce")
-    )
+    recipe = tiny("plain_half_wce", epochs=1, structures=("RV",))
+    folder = training_command.train(recipe, cases, penso(tmp_path, "plain_half_wce"))
     assert [(row["phase"], row["structure"]) for row in read_csv(folder / "cases.csv")] == [("ED", "RV")]
     assert runs.is_done(folder)
 

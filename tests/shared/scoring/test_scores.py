@@ -87,16 +87,14 @@ def test_slices_by_hand():
     reference[1:3, 1:3, 0], predicted[2:4, 1:3, 0], predicted[0, 0, 1] = 3, 3, 3
     pair = [from_array(array, (2.0, 3.0, 8.0)) for array in (predicted, reference)]
     first, second = scores.score_slices(*pair, {3: "LV", 1: "RV"}, {"case": "a_ED", "phase": "ED"})
-    assert {key: first[key] for key in ("case", "phase", "slice", "structure", "dice", "sensitivity", "hausdorff_mm", "assd_mm")} == {
-        "case": "a_ED slice 0", "phase": "ED", "slice": 0, "structure": "LV", "dice": 0.5, "sensitivity": 0.5, "hausdorff_mm": 2.0,
-        "assd_mm": 1.0,
-    }  # fmt: skip
+    assert [first[key] for key in ("case", "phase", "slice", "structure")] == ["a_ED slice 0", "ED", 0, "LV"]
+    assert [first[key] for key in ("dice", "sensitivity", "hausdorff_mm", "assd_mm")] == [0.5, 0.5, 2.0, 1.0]
     assert (second["slice"], second["dice"]) == (1, 0) and math.isnan(second["hausdorff_mm"])
     assert math.isnan(second["sensitivity"]) and first.keys() == second.keys()
 
 
 def test_distances_of_a_slice_are_those_of_outlines_in_2d():
-    """Of a ring and a disc of the same outline, every pixel is a surface voxel in a stack of one slice; in 2D only outlines are."""
+    """In a stack of one slice every pixel would be a surface voxel, and the hole of a ring no distance from a disc."""
     disc = np.zeros((9, 9, 1), np.uint8)
     disc[1:8, 1:8] = 1
     ring = disc.copy()
