@@ -77,10 +77,11 @@ def surroundings(labels: Volume, structures: Mapping[int, str]) -> Surroundings:
 
     Args:
         labels: (x, y, z), slices last.
-        structures: label value -> name; several values may have one name. Without the names LV and Myo, no slice has LV.
+        structures: label value -> name; several values may have one name. Unless both LV and Myo are among the names, the result
+            is that of a label map without LV.
     """
     masks = {name: np.isin(labels.array, [value for value, each in structures.items() if each == name]) for name in HEART}
-    cavity, wall = masks["LV"], masks["Myo"]
+    cavity, wall = masks["LV"] & ("Myo" in structures.values()), masks["Myo"]
     has_lv = np.asarray(cavity.any(axis=(0, 1)))
     filled = ~outside(cavity)
     ring = ndimage.binary_dilation(filled, SIDES) & ~filled

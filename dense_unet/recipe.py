@@ -151,7 +151,7 @@ PUBLISHED = {
         title="Criteria and losses, ED and ES pooled",
         dataset="acdc",
         folds=(0,),
-        scorings=(NATIVE, Scoring(SLICES, "slice by slice, in 2D: n counts slices with the structure", "_slices")),
+        scorings=(NATIVE, Scoring(SLICES, "slice by slice, in 2D, where either mask has the structure", "_slices")),
         columns=tuple(
             Column(measure, statistic, structure=structure)
             for structure in ("LV", "RV", "Myo")

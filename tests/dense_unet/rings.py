@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from shared.datasets.acdc import STRUCTURES
 from shared.scans.volume import Volume
 
 RV, MYO, LV = 1, 2, 3
-__all__ = ["LV", "MYO", "RV", "STRUCTURES", "slice_of", "volume"]
 
 
 def slice_of(gap_deg=0.0, radii_px=(30.0, 30.0), wall_px=10.0, size=121, at_deg=33.0):

@@ -9,11 +9,12 @@ import pytest
 
 from dense_unet import basal
 from dense_unet.basal import CLOSED, HALF, surroundings
+from shared.datasets.acdc import STRUCTURES
 from shared.files import read_csv
 from shared.scans import orientation
 from shared.scans import volume as volumes
 from shared.scans.volume import Volume
-from tests.dense_unet.rings import LV, MYO, RV, STRUCTURES, slice_of, volume
+from tests.dense_unet.rings import LV, MYO, RV, slice_of, volume
 
 ROOT = Path(__file__).parents[2]
 FULL, HALF_OPEN, EMPTY = slice_of(), slice_of(gap_deg=200), np.zeros((121, 121), np.uint8)
@@ -152,7 +153,8 @@ def test_no_lv_anywhere_keeps_all_and_has_no_base():
     for labels in (EMPTY, np.where(FULL == MYO, MYO, 0).astype(np.uint8)):
         found = surroundings(volume(labels, labels), STRUCTURES)
         assert found.kept(CLOSED).all() and found.most_basal(HALF) is None and np.isnan(found.from_base).all()
-    assert surroundings(volume(FULL), {1: "LA"}).kept(CLOSED).all()
+    for names in ({1: "LA"}, {3: "LV"}, {2: "Myo"}):  # where nobody labelled one of both, no slice is open
+        assert surroundings(volume(FULL, FULL, APEX), names).kept(CLOSED).all()
 
 
 def test_values_in_another_order_and_of_several_parts():

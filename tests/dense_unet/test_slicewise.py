@@ -8,10 +8,11 @@ import pytest
 from dense_unet import slicewise
 from dense_unet.basal import CLOSED, HALF
 from shared.datasets import Case
+from shared.datasets.acdc import STRUCTURES
 from shared.files import read_csv
 from shared.scans import orientation
 from shared.scoring import scores
-from tests.dense_unet.rings import LV, MYO, STRUCTURES, slice_of, volume
+from tests.dense_unet.rings import LV, MYO, slice_of, volume
 
 CASE = Case(patient="p", phase="ED", image=Path("p"), label=None, group="DCM", structures=STRUCTURES)
 FULL, APEX = slice_of(), slice_of(radii_px=(8, 8))
