@@ -109,6 +109,8 @@ def by_share(cases: Iterable[Case], validation: float, test: float, seed: int) -
         held_out.append(tuple(sorted(patient for place, patient in enumerate(dealt) if place in chosen)))
         dealt = [patient for place, patient in enumerate(dealt) if place not in chosen]
     return Split(tuple(sorted(dealt)), held_out[1], held_out[0])
+
+
 def given(split: str, dataset: str, cases: Sequence[Case]) -> Split:
     """The split that --split names: `COMMON`, or a JSON file of the patients on each side.
 
