@@ -95,6 +95,9 @@ def stage(
     """What all steps share: one volume per iteration, a fresh Adam, and the weights with the best validation Dice kept (ours)."""
     steps = recipe.unet3d_iterations if name == UNET3D else recipe.iterations[STEPS.index(name)]
     schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
+    adam = keras.optimizers.Adam(
+        schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon, clipnorm=recipe.clip_norm or None
+    )
     shown = Batches(examples["validation"], 1, run.seed, drawn(augmentation.switched_off(recipe), name))
     return Stage(
         name=name,
@@ -104,7 +107,7 @@ def stage(
         batches=Batches(examples["train"], 1, run.seed, drawn(recipe, name)),
         steps=steps,
         loss=loss,
-        optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
+        optimizer=adam,
         augment=move,
         validate=lambda model: validate(model, shown, move, any_structure=name == "step 1"),
         validate_every=recipe.validate_every,
