@@ -136,6 +136,8 @@ SUBJECTS = [
             damages=("out/*",), rounds=25, sampled=0),
     Subject(name="run of dr_unet", make=originals.dr_unet_run, command="dr_unet.predict", arguments=PREDICTION, label_map=ON_SCAN,
             rounds=30, sampled=0),
+    Subject(name="run of dense_unet", make=originals.dense_run, command="dense_unet.predict", arguments=PREDICTION,
+            label_map=ON_SCAN, rounds=30, sampled=0),
     Subject(name="run of two_stage_unet", make=originals.two_stage_run, command="two_stage_unet.predict", arguments=PREDICTION,
             label_map=ON_SCAN, rounds=30, sampled=0),
     Subject(name="run of propagation", make=originals.propagation_run, command="propagation.predict",
