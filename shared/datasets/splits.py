@@ -35,7 +35,7 @@ class Split:
             for other_name, others in sides[i + 1 :]:
                 both = sorted(set(patients) & set(others))
                 if both:
-                    raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)}")
+                    raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)[:80]}")
 
     def of(self, cases: Iterable[Case], side: str) -> list[Case]:
         """The cases whose patient is on `side` ("train", "validation" or "test"), in their order."""
@@ -150,7 +150,7 @@ def read(path: Path, cases: Iterable[Case]) -> Split:
         missing = [patient for patient in patients if patient not in known]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])}{more}")
+            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])[:80]}{more}")
     try:
         return Split(**{side: tuple(sorted(content[side])) for side in SIDES})
     except InputError as error:
