@@ -218,7 +218,8 @@ def dense_run(folder):
     heart(folder)
     training.seed_everything(0)
     tiny = recipes.replace(dense_recipe.quick(dense_recipe.DENSE), **DENSE)
-    write_run(folder / "run", "dense_unet", tiny, {"": dense_predict.network(tiny)}, datasets.acdc.STRUCTURES)
+    structures = datasets.values_to_write(datasets.acdc.STRUCTURES, tiny.preparation.structures)
+    write_run(folder / "run", "dense_unet", tiny, {"": dense_predict.network(tiny)}, structures)
 
 
 def two_stage_run(folder):
