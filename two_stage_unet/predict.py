@@ -64,16 +64,18 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
 
 def prepare(scan: Volume, preparation: Preparation) -> Volume:
     """Scan (x, y, z), slices last -> the fine grid: grey values from -1 to 1 (paper), on the scan's own voxels unless
-    `fine_mm` asks for others.
+    `fine_mm` asks for others. What lies beyond the `percentiles` is -1 or 1; where they are one grey value, all values count.
 
     Raises:
         InputError: a constant scan.
     """
     array = scan.array.astype(np.float32)
-    low, high = float(array.min()), float(array.max())
+    low, high = map(float, np.percentile(array, preparation.percentiles))
+    if low == high:
+        low, high = float(array.min()), float(array.max())
     if low == high:
         raise InputError(preprocess.NOTHING.format(low))
-    return onto_fine(scan.with_array((array - low) * np.float32(2 / (high - low)) - 1), preparation, 1)
+    return onto_fine(scan.with_array(np.clip((array - low) * np.float32(2 / (high - low)) - 1, -1, 1)), preparation, 1)
 
 
 def prepare_labels(labels: Volume, preparation: Preparation) -> Volume:

@@ -25,6 +25,7 @@ class Preparation:
     structures: Annotated[tuple[str, ...], structures()]
     coarse_mm: Annotated[float, number(0.5, 50)]
     fine_mm: Annotated[float, number(0, 50)]
+    percentiles: Annotated[tuple[float, ...], several(number(0, 100), 2)]
 
     def __post_init__(self) -> None:
         check(self)
@@ -80,6 +81,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self)
+        low, high = self.preparation.percentiles
+        require(low < high, self.preparation, "percentiles", "the smaller number first")
         require(self.slices % 2 == 1, self, "slices", "an odd number, so that one slice is in the middle")
         require(list(self.steps) == sorted(set(self.steps)), self, "steps", "some of 1,2,3,4, in this order")
         require(4 in self.steps, self, "steps", "4 among them, since only step 4 ends with a network that is ready")
@@ -93,6 +96,7 @@ TWO_STAGE = Recipe(
         structures=("LV", "Myo", "RV", "LA", "RA", "AA", "PA"),  # paper, in the order of its tables
         coarse_mm=3.0,  # paper: Net1; isotropic
         fine_mm=0.0,  # paper: full resolution; 0 is the scan's own grid
+        percentiles=(0.0, 100.0),  # ours: of the grey values that become -1 and 1 (paper); the darkest and the brightest
     ),
     net1_width=16,  # ours
     net2_width=32,  # ours
@@ -158,11 +162,13 @@ def quick(recipe: Recipe) -> Recipe:
         recipe,
         coarse_mm=2.0 if recipe.method == "unet3d" else 4.0,
         fine_mm=2.0,
+        percentiles=(1.0, 99.0),  # the brightest voxels of MR differ from scan to scan
         typical_extent=64,
         net1_width=8,
         net2_width=16,
         unet3d_width=8,
         normalisation="instance",
+        activation="selu",  # of the preprint: with ReLU and these few iterations, only one of several structures is learnt
         dropout=0.0,
         slices=5,
         iterations=(300, 300, 400, 4000),  # paper: only step 4 needs to converge

@@ -37,6 +37,14 @@ def test_grey_values_are_stretched_from_minus_one_to_one_on_the_own_grid():
         prediction.prepare(ball().with_array(np.ones((4, 4, 4), np.float32)), GIVEN)
 
 
+def test_grey_values_beyond_the_percentiles_are_cut_off():
+    scan = Volume(np.arange(101, dtype=np.float32).reshape(101, 1, 1), (1, 1, 1), np.eye(4))
+    found = prediction.prepare(scan, replace(GIVEN, percentiles=(10.0, 60.0))).array.ravel()
+    np.testing.assert_allclose(found[[0, 10, 35, 60, 100]], [-1, -1, 0, 1, 1], atol=1e-6)
+    spot = scan.with_array(np.where(scan.array == 7, np.float32(5), np.float32(2)))  # nearly constant: all values count
+    assert set(prediction.prepare(spot, replace(GIVEN, percentiles=(10.0, 60.0))).array.ravel()) == {-1, 1}
+
+
 def test_the_coarse_grid_covers_the_same_space_and_air_stays_air():
     fine = prediction.prepare(ball(), GIVEN)
     coarse = prediction.coarse(fine, GIVEN)
