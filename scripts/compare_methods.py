@@ -79,6 +79,10 @@ METHODS = {
 }
 DATASETS = tuple(dict.fromkeys(dataset for method in METHODS.values() for dataset in method.experiments))
 WALL_MM = propagation.recipe.PROPAGATION.preparation.rv_wall_mm
+WALL = (
+    f"Every label map is turned into the wall of both ventricles: the myocardium of the LV, and a ring of {WALL_MM:g} mm outside "
+    "the RV's cavity, from the base of the reference on. The reference is turned in the same way."
+)
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 
 
@@ -116,11 +120,9 @@ def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[st
     """Score, write, draw and print every comparison."""
     for contest in parts:
         scores = scored.evaluate(contest)
-        report.write(contest, scores, costs, facts)
         if contest.compared:
             figures.draw(contest, scores)
-        print("\n" + (contest.folder / report.PAGE).read_text(encoding="utf-8"))
-        print("\n".join(report.wrote(contest.folder)))
+        print("\n" + report.write(contest, scores, costs, facts))
 
 
 def methods_of(options: argparse.Namespace) -> dict[str, Method]:
@@ -207,6 +209,7 @@ def contests(
             title=f"{title}; the wall of both ventricles", folder=folder_of(options) / "wall", cases=cases, entrants=walls,
             structures=propagation.predict.STRUCTURES, code=provenance.code("propagation"),
             reference_of=lambda case, reference: propagation.masks.wall_on(case, reference, reference, WALL_MM),
+            note=WALL,
         ))  # fmt: skip
     return parts
 
@@ -214,7 +217,7 @@ def contests(
 def reruns(
     methods: Mapping[str, Method], done: Mapping[str, Path], cases: Sequence[Case], options: argparse.Namespace
 ) -> list[str]:
-    """How to make each run again; of those that are done also the commit, the hardware, and settings that are not the preset's."""
+    """The command of each run; of those that are done also the commit, the hardware, and settings that are not the preset's."""
     lines = []
     for key, method in methods.items():
         line = f"- {method.name}: `python -m {method.package}.train {shlex.join(command_of(method, options))} --data-root DIR`"
@@ -226,7 +229,7 @@ def reruns(
             line += f"; commit {record['commit']}, {record['hardware']}"
             line += f"; its settings are not those of the preset: {', '.join(changed)}" if changed else ""
         lines.append(line)
-    return ["To make a run again:", "\n".join(lines)]
+    return ["Commands of the runs:", "\n".join(lines)]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

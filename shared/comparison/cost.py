@@ -71,11 +71,11 @@ def kept(folder: Path) -> dict[str, Prediction]:
     content, number = read_json(path), recipes.number(0, 1e12)
     try:
         found = {key: Prediction(**values) for key, values in content.items()}
+        numbers = [value for each in found.values() for value in (each.parameters, each.seconds, each.memory_gib)]
+        if not all(map(number.holds, numbers)):
+            raise TypeError
     except (AttributeError, TypeError):
-        found = {}
-    numbers = [value for each in found.values() for value in (each.parameters, each.seconds, each.memory_gib)]
-    if len(found) < len(content) or not all(map(number.holds, numbers)):
-        raise InputError(f"{path}: expected what predictions cost, found something else; remove it to measure again")
+        raise InputError(f"{path}: expected what predictions cost, found something else; remove it to measure again") from None
     return found
 
 

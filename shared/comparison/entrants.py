@@ -51,6 +51,7 @@ class Contest:
         structures: label value -> name, of what is scored.
         reference_of: `reference_of(case, reference as on disk)`: what label maps are scored against.
         code: fingerprint of the sources that the scores depend on.
+        note: what is done to label maps before they are scored, for the caption.
     """
 
     title: str
@@ -60,6 +61,7 @@ class Contest:
     structures: Mapping[int, str]
     reference_of: Callable[[Case, Volume], Volume] = lambda case, reference: reference
     code: str = ""
+    note: str = ""
 
     @property
     def compared(self) -> list[Entrant]:

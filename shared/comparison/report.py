@@ -6,7 +6,7 @@ from pathlib import Path
 
 from shared.comparison import measures
 from shared.comparison.cost import Cost
-from shared.comparison.entrants import Contest
+from shared.comparison.entrants import Contest, Entrant
 from shared.comparison.measures import COMPARED, NO_DIFFERENCE, Row
 from shared.comparison.scored import Scored
 from shared.files import write_csv, write_text
@@ -40,16 +40,20 @@ class Grid:
     rows: Sequence[Sequence[str]]
 
 
-def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Sequence[str]) -> None:
-    """Write comparison.md, comparison.tex and the CSV files into the contest's folder.
+def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Sequence[str]) -> str:
+    """Write comparison.md, comparison.tex and the CSV files into the contest's folder; tables without rows have no file.
 
     Args:
         contest: what is compared.
         scored: its rows.
         costs: key of a method -> its cost.
-        facts: lines about the data and how to make the runs again.
+        facts: lines about the data and the runs.
+
+    Returns:
+        What to print: the first table, and the names of the files.
     """
     numbers = {
+        "methods": [method_row(entrant, costs.get(entrant.key, Cost())) for entrant in contest.entrants],
         "cases": scored.cases,
         "slices": scored.slices,
         "summaries": measures.summaries(scored.cases),
@@ -59,7 +63,11 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
         "breakdown": measures.breakdown(scored.cases, scored.slices),
     }
     for name, rows in numbers.items():
-        write_csv(contest.folder / f"{name}.csv", rows)
+        path = contest.folder / f"{name}.csv"
+        if rows:
+            write_csv(path, rows)
+        else:
+            path.unlink(missing_ok=True)  # of an earlier comparison
     grids = [overview(contest, numbers["summaries"], numbers["ranks"], costs)]
     if scored.cases:
         names = [entrant.name for entrant in contest.entrants]
@@ -71,6 +79,7 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
             *breakdown_grids(numbers["breakdown"]),
         ]
     caption = [
+        *([contest.note] if contest.note else []),
         "Cells: mean (population std), or bias [95 % limits of agreement, 1.96 sample std]; n: defined cases.",
         TESTED,
         RANKED,
@@ -79,6 +88,21 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
     ]
     write_text(contest.folder / PAGE, markdown(contest.title, grids, [*facts, *caption]))
     write_text(contest.folder / FLOATS, latex(contest.title, grids))
+    return "\n".join([contest.title, "", *tables.markdown_lines(grids[0].header, grids[0].rows), "", *wrote(contest.folder)])
+
+
+def method_row(entrant: Entrant, cost: Cost) -> Row:
+    """Whether a method was run, and what it costs; empty where that is not known."""
+    each = cost.prediction
+    return {
+        "method": entrant.name,
+        "state": "run" if entrant.maps else NOT_RUN,
+        "parameters": each.parameters if each else "",
+        "training_s": "" if cost.training_s is None else cost.training_s,
+        "prediction_s": each.seconds if each else "",
+        "memory_gib": each.memory_gib if each else "",
+        "hardware": each.hardware if each else "",
+    }
 
 
 def overview(contest: Contest, summaries: Sequence[Row], ranks: Sequence[Row], costs: Mapping[str, Cost]) -> Grid:

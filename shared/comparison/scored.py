@@ -50,8 +50,10 @@ def evaluate(contest: Contest) -> Scored:
     for entrant in contest.compared:
         path = contest.folder / "scores" / f"{entrant.key}.json"
         key = key_of(contest, entrant)
-        kept = kept_in(path, key) or {"key": key, **score(contest, entrant)}
-        write_json(path, kept)
+        kept = kept_in(path, key)
+        if kept is None:
+            kept = {"key": key, **score(contest, entrant)}
+            write_json(path, kept)
         for rows, own in ((found.cases, kept["cases"]), (found.slices, kept["slices"])):
             rows.extend({"method": entrant.name, **row} for row in own)
     return found
