@@ -99,13 +99,22 @@ def compare(options: argparse.Namespace) -> None:
     split = splits.given(options.split, options.dataset, everybody)
     cases = split.of(everybody, "test")
     others = [entrants.of_folder(name, folder, cases) for name, folder in also.items()]
+
+    def now() -> list[Contest]:
+        """With the runs that are finished by now."""
+        ours = [
+            entrants.of_run(key, methods[key].name, folder, cases, split)
+            if runs.is_done(folder)
+            else Entrant(key=key, name=methods[key].name)
+            for key, folder in folders.items()
+        ]
+        return contests(methods, [*ours, *others], cases, options)
+
     if not options.report_only:
+        for contest in now():
+            scored.evaluate(contest)  # so that label maps that cannot be scored are refused before anything is trained
         run_missing(methods, folders, root, options)
     done = {key: folder for key, folder in folders.items() if runs.is_done(folder)}
-    ours = [
-        entrants.of_run(key, method.name, done[key], cases, split) if key in done else Entrant(key=key, name=method.name)
-        for key, method in methods.items()
-    ]
     place = None if options.report_only else cases[0]
     costs = {key: cost.of_run(key, folder, folder_of(options), methods[key].predict, place) for key, folder in done.items()}
     sides = ", ".join(f"{len(getattr(split, side))} {side}" for side in splits.SIDES)
@@ -113,7 +122,7 @@ def compare(options: argparse.Namespace) -> None:
         f"All methods were trained on the same patients of split {Path(options.split).stem} ({sides}), and scored on the same "
         f"{len(cases)} volumes of the {len(split.test)} test patients, against the references as on disk."
     )
-    tell(contests(methods, [*ours, *others], cases, options), costs, [fact, *reruns(methods, done, everybody, options)])
+    tell(now(), costs, [fact, *reruns(methods, done, everybody, options)])
 
 
 def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[str]) -> None:
