@@ -119,9 +119,10 @@ def compare(options: argparse.Namespace) -> None:
     costs = {key: cost.of_run(key, folder, folder_of(options), methods[key].predict, place) for key, folder in done.items()}
     sides = ", ".join(f"{len(getattr(split, side))} {side}" for side in splits.SIDES)
     fact = (
-        f"All methods were trained on the same patients of split {Path(options.split).stem} ({sides}), and scored on the same "
-        f"{len(cases)} volumes of the {len(split.test)} test patients, against the references as on disk."
+        f"All label maps are scored on the same {len(cases)} volumes of the {len(split.test)} test patients, against the "
+        f"references as on disk. The runs were trained on the same patients of split {Path(options.split).stem} ({sides})."
     )
+    fact += f" What {' and '.join(also)} was trained on is not known here." if also else ""
     tell(now(), costs, [fact, *reruns(methods, done, everybody, options)])
 
 
@@ -181,15 +182,16 @@ def run_missing(methods: Mapping[str, Method], folders: Mapping[str, Path], root
     missing = [key for key, folder in folders.items() if not runs.is_done(folder)]
     print(f"{len(folders)} runs are compared, {len(missing)} of them missing: {', '.join(missing) or 'none'}", flush=True)
     for key in missing:
-        command = [*command_of(methods[key], options), "--data-root", str(root), "--workdir", str(options.workdir)]
+        places = ["--data-root", str(root), "--workdir", str(options.workdir)]
+        command = [*command_of(methods[key], options), "--split", options.split, *places]
         print(f"\npython -m {methods[key].package}.train {shlex.join(command)}", flush=True)
         methods[key].train.main(command)
 
 
 def command_of(method: Method, options: argparse.Namespace) -> list[str]:
-    """Arguments of the training command that makes a method's run, without places."""
+    """Arguments of the training command that makes a method's run, without the split and places."""
     preset = [] if options.preset == "paper" else ["--preset", options.preset]
-    return ["--dataset", options.dataset, "--experiment", method.experiments[options.dataset], *preset, "--split", options.split]
+    return ["--dataset", options.dataset, "--experiment", method.experiments[options.dataset], *preset]
 
 
 def folder_of(options: argparse.Namespace) -> Path:
@@ -229,7 +231,8 @@ def reruns(
     """The command of each run; of those that are done also the commit, the hardware, and settings that are not the preset's."""
     lines = []
     for key, method in methods.items():
-        line = f"- {method.name}: `python -m {method.package}.train {shlex.join(command_of(method, options))} --data-root DIR`"
+        command = shlex.join([*command_of(method, options), "--split", Path(options.split).name])
+        line = f"- {method.name}: `python -m {method.package}.train {command} --data-root DIR`"
         if key in done:
             record, own = runs.read_record(done[key], "commit", "hardware", "recipe"), method.train.METHOD
             preset = own.presets[options.preset](own.recipes[method.experiments[options.dataset]])

@@ -28,7 +28,7 @@ def draw(contest: Contest, found: Scored) -> None:
             sides = measures.function_of(found.cases, structure, measure, method)
             panels.append((f"{structure} {measure}, {method}", unit, *sides, statistics.agreement(*sides)[0]))
         if len(contest.cases) > 1:
-            plots.bland_altman(folder / f"agreement_{structure}_{measure}.png".replace(" ", "_"), panels)
+            plots.bland_altman(folder / f"agreement_{structure}_{measure}.png".replace(" ", "_"), panels, one_scale=True)
     ends = "base 0, apex 1" if contest.on_short_axis else "first slice 0, last slice 1"
     for structure in structures:
         curves = measures.profile(found.slices, structure)

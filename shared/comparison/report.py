@@ -118,7 +118,7 @@ def overview(contest: Contest, summaries: Sequence[Row], ranks: Sequence[Row], c
         rows.append([entrant.name, *(scores or [NOT_RUN] * max(len(structures), 1)), rank, *cost_texts(cost)])
     header = [f"Dice {structure}" for structure in structures] or ["Dice"]
     costly = ["parameters", "training", "s per volume", "memory (GiB)"]
-    return Grid("All methods", ["method", *header, "mean rank", *costly], rows)
+    return Grid("All methods", ["method", *header, "mean rank (Dice)", *costly], rows)
 
 
 def cost_texts(cost: Cost) -> list[str]:
@@ -245,6 +245,6 @@ def latex(title: str, grids: Iterable[Grid]) -> str:
 
 
 def wrote(folder: Path) -> list[str]:
-    """Lines that name the files."""
-    names = (PAGE, FLOATS, *sorted(path.name for path in folder.glob("*.csv")))
-    return [f"wrote {folder / name}" for name in names] + [f"wrote {path}" for path in sorted((folder / "figures").glob("*.png"))]
+    """Lines that say what was written."""
+    tables, pictures = len(list(folder.glob("*.csv"))), len(list((folder / "figures").glob("*.png")))
+    return [f"wrote {folder / PAGE}; beside it are {FLOATS}, {tables} tables as CSV, and {pictures} pictures in figures"]

@@ -119,6 +119,7 @@ def bland_altman(
     path: Path,
     panels: Sequence[tuple[str, str, Sequence[float], Sequence[float], tuple[float, float, float]]],
     difference: str = "predicted - reference",
+    one_scale: bool = False,
 ) -> None:
     """Difference a - b against the mean of both, with bias and limits of agreement; at most three panels side by side.
 
@@ -126,19 +127,21 @@ def bland_altman(
         path: of the PNG.
         panels: (title, unit, a, b, (bias, low, high)) for each panel.
         difference: what a - b is, for the axis.
+        one_scale: whether all panels have the same limits of the differences.
     """
     columns = min(len(panels), 3)
     rows = -(-len(panels) // columns)
     figure = canvas(4 * columns, 3.2 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=rows > 1).ravel()
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=one_scale).ravel()
     for axis, (title, unit, *sides, limits) in zip(axes, panels, strict=False):
         a, b = np.array(sides)
         axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
-        for name, value, style in zip(("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), limits, ("-", "--", "--"), strict=True):
+        names, styles = ("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), ("-", "--", "--")
+        for name, value, style, up, side in zip(names, limits, styles, (0, -4, 4), ("center", "top", "bottom"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
-            text = f"{name}\n{value:.1f}".replace("-", "\N{MINUS SIGN}")
-            place = {"xycoords": ("axes fraction", "data"), "xytext": (3, 0), "textcoords": "offset points"}
-            axis.annotate(text, (1, value), **place, va="center", fontsize=7)
+            text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (3, up), "textcoords": "offset points"}
+            axis.annotate(text, (1, value), **place, va=side, fontsize=7)
         axis.set(title=title, xlabel=f"mean ({unit})", ylabel=f"{difference} ({unit})")
     for axis in axes[len(panels) :]:
         axis.remove()
@@ -162,6 +165,7 @@ def paired(path: Path, panels: Sequence[tuple[str, Mapping[str, Sequence[float]]
                       markeredgewidth=0)  # fmt: skip
         means = [np.nanmean(each) if np.isfinite(each).any() else np.nan for each in scores.values()]
         axis.scatter(x, means, marker="_", s=400, color="black", zorder=3)
+        axis.set_xlim(-0.5, len(scores) - 0.5)
         axis.set_xticks(x, list(scores), rotation=45, ha="right", fontsize=8)
         axis.set_title(title)
     axes[0].set_ylabel(ylabel)

@@ -37,7 +37,7 @@ def script(monkeypatch):
     from shared.scoring import plots
 
     for name in PICTURES:
-        monkeypatch.setattr(plots, name, lambda *arguments: None)
+        monkeypatch.setattr(plots, name, lambda *arguments, **options: None)
     return compare_methods
 
 
@@ -117,7 +117,8 @@ def test_runs_and_other_programs_stand_in_one_table(script, run, finish, toys, t
     assert dice["2D U-Net (mod.)", "RV"] == 0.75 and dice["nnunet", "RV"] == 1
     (pair,) = [row for row in read_csv(folder / "tests.csv") if (row["measure"], row["structure"]) == ("dice", "RV")]
     assert (pair["first"], pair["second"], pair["difference"]) == ("2D U-Net (mod.)", "nnunet", -0.25)
-    assert "(6 train, 2 validation, 2 test), and scored on the same 4 volumes of the 2 test patients" in text
+    assert "(6 train, 2 validation, 2 test)." in text
+    assert "same 4 volumes of the 2 test patients" in text and "What nnunet was trained on is not known here." in text
     assert "commit c0ffee, two cores; its settings are not those of the preset: " in text
     assert not (folder / "wall").exists()
 

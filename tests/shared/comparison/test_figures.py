@@ -11,7 +11,7 @@ def panels(monkeypatch):
     """Name of a picture -> what it was asked to show; nothing is drawn."""
     asked = {}
     for name in ("paired", "bland_altman", "curves", "overlay"):
-        monkeypatch.setattr(plots, name, lambda path, shown, *more: asked.update({path.stem: shown}))
+        monkeypatch.setattr(plots, name, lambda path, shown, *more, **options: asked.update({path.stem: shown}))
     return asked
 
 
