@@ -208,7 +208,7 @@ def contests(
     labellers = [each for each in found if each.key not in finders]
     parts = []
     if labellers:
-        structures = cases[0].structures if cases else {}
+        structures = entrants.common_structures(cases, labellers)
         code = provenance.code("shared")
         parts.append(
             Contest(title=title, folder=folder_of(options), cases=cases, entrants=labellers, structures=structures, code=code)

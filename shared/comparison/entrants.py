@@ -112,3 +112,17 @@ def of_folder(key: str, folder: Path, cases: Sequence[Case]) -> Entrant:
     names = {case: (case, *([other] if shared[other] == 1 else [])) for case, other in on_disk.items()}
     maps = evaluation.of_cases(folder, names)
     return Entrant(key=key, name=key, structures=cases[0].structures, maps=maps)
+
+
+def common_structures(cases: Sequence[Case], entrants: Sequence[Entrant]) -> dict[int, str]:
+    """Label value -> name of the data set's structures that every method labels, if it was run; none where there are no cases.
+
+    Raises:
+        InputError: the methods have no structure in common.
+    """
+    labelled = [set(entrant.structures.values()) for entrant in entrants if entrant.maps]
+    on_disk = cases[0].structures if cases else {}
+    found = {value: name for value, name in on_disk.items() if all(name in names for names in labelled)}
+    if on_disk and not found:
+        raise InputError(f"no structure is labelled by all methods: {', '.join(entrant.name for entrant in entrants)}")
+    return found

@@ -26,8 +26,10 @@ def draw(contest: Contest, found: Scored) -> None:
         panels = []
         for method in measures.methods_of(found.cases):
             sides = measures.function_of(found.cases, structure, measure, method)
-            panels.append((f"{structure} {measure}, {method}", unit, *sides, statistics.agreement(*sides)[0]))
-        if len(contest.cases) > 1:
+            limits, n = statistics.agreement(*sides)
+            if n > 1:
+                panels.append((f"{structure} {measure}, {method}", unit, *sides, limits))
+        if panels:
             plots.bland_altman(folder / f"agreement_{structure}_{measure}.png".replace(" ", "_"), panels, one_scale=True)
     ends = "base 0, apex 1" if contest.on_short_axis else "first slice 0, last slice 1"
     for structure in structures:

@@ -211,3 +211,24 @@ def test_wrong_arguments_are_one_line(refused, arguments, words, tmp_path):
 def test_data_sets_and_methods_that_do_not_fit(refused):
     assert "--methods fcn8: expected all, or some of dr_unet" in refused("--methods", "fcn8", dataset="lasc")
     assert "no method is compared on it; expected acdc," in refused(dataset="stacom")
+
+
+@pytest.mark.slow
+def test_a_comparison_from_scans_to_tables(phantom_root, tmp_path, monkeypatch):
+    """With a network that is trained, a prediction that is measured, and pictures that are drawn."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    import compare_methods
+
+    method = compare_methods.METHODS["unet2d"]
+    tiny = {"width": 2, "image_shape": "36,36", "batch_size": 2, "steps": 2, "precision": "float32"}
+    fields = [text for field, value in tiny.items() for text in ("--set", f"{field}={value}")]
+    train = SimpleNamespace(METHOD=method.train.METHOD, main=lambda arguments: method.train.main([*arguments, *fields]))
+    monkeypatch.setitem(compare_methods.METHODS, "unet2d", dataclasses.replace(method, train=train))
+    places = ["--data-root", str(phantom_root), "--workdir", str(tmp_path)]
+    compare_methods.main(["--dataset", "acdc", "--methods", "unet2d", "--preset", "quick", *places])
+    folder = tmp_path / "comparison" / "acdc-quick-common"
+    (row,) = read_csv(folder / "methods.csv")
+    assert row["parameters"] > 1000 and row["prediction_s"] > 1 and 0.2 < row["memory_gib"] < 10 and row["hardware"]
+    text = (folder / "comparison.md").read_text()
+    assert "its settings are not those of the preset: width, image_shape, batch_size, steps, precision" in text
+    assert len(list((folder / "figures").glob("*.png"))) == 8  # one patient: no agreement

@@ -1,11 +1,13 @@
 """Label maps of runs and of folders: matched by name, refused in one line."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from shared.comparison import entrants
+from shared.comparison.entrants import Entrant
 from shared.datasets import splits
 from shared.errors import InputError
 from shared.files import write_json
@@ -59,3 +61,17 @@ def test_a_run_must_have_the_split_and_all_label_maps(toy_cases, test_side, tmp_
     write_json(folder / "run.json", {"split": 3})
     with pytest.raises(InputError, match="split: expected"):
         entrants.of_run("net", "Net", folder, test_side, split)
+
+
+def test_structures_that_all_methods_label_are_compared(test_side):
+    maps = {"patient005_ED": Path("a.nii.gz")}
+    whole, part, other = (
+        Entrant(key=name, name=name, structures=structures, maps=maps)
+        for name, structures in (("whole", {1: "RV", 2: "Myo", 3: "LV"}), ("part", {3: "LV"}), ("other", {9: "LA"}))
+    )
+    absent = Entrant(key="absent", name="absent")
+    assert entrants.common_structures(test_side, [whole, absent]) == {1: "RV", 2: "Myo", 3: "LV"}
+    assert entrants.common_structures(test_side, [whole, part]) == {3: "LV"}
+    assert entrants.common_structures([], [absent]) == {}
+    with pytest.raises(InputError, match="no structure is labelled by all methods: whole, other"):
+        entrants.common_structures(test_side, [whole, other])
