@@ -81,7 +81,7 @@ DATASETS = tuple(dict.fromkeys(dataset for method in METHODS.values() for datase
 WALL_MM = propagation.recipe.PROPAGATION.preparation.rv_wall_mm
 WALL = (
     f"Every label map is turned into the wall of both ventricles: the myocardium of the LV, and a ring of {WALL_MM:g} mm outside "
-    "the RV's cavity, from the base of the reference on. The reference is turned in the same way."
+    "the RV's cavity, from the base of the reference on, where propagation begins too. The reference is turned in the same way."
 )
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 

@@ -83,12 +83,18 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
         "Cells: mean (population std), or bias [95 % limits of agreement, 1.96 sample std]; n: defined cases.",
         TESTED,
         RANKED,
-        COSTS,
+        COSTS + measured_on(costs),
         RULE,
     ]
     write_text(contest.folder / PAGE, markdown(contest.title, grids, [*facts, *caption]))
     write_text(contest.folder / FLOATS, latex(contest.title, grids))
     return "\n".join([contest.title, "", *tables.markdown_lines(grids[0].header, grids[0].rows), "", *wrote(contest.folder)])
+
+
+def measured_on(costs: Mapping[str, Cost]) -> str:
+    """At most one sentence: the hardware of the predictions."""
+    hardware = dict.fromkeys(cost.prediction.hardware for cost in costs.values() if cost.prediction)
+    return f" Measured on: {'; '.join(hardware)}." if hardware else ""
 
 
 def method_row(entrant: Entrant, cost: Cost) -> Row:

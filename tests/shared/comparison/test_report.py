@@ -43,6 +43,7 @@ def test_the_page_by_hand(contest):
     assert page["Dice by position, slice by slice"][2] == "| structure | method | base (n = 4) | middle (n = 4) | apex (n = 4) |"
     text = (contest.folder / report.PAGE).read_text()
     assert "A fact." in text and "6-neighbour" in text and "Holm" in text and "nan" not in text
+    assert "in a process of its own. Measured on: two cores." in text
 
 
 def test_two_patients_show_no_difference(contest):
