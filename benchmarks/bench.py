@@ -1,8 +1,10 @@
 """Medians and ratios, everything measured in this one run: networks against plain TensorFlow, metrics against MedPy, the data
 path by itself, one volume from file to file, ten steps of the full recipe, the 3D networks with their memory, the two-stage
-U-Net, and masks carried from slice to slice.
+U-Net, masks carried from slice to slice, and the network with dense skips.
 
     python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [PART ...]
+
+where a part is networks, metrics, data, predict, recipe, volumetric, two_stage, propagation or dense_unet.
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam). The authors called MedPy's `dc`, `hd` and `assd`. Up to 0.4 its
@@ -25,6 +27,7 @@ from scipy import ndimage
 from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, Recipe, quick
+from benchmarks.dense import dense_unet
 from benchmarks.plain_tensorflow import networks
 from benchmarks.timing import alone, clock, report, seconds
 from benchmarks.two_stage import two_stage
@@ -246,6 +249,7 @@ PARTS = {
     "volumetric": volumetric,
     "two_stage": two_stage,
     "propagation": propagation,
+    "dense_unet": dense_unet,
 }
 
 

@@ -17,6 +17,8 @@ from types import ModuleType
 
 import acdc_segmenter_tf.predict
 import acdc_segmenter_tf.train
+import dense_unet.predict
+import dense_unet.train
 import dr_unet.predict
 import dr_unet.train
 import propagation.masks
@@ -75,6 +77,7 @@ METHODS = {
         "multi-stage DR-UNet", dr_unet.train, dr_unet.predict, hearts("multi_stage_keep_z_f32", lasc="multi_stage_f8")
     ),
     "two_stage": Method("two-stage U-Net", two_stage_unet.train, two_stage_unet.predict, hearts("two_stage", lasc="two_stage")),
+    "dense_unet": Method("dense U-Net", dense_unet.train, dense_unet.predict, hearts("dense_half_wce")),
     "propagation": Method("propagation", propagation.train, propagation.predict, hearts("propagation"), finds_walls=True),
 }
 DATASETS = tuple(dict.fromkeys(dataset for method in METHODS.values() for dataset in method.experiments))

@@ -14,6 +14,8 @@ from typing import Any
 
 import acdc_segmenter_tf.recipe
 import acdc_segmenter_tf.train
+import dense_unet.recipe
+import dense_unet.train
 import dr_unet.recipe
 import dr_unet.train
 import propagation.masks
@@ -59,6 +61,7 @@ class Paper:
 # The only list of the papers: whoever adds one adds it here.
 PAPERS = {
     "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe.PUBLISHED, acdc_segmenter_tf.train.main),
+    "penso2020": Paper("dense_unet", dense_unet.recipe.PUBLISHED, dense_unet.train.main),
     "vesal2020": Paper("dr_unet", dr_unet.recipe.PUBLISHED, dr_unet.train.main),
     "wang2018": Paper("two_stage_unet", two_stage_unet.recipe.PUBLISHED, two_stage_unet.train.main),
     "zheng2018": Paper(

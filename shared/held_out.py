@@ -40,7 +40,8 @@ class Scorer:
 
     Attributes:
         predict: gives the label map on the scan's grid, with values as on disk, and any further scorings: file name ->
-            (predicted, reference), two label maps of one grid.
+            (predicted, reference), two label maps of one grid. A pair called cases.csv is scored in the place of that label map
+            and `reference`.
         reference: gives what the label map is compared with.
         finish: called when all cases are scored, with cases.csv and predictions/ in place: draws the paper's own pictures, writes
             its own tables, and returns lines for the summary.

@@ -11,6 +11,10 @@ def baumgartner(workdir, name="unet2d_modified_wxent", dataset="acdc", **more):
     return Experiment(package="acdc_segmenter_tf", name=name, dataset=dataset, workdir=workdir, **more)
 
 
+def penso(workdir, name="dense_half_wce", dataset="acdc", **more):
+    return Experiment(package="dense_unet", name=name, dataset=dataset, workdir=workdir, **more)
+
+
 def vesal(workdir, name="multi_stage_f8", dataset="lasc", **more):
     return Experiment(package="dr_unet", name=name, dataset=dataset, workdir=workdir, **more)
 

@@ -48,6 +48,8 @@ needs_jax = pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="
 RUNS = {  # package -> experiment, fields of its quick recipe that make it train in seconds, share of the first loss at the end
     "acdc_segmenter_tf": ("unet2d_modified_wxent", {"steps": 40, "validate_every": 10, "width": 8, "image_shape": "52,52",
                           "batch_size": 4, "warmup_steps": 0}, 0.8),
+    "dense_unet": ("dense_half_wce_dice", {"epochs": 3, "width": 4, "dense_layers": "1,1,1,1", "size": 48, "spacing_mm": 4.8,
+                   "learning_rate": 0.005}, 1.0),
     "dr_unet": ("dr_unet_f32", {"epochs": 3, "width": 2, "batch_size": 4, "spacing_mm": "5,5,10", "image_shape": "32,32,16",
                 "localiser_factors": "2,2,1", "localiser_shape": "16,16,16"}, 1.0),
     "two_stage_unet": ("two_stage", {"structures": "RV,Myo,LV", "iterations": "4,4,4,4", "validate_every": 2, "net1_width": 2,
@@ -59,7 +61,7 @@ RUNS = {  # package -> experiment, fields of its quick recipe that make it train
 }  # fmt: skip
 
 
-SLOW = ("dr_unet", "two_stage_unet")
+SLOW = ("dense_unet", "dr_unet", "two_stage_unet")
 
 
 @needs_jax

@@ -19,6 +19,10 @@ RUNS = {  # package -> run folder and experiment of its example, fields that mak
         "runs/acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0", "unet2d_modified_wxent",
         {"width": 2, "image_shape": (36, 36)}, {"": None}, {1: "RV", 2: "Myo", 3: "LV"},
     ),
+    "dense_unet": (
+        "runs/dense_unet/dense_half_wce-quick/acdc/fold0", "dense_half_wce",
+        {"width": 2, "growth": 2, "size": 48, "spacing_mm": 4.0}, {"": None}, {3: "LV", 1: "RV", 2: "Myo"},
+    ),
     "dr_unet": (
         "runs/dr_unet/multi_stage_f8-quick/lasc/fold0", "multi_stage_f8",
         {"width": 2, "localiser_width": 2, "spacing_mm": (5.0, 5.0, 10.0), "image_shape": (32, 32, 16),

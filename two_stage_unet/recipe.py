@@ -63,6 +63,7 @@ class Recipe:
     beta_1: Annotated[float, number(0, 1, below=True)]
     beta_2: Annotated[float, number(0, 1, below=True)]
     epsilon: Annotated[float, number(0, 1, above=True)]
+    clip_norm: Annotated[float, number(0, 1e6)]
     rotation_deg: Annotated[float, number(0, 180)]
     translation: Annotated[float, number(0, 1)]
     shear_deg: Annotated[float, number(0, 45)]
@@ -122,6 +123,7 @@ TWO_STAGE = Recipe(
     beta_1=0.9,  # ours: the default of Keras
     beta_2=0.999,  # ours: the default of Keras
     epsilon=1e-7,  # ours: the default of Keras
+    clip_norm=0.0,  # ours: gradients of any length; otherwise that of each variable is at most this long
     rotation_deg=10.0,  # ours: the paper names the kinds of augmentation, but no ranges
     translation=0.1,  # ours: share of the extent
     shear_deg=5.0,  # ours
@@ -171,8 +173,9 @@ def quick(recipe: Recipe) -> Recipe:
         net1_edge=32,
         stacks=4,
         unet3d_edge=64,
-        learning_rate=3e-4,  # at 1e-3 Net2, which has no normalisation, ends with background everywhere
+        learning_rate=3e-4,
         final_learning_rate=2e-5,
+        clip_norm=1.0,  # without it, or at a rate of 1e-3, Net2 may end with background everywhere: it has no normalisation
         precision="auto",
     )
 

@@ -18,13 +18,13 @@ from shared.files import fingerprint
 from shared.held_out import Scorer
 from shared.lazy import lazily
 from shared.learning.batches import Batches
+from shared.learning.classes import class_counts, dice_of
 from shared.learning.examples import Examples
 from shared.learning.prepared import voxels_of
 from shared.lifecycle import Method, Run, Stage
 from shared.runs import Experiment
 from shared.scans import orientation
 from shared.scans.volume import Volume
-from shared.scoring import metrics
 from shared.training_command import run_experiments, training_parser
 from two_stage_unet import predict as prediction
 from two_stage_unet.predict import JOINT, NET1, NET2, UNET3D, network
@@ -95,6 +95,9 @@ def stage(
     """What all steps share: one volume per iteration, a fresh Adam, and the weights with the best validation Dice kept (ours)."""
     steps = recipe.unet3d_iterations if name == UNET3D else recipe.iterations[STEPS.index(name)]
     schedule = training.Schedule(steps, recipe.learning_rate, recipe.final_learning_rate, recipe.learning_rate, 0)
+    adam = keras.optimizers.Adam(
+        schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon, clipnorm=recipe.clip_norm or None
+    )
     shown = Batches(examples["validation"], 1, run.seed, drawn(augmentation.switched_off(recipe), name))
     return Stage(
         name=name,
@@ -104,7 +107,7 @@ def stage(
         batches=Batches(examples["train"], 1, run.seed, drawn(recipe, name)),
         steps=steps,
         loss=loss,
-        optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
+        optimizer=adam,
         augment=move,
         validate=lambda model: validate(model, shown, move, any_structure=name == "step 1"),
         validate_every=recipe.validate_every,
@@ -194,12 +197,6 @@ def stacks_of(recipe: Recipe, coarse: Sequence[Path], seen: Sequence[Path]) -> S
     return Stacks(seen, spacings_mm, regions, recipe.slices, recipe.stacks)
 
 
-def class_counts(paths: Sequence[Path], classes: int) -> list[int]:
-    """Voxels of each class, background included, in all of the cases."""
-    counts = [np.bincount(voxels_of(path)["label"].ravel(), minlength=datasets.IGNORED + 1) for path in paths]
-    return np.sum(counts, axis=0)[:classes].tolist()
-
-
 # Validation and scores -------------------------------------------------------------------------------------------------------
 
 
@@ -219,13 +216,6 @@ def validate(model: "keras.Model", shown: Batches, move: Callable[..., tuple[Any
             found, labels = found > 0, np.where(labels == datasets.IGNORED, labels, labels > 0)
         scores += dice_of(found, labels)
     return {"val_dice": float(np.mean(scores)) if scores else 0.0}
-
-
-def dice_of(found: np.ndarray, labels: np.ndarray) -> list[float]:
-    """Dice of each structure that occurs in one of them, over all samples; IGNORED voxels are left out."""
-    found = found * (labels != datasets.IGNORED)
-    values = {*np.unique(found).tolist(), *np.unique(labels).tolist()} - {0, datasets.IGNORED}
-    return [float(metrics.dice(found == value, labels == value)) for value in sorted(values)]
 
 
 def scorer(recipe: Recipe, run: Run) -> Scorer:

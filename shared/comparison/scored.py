@@ -18,7 +18,7 @@ from shared.errors import InputError
 from shared.files import fingerprint, read_json, write_json
 from shared.progress import Progress
 from shared.scans import volume
-from shared.scans.orientation import all_slices_last, matched
+from shared.scans.orientation import matched
 from shared.scans.volume import Volume
 from shared.scoring import metrics, scores
 from shared.scoring.scores import Scores
@@ -122,9 +122,8 @@ def along_axis(
         Rows with the columns `about`, structure, position (of the slice's middle, from 0 to 1 along the reference's extent),
         third (its name) and dice.
     """
-    reference, predicted = all_slices_last(reference, predicted)
-    counts = True if ignore is None else reference.array != ignore
-    areas = np.isin(reference.array, list(structures)).sum(axis=(0, 1))
+    masks, _ = scores.masks_of(predicted, reference, structures, about["case"], ignore)
+    areas = np.sum([b.sum(axis=(0, 1)) for _, b in masks.values()], axis=0)
     occupied = np.flatnonzero(areas)
     if not occupied.size:
         return []
@@ -132,9 +131,7 @@ def along_axis(
     if on_short_axis and np.average(extent, weights=areas[extent]) > extent.mean():
         extent = extent[::-1]
     thirds, rows = SHORT_AXIS_THIRDS if on_short_axis else OTHER_THIRDS, []
-    for structure in dict.fromkeys(structures.values()):
-        values = [value for value, name in structures.items() if name == structure]
-        a, b = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
+    for structure, (a, b) in masks.items():
         for place, z in enumerate(extent):
             if a[..., z].any() or b[..., z].any():
                 third = thirds[3 * place // len(extent)]

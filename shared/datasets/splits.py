@@ -35,7 +35,7 @@ class Split:
             for other_name, others in sides[i + 1 :]:
                 both = sorted(set(patients) & set(others))
                 if both:
-                    raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)}")
+                    raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)[:80]}")
 
     def of(self, cases: Iterable[Case], side: str) -> list[Case]:
         """The cases whose patient is on `side` ("train", "validation" or "test"), in their order."""
@@ -94,6 +94,23 @@ def hold_out(cases: Iterable[Case], parts: int, folds: int, fold: int, seed: int
     return Split(train, validation, test)
 
 
+def by_share(cases: Iterable[Case], validation: float, test: float, seed: int) -> Split:
+    """Random shares of the patients validate and test, each taken evenly from all groups; the rest trains.
+
+    Of n patients, `test` * n test, rounded to the nearest whole number (a half goes up), and `validation` * n validate, rounded
+    down; both sides have at least one.
+    """
+    dealt = shuffled(groups(cases), np.random.default_rng(seed))
+    counts = max(1, int(test * len(dealt) + 0.5)), max(1, int(validation * len(dealt)))
+    held_out = []
+    for count in counts:
+        count = min(count, len(dealt))
+        chosen = {int((k + 0.5) * len(dealt) / count) for k in range(count)}  # evenly spread, so that every group gives its share
+        held_out.append(tuple(sorted(patient for place, patient in enumerate(dealt) if place in chosen)))
+        dealt = [patient for place, patient in enumerate(dealt) if place not in chosen]
+    return Split(tuple(sorted(dealt)), held_out[1], held_out[0])
+
+
 def given(split: str, dataset: str, cases: Sequence[Case]) -> Split:
     """The split that --split names: `COMMON`, or a JSON file of the patients on each side.
 
@@ -133,7 +150,7 @@ def read(path: Path, cases: Iterable[Case]) -> Split:
         missing = [patient for patient in patients if patient not in known]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])}{more}")
+            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])[:80]}{more}")
     try:
         return Split(**{side: tuple(sorted(content[side])) for side in SIDES})
     except InputError as error:
@@ -147,13 +164,18 @@ def groups(cases: Iterable[Case]) -> dict[str, str]:
 
 def deal(group_of: Mapping[str, str], parts: int, part: int, rng: np.random.Generator) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Shuffle the patients and deal them like cards, one group after the other: those of `part`, and all others."""
-    shuffled = [
+    everybody = shuffled(group_of, rng)
+    dealt = everybody[part::parts]
+    return tuple(sorted(dealt)), tuple(sorted(set(everybody) - set(dealt)))
+
+
+def shuffled(group_of: Mapping[str, str], rng: np.random.Generator) -> list[str]:
+    """The patients in random order within each group, one group after the other."""
+    return [
         patient
         for group in sorted(set(group_of.values()))
         for patient in rng.permutation(sorted(p for p in group_of if group_of[p] == group)).tolist()
     ]
-    dealt = shuffled[part::parts]
-    return tuple(sorted(dealt)), tuple(sorted(set(shuffled) - set(dealt)))
 
 
 def check_fold(fold: int, folds: int) -> None:

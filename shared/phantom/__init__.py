@@ -16,7 +16,7 @@ from shared.phantom.layouts import (
     write_stacom,
 )
 from shared.phantom.mri import render
-from shared.phantom.patient import GROUPS, Patient, draw_patient
+from shared.phantom.patient import GROUPS, Patient, draw_patient, on_square_grid
 from shared.phantom.whole_heart_scan import render_whole_heart
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "biventricular_walls",
     "draw_patient",
     "group_of",
+    "on_square_grid",
     "render",
     "render_atrium",
     "render_whole_heart",

@@ -1,4 +1,4 @@
-"""python -m shared.phantom {acdc,lasc,mmwhs,nnunet,stacom} OUT [--patients N] [--seed S] [--cine] [--spacing-mm MM]"""
+"""python -m shared.phantom {acdc,lasc,mmwhs,nnunet,stacom} OUT [--patients N] [--seed S] [--cine] [--size N] [--spacing-mm MM]"""
 
 from collections.abc import Callable, Sequence
 
@@ -23,16 +23,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="another seed makes other patients (default 0)")
     parser.add_argument("--cine", action="store_true", help="acdc: also write every frame of the beat")
+    parser.add_argument("--size", type=int, help="acdc: pixels on both sides of a picture; 512 gives pixels of 0.59 to 0.70 mm")
     parser.add_argument("--spacing-mm", type=float, help="mmwhs: size of the voxels (default 1.2)")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
-    if options.cine and options.layout != "acdc":
-        parser.error("--cine goes with acdc only")
-    if options.spacing_mm is not None and options.layout != "mmwhs":
-        parser.error("--spacing-mm goes with mmwhs only")
-    more = ({"cine": True} if options.cine else {}) | (
-        {"spacing_mm": options.spacing_mm} if options.spacing_mm is not None else {}
-    )
+    own = {"cine": ("acdc", options.cine or None), "size": ("acdc", options.size), "spacing_mm": ("mmwhs", options.spacing_mm)}
+    more = {name: value for name, (_, value) in own.items() if value is not None}
+    for name in more:
+        if own[name][0] != options.layout:
+            parser.error(f"--{name.replace('_', '-')} goes with {own[name][0]} only")
     with cli.one_line_errors(options.debug):
         root = WRITERS[options.layout](options.out, options.patients, seed=options.seed, progress=tell, **more)
         print(f"{root}: {options.layout} layout, {options.patients} patients, seed {options.seed}")

@@ -17,7 +17,7 @@ from shared.errors import InputError
 from shared.phantom.atrium import render_atrium
 from shared.phantom.heart import Patient, beat
 from shared.phantom.mri import render
-from shared.phantom.patient import GROUPS, draw_patient
+from shared.phantom.patient import GROUPS, draw_patient, on_square_grid
 from shared.phantom.whole_heart_scan import MODALITIES, VALUES, render_whole_heart
 from shared.scans import volume
 
@@ -26,7 +26,9 @@ LABELS = {"background": 0, "RV": 1, "Myo": 2, "LV": 3}
 Tell = Callable[[str], object] | None  # receives one line per patient
 
 
-def write_acdc(root: Path | str, patients: int = 20, seed: int = 0, cine: bool = False, progress: Tell = None) -> Path:
+def write_acdc(
+    root: Path | str, patients: int = 20, seed: int = 0, cine: bool = False, size: int | None = None, progress: Tell = None
+) -> Path:
     """Write `root/training/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}`, ED and ES frames.
 
     ED is frame 1. Every patient whose number is a multiple of 4 has the fault of some official files: an sform of unit scale next
@@ -34,6 +36,7 @@ def write_acdc(root: Path | str, patients: int = 20, seed: int = 0, cine: bool =
 
     Args:
         root: folder to make. It appears when it is complete; a folder that holds the same phantom already is left as it is.
+        size: pixels on both sides of every picture (see `on_square_grid`); None: ACDC's own sizes.
         progress: called with one line per patient; None tells nothing.
 
     Returns:
@@ -47,11 +50,13 @@ def write_acdc(root: Path | str, patients: int = 20, seed: int = 0, cine: bool =
     def fill(folder: Path) -> None:
         for number in range(1, patients + 1):
             patient = draw_patient(number, group_of(number), seed)
+            patient = patient if size is None else on_square_grid(patient, size)
             name = f"patient{number:03d}"
             _write_acdc_patient(folder / "training" / name, name, patient, cine)
             _tell(progress, f"{name} {patient.group}", number, patients)
 
-    return _write_once(root, {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine}, fill)
+    request = {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine} | ({} if size is None else {"size": size})
+    return _write_once(root, request, fill)
 
 
 def write_lasc(

@@ -160,6 +160,19 @@ def draw_patient(number: int, group: str, seed: int = 0) -> Patient:
     )
 
 
+def on_square_grid(patient: Patient, size: int) -> Patient:
+    """The patient in pictures of `size` x `size` pixels that show 302 to 358 mm: of 512, pixels have 0.59 to 0.70 mm.
+
+    Raises:
+        InputError: pictures that are too small to show a heart.
+    """
+    if not 32 <= size <= 2048:
+        raise InputError(f"expected pictures of 32 to 2048 pixels, found {size}")
+    random = np.random.default_rng((patient.seed, patient.number, size))
+    pixel_mm = random.uniform(0.59, 0.70) * 512 / size
+    return replace(patient, shape=(size, size, patient.shape[2]), spacing_mm=(pixel_mm, pixel_mm, patient.spacing_mm[2]))
+
+
 def _draw_grid(random: np.random.Generator) -> tuple[tuple[float, float, float], tuple[int, int], bool]:
     """Voxel size in mm, in-plane matrix, and whether the picture is turned on its side."""
     matrix = [(208, 256), (216, 256), (224, 256), (192, 256), (184, 240), (180, 224)][random.integers(6)]

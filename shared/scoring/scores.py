@@ -37,35 +37,64 @@ def score(
     Raises:
         InputError: the voxels differ (see `orientation.matched`).
     """
-    case = about["case"]
+    masks, spacing_mm = masks_of(predicted, reference, structures, about["case"], ignore)
+    return [{**about, "structure": name, **of_masks(a, b, spacing_mm)} for name, (a, b) in masks.items()]
+
+
+def score_slices(
+    predicted: Volume, reference: Volume, structures: Mapping[int, str], about: Mapping[str, str], ignore: int | None = None
+) -> list[Scores]:
+    """Rows of one case, one per slice and structure, in 2D; a slice that has the structure in neither mask has no row for it.
+
+    Each slice is a case of its own, which the column "case" names; "slice" is its place along the axis of slices, from 0. For
+    arguments and errors see `score`.
+    """
+    masks, spacing_mm = masks_of(predicted, reference, structures, about["case"], ignore)
+    return [
+        {**about, "case": f"{about['case']} slice {z}", "slice": z, "structure": name}
+        | overlap_and_distances(a[..., z], b[..., z], spacing_mm[:2])
+        for name, (a, b) in masks.items()
+        for z in np.flatnonzero((a | b).any(axis=(0, 1))).tolist()
+    ]
+
+
+def masks_of(
+    predicted: Volume, reference: Volume, structures: Mapping[int, str], case: str, ignore: int | None
+) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], tuple[float, ...]]:
+    """Structure -> (predicted mask, reference mask), slices last, and their spacing; for arguments and errors see `score`."""
     if predicted.array.ndim != 3 or reference.array.ndim != 3:
         shapes = f"{predicted.array.shape} against {reference.array.shape}"
         raise InputError(f"{case}: expected two 3D label maps, found {shapes}; split a cine into its frames")
     predicted = matched(reference, predicted, (f"the reference of {case}", f"prediction of {case}"))
     reference, predicted = all_slices_last(reference, predicted)
     counts = True if ignore is None else reference.array != ignore
-    rows = []
+    masks = {}
     for structure in dict.fromkeys(structures.values()):
         values = [value for value, name in structures.items() if name == structure]
-        a, b = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
-        rows.append({**about, "structure": structure, **of_masks(a, b, reference.spacing_mm)})
-    return rows
+        masks[structure] = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
+    return masks, reference.spacing_mm
 
 
 def of_masks(a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, ...]) -> dict[str, float]:
     """Every measure of a predicted mask `a` against its reference `b`, slices last."""
-    distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
-    hausdorff_mm = metrics.hausdorff_of(*distances_mm)
+    scores = overlap_and_distances(a, b, spacing_mm)
     cubes = len(set(spacing_mm)) == 1  # where voxels are cubes, mm and voxels differ by a factor only
+    return scores | {
+        "hausdorff_voxels": scores["hausdorff_mm"] / spacing_mm[0] if cubes else metrics.hausdorff_mm(a, b, (1, 1, 1)),
+        "hausdorff_slice_mm": metrics.hausdorff_slices_mm(a, b, spacing_mm),
+        "volume_ml": metrics.volume_ml(a, spacing_mm),
+        "reference_ml": metrics.volume_ml(b, spacing_mm),
+    }
+
+
+def overlap_and_distances(a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, ...]) -> dict[str, float]:
+    """The measures that masks of two axes have too."""
+    distances_mm = metrics.surface_distances_mm(a, b, spacing_mm)
     return {
         "dice": float(metrics.dice(a, b)),
         "jaccard": float(metrics.jaccard(a, b)),
         "sensitivity": float(metrics.sensitivity(a, b)),
-        "hausdorff_mm": hausdorff_mm,
+        "hausdorff_mm": metrics.hausdorff_of(*distances_mm),
         "assd_mm": metrics.assd_of(*distances_mm),
         "asd_mm": metrics.asd_of(*distances_mm),
-        "hausdorff_voxels": hausdorff_mm / spacing_mm[0] if cubes else metrics.hausdorff_mm(a, b, (1, 1, 1)),
-        "hausdorff_slice_mm": metrics.hausdorff_slices_mm(a, b, spacing_mm),
-        "volume_ml": metrics.volume_ml(a, spacing_mm),
-        "reference_ml": metrics.volume_ml(b, spacing_mm),
     }

@@ -14,6 +14,7 @@ from shared.files import read_csv, write_csv, write_json, write_text
 from shared.lazy import lazily
 from shared.scans import volume
 from tests.conftest import shrunk
+from tests.dense_unet.conftest import TINY as DENSE
 from tests.dr_unet.conftest import GRIDS
 from tests.dr_unet.conftest import TINY as DR_UNET
 from tests.experiments import ORIGIN, baumgartner
@@ -26,6 +27,8 @@ from tests.volumes import oblique
 
 with lazily():
     from acdc_segmenter_tf import model, predict, train
+    from dense_unet import predict as dense_predict
+    from dense_unet import recipe as dense_recipe
     from dr_unet import localisation
     from dr_unet import predict as dr_unet_predict
     from dr_unet import recipe as dr_unet_recipe
@@ -210,6 +213,14 @@ def dr_unet_run(folder):
     localiser = dr_unet_predict.LOCALISER
     networks = {"": dr_unet_predict.network(tiny), localiser: dr_unet_predict.network(tiny, localiser)}
     write_run(folder / "run", "dr_unet", tiny, networks, datasets.acdc.STRUCTURES)
+
+
+def dense_run(folder):
+    heart(folder)
+    training.seed_everything(0)
+    tiny = recipes.replace(dense_recipe.quick(dense_recipe.DENSE), **DENSE)
+    structures = datasets.values_to_write(datasets.acdc.STRUCTURES, tiny.preparation.structures)
+    write_run(folder / "run", "dense_unet", tiny, {"": dense_predict.network(tiny)}, structures)
 
 
 def two_stage_run(folder):

@@ -77,6 +77,12 @@ def test_scores_on_the_papers_grid_too(evaluate, capsys):
     assert "On the paper's grid:" in capsys.readouterr().out
 
 
+def test_a_pair_called_cases_is_scored_in_the_place_of_the_label_map(evaluate):
+    folder, summary = evaluate(predict=lambda *_: (square(1, 2), {held_out.CASES: (square(3), square(3))}))
+    assert [row["dice"] for row in read_csv(folder / "cases.csv")] == [1, 1] and summary.count("| LA | all |") == 1
+    assert (volume.read_labels(folder / "predictions" / "a.nii.gz").array == square(1, 2).array).all()
+
+
 def test_every_further_scoring_has_a_file_and_a_table(evaluate):
     further = {"cases_alone.csv": (square(1), square(1)), held_out.RESAMPLED: (square(1), square(1, 2, 3))}
     folder, summary = evaluate(predict=lambda *_: (square(1, 2), further))

@@ -1,5 +1,7 @@
 """The four steps: which variables move in each, what each begins with, and runs that are stopped and go on."""
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
@@ -111,12 +113,6 @@ def test_other_data_sets_have_their_own_structures(on_disk, wanted, found, tiny)
     assert training_command.for_cases(tiny(structures=wanted), [case]).preparation.structures == found
 
 
-def test_dice_is_of_the_structures_that_are_there():
-    found, labels = np.array([0, 1, 1, 2, 1]), np.array([0, 1, 0, 0, 255])
-    assert training_command.dice_of(found, labels) == [2 / 3, 0.0]
-    assert training_command.dice_of(np.zeros(3), np.zeros(3)) == []
-
-
 @pytest.mark.parametrize(("changes", "words"), [
     ({"steps": (1, 2, 3)}, "steps: expected 4 among them"), ({"steps": (4,)}, "steps: expected at least one that trains Net1"),
     ({"steps": (2, 1, 4)}, "steps: expected some of 1,2,3,4, in this order"), ({"slices": 4}, "slices: expected an odd number"),
@@ -153,3 +149,18 @@ def test_a_run_cannot_go_on_with_other_steps(tiny, finished, phantom_cases):
     with pytest.raises(InputError, match="holds a run with another recipe"):
         training_command.train(tiny(steps=(1, 3, 4)), phantom_cases, experiment)
     assert runs.is_done(finished)
+
+
+@pytest.mark.parametrize(("name", "steps", "folder"), [
+    ("step 1", 5, "step1"), ("step 2", 6, "step2"), ("step 3", 7, "step3"), ("step 4", 8, ""), ("unet3d", 9, ""),
+])  # fmt: skip
+def test_every_step_has_its_own_iterations_and_a_fresh_optimiser(name, steps, folder, tiny):
+    recipe = tiny(iterations=(5, 6, 7, 8), unet3d_iterations=9, learning_rate=0.5, final_learning_rate=0.1, clip_norm=2.0)
+    examples, run = dict.fromkeys(training_command.SIDES, range(3)), SimpleNamespace(seed=0)
+    found, again = (training_command.stage(recipe, run, name, None, None, examples, lambda: None) for _ in range(2))
+    assert (found.steps, found.folder, found.optimizer.clipnorm) == (steps, folder, 2.0)
+    assert found.optimizer is not again.optimizer and found.batches.batch_size == 1
+    rates = [float(found.optimizer._learning_rate(step)) for step in (0, steps)]
+    assert rates == pytest.approx([0.5, 0.1])
+    unclipped = training_command.stage(tiny(clip_norm=0.0), run, name, None, None, examples, lambda: None)
+    assert unclipped.optimizer.clipnorm is None

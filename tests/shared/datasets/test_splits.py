@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.datasets import Case
-from shared.datasets.splits import Split, by_number, common, hold_out, k_fold
+from shared.datasets.splits import Split, by_number, by_share, common, hold_out, k_fold
 from shared.datasets.splits import given as given_split
 from shared.errors import InputError
 from shared.files import write_json
@@ -214,6 +214,69 @@ def test_hold_out_is_random_by_seed():
     assert len({split.test for split in drawn}) == len({split.validation for split in drawn}) == 20
     with pytest.raises(InputError, match="--fold 5: expected 0 to 4"):
         hold_out(acdc_cases(), 5, 5, 5, 0)
+
+
+# Shares ---------------------------------------------------------------------------------------------------------------------
+
+
+def of_groups(*sizes):
+    return [case(f"{group}{n:03d}", group, phase) for group, size in zip("ABCDE", sizes, strict=False) for n in range(size)
+            for phase in ("ED", "ES")]  # fmt: skip
+
+
+def counts(split, group):
+    return [sum(patient.startswith(group) for patient in side) for side in (split.train, split.validation, split.test)]
+
+
+def test_shares_of_210_patients_of_three_groups():
+    """Penso 2020: 15 % of 210 is 31.5."""
+    split = by_share(of_groups(70, 70, 70), 0.15, 0.15, 0)
+    assert [len(side) for side in (split.train, split.validation, split.test)] == [147, 31, 32]
+    for group in "ABC":
+        train, validation, test = counts(split, group)
+        assert train in (48, 49, 50) and validation in (10, 11) and test in (10, 11)
+    cases = of_groups(70, 70, 70)
+    assert [len(split.of(cases, side)) for side in ("train", "validation", "test")] == [294, 62, 64]
+
+
+def test_shares_of_acdc_take_as_many_from_each_group():
+    split = by_share(acdc_cases(), 0.15, 0.15, 0)
+    assert [len(side) for side in (split.train, split.validation, split.test)] == [70, 15, 15]
+    group_of = {case.patient: case.group for case in acdc_cases()}
+    for side, each in ((split.train, 14), (split.validation, 3), (split.test, 3)):
+        assert [sum(group_of[p] == group for p in side) for group in sorted(set(group_of.values()))] == [each] * 5
+
+
+def test_shares_depend_on_the_seed_and_on_nothing_else():
+    cases = of_groups(7, 9)
+    assert by_share(cases, 0.15, 0.15, 3) == by_share(cases[::-1], 0.15, 0.15, 3) != by_share(cases, 0.15, 0.15, 4)
+
+
+@pytest.mark.parametrize(("patients", "expected"), [(3, (1, 1, 1)), (5, (3, 1, 1)), (10, (7, 1, 2)), (20, (14, 3, 3))])
+def test_shares_of_few_patients_leave_nobody_out(patients, expected):
+    split = by_share(of_groups(patients), 0.15, 0.15, 0)
+    assert (len(split.train), len(split.validation), len(split.test)) == expected
+
+
+def test_shares_need_three_patients():
+    for patients in (1, 2):
+        with pytest.raises(InputError, match="no patient left on the"):
+            by_share(of_groups(patients), 0.15, 0.15, 0)
+
+
+@PROPERTY
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=5), st.floats(0.05, 0.45), st.floats(0.05, 0.45))
+def test_shares_are_taken_evenly_from_all_groups(sizes, validation, test):
+    if sum(sizes) < 12:
+        return
+    split = by_share(of_groups(*sizes), validation, test, 1)
+    assert len(split.train) + len(split.validation) + len(split.test) == sum(sizes)
+    for group, size in zip("ABCDE", sizes, strict=False):
+        share = len(split.test) / sum(sizes)
+        assert abs(counts(split, group)[2] - share * size) < 1.01
+
+
+# Splits that are given -----------------------------------------------------------------------------------------------------
 
 
 def test_the_common_split_of_acdc():

@@ -20,6 +20,7 @@ from shared.phantom import (
     draw_patient,
     group_of,
     layouts,
+    on_square_grid,
     render,
     render_atrium,
     write_acdc,
@@ -279,6 +280,21 @@ def test_stacom_that_cannot_be_written(stacom, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_pictures_of_any_size(tmp_path):
+    """512 x 512 pixels of 0.59 to 0.70 mm, as in Penso 2020, or the same field of view in fewer."""
+    sizes = [on_square_grid(draw_patient(number, "DCM", 0), 512) for number in range(1, 40)]
+    assert all(p.shape[:2] == (512, 512) and 0.59 <= p.spacing_mm[0] == p.spacing_mm[1] <= 0.70 for p in sizes)
+    assert max(p.spacing_mm[0] for p in sizes) - min(p.spacing_mm[0] for p in sizes) > 0.09
+    root = tmp_path / "small"
+    main(["acdc", str(root), "--patients", "1", "--size", "96"])
+    image, label = (nibabel.load(path) for path in sorted(root.rglob("*frame01*.nii.gz")))
+    assert image.shape == label.shape and image.shape[:2] == (96, 96) and 302 < 96 * image.header.get_zooms()[0] < 359
+    assert set(np.unique(label.dataobj)) == {0, 1, 2, 3}
+    assert json.loads((root / "phantom.json").read_text())["size"] == 96
+    with pytest.raises(InputError, match="holds something else"):
+        write_acdc(root, patients=1)
+
+
 def test_a_complete_folder_is_left_and_another_one_refused(acdc, tmp_path):
     root = acdc
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
@@ -317,6 +333,8 @@ def test_command(tmp_path, capsys):
         ["nnunet", str(out)],
         ["elsewhere", new],
         ["lasc", new, "--cine"],
+        ["nnunet", new, "--size", "64"],
+        ["acdc", new, "--size", "16"],
         ["acdc", new, "--patients", "x"],
         ["acdc", new, "--patients", "0"],
         ["acdc"],

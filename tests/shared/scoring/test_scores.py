@@ -79,3 +79,35 @@ def test_the_order_of_axes_changes_no_score():
         for each in (predicted, orientation.transpose(predicted, axes)):
             found = scores.score(each, turned, acdc.STRUCTURES, {"case": "a"})
             assert found == [pytest.approx(row) for row in rows]
+
+
+def test_slices_by_hand():
+    """A square moved by a pixel of 2 mm in slice 0, found where nothing is in slice 1, nothing at all in slice 2."""
+    predicted, reference = np.zeros((5, 5, 3), np.uint8), np.zeros((5, 5, 3), np.uint8)
+    reference[1:3, 1:3, 0], predicted[2:4, 1:3, 0], predicted[0, 0, 1] = 3, 3, 3
+    pair = [from_array(array, (2.0, 3.0, 8.0)) for array in (predicted, reference)]
+    first, second = scores.score_slices(*pair, {3: "LV", 1: "RV"}, {"case": "a_ED", "phase": "ED"})
+    assert [first[key] for key in ("case", "phase", "slice", "structure")] == ["a_ED slice 0", "ED", 0, "LV"]
+    assert [first[key] for key in ("dice", "sensitivity", "hausdorff_mm", "assd_mm")] == [0.5, 0.5, 2.0, 1.0]
+    assert (second["slice"], second["dice"]) == (1, 0) and math.isnan(second["hausdorff_mm"])
+    assert math.isnan(second["sensitivity"]) and first.keys() == second.keys()
+
+
+def test_distances_of_a_slice_are_those_of_outlines_in_2d():
+    """In a stack of one slice every pixel would be a surface voxel, and the hole of a ring no distance from a disc."""
+    disc = np.zeros((9, 9, 1), np.uint8)
+    disc[1:8, 1:8] = 1
+    ring = disc.copy()
+    ring[3:6, 3:6] = 0
+    (row,) = scores.score_slices(from_array(ring), from_array(disc), {1: "Myo"}, {"case": "a"})
+    assert row["hausdorff_mm"] == 1.0  # from the inner outline of the ring, on rows 2 and 6, to rows 1 and 7
+
+
+def test_slices_leave_ignored_voxels_out_and_follow_their_axis():
+    random = np.random.default_rng(0)
+    reference, predicted = (from_array(random.integers(0, 4, (7, 6, 4)), (1.5, 1.5, 10.0)) for _ in range(2))
+    rows = scores.score_slices(predicted, reference, {1: "RV"}, {"case": "a"}, ignore=2)
+    turned = [orientation.transpose(each, (2, 0, 1)) for each in (predicted, reference)]
+    assert scores.score_slices(*turned, {1: "RV"}, {"case": "a"}, ignore=2) == rows and len(rows) == 4
+    ignored = predicted.with_array(np.where(reference.array == 2, 0, predicted.array))
+    assert scores.score_slices(ignored, reference, {1: "RV"}, {"case": "a"}) == rows
