@@ -22,7 +22,7 @@ from shared.scoring import statistics, tables
 from shared.scoring.scores import Scores
 
 with lazily():
-    from shared.scoring import plots
+    from shared.scoring import plots, shaded
 
 
 def draw(folder: Path, segmenter: prediction.Segmenter, cases: Sequence[Case]) -> None:
@@ -72,7 +72,7 @@ def surfaces(path: Path, segmenter: prediction.Segmenter, cases: Mapping[str, Ca
         ]
         for name, case in cases.items()
     ]
-    plots.surfaces(path, rows, segmenter.structures)
+    shaded.surfaces(path, rows, segmenter.structures)
 
 
 def predicted_map(folder: Path, case: Case) -> Path:

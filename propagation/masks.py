@@ -174,6 +174,26 @@ def wall_on(case: datasets.Case, scan: Volume, reference: Volume, rv_wall_mm: fl
     return orientation.with_slices_last(scan, lambda ordered: wall.array)
 
 
+def wall_of(case: datasets.Case, labels: Volume, reference: Volume, rv_wall_mm: float) -> Volume:
+    """The wall that a label map of RV, Myo and LV means, by the rule of `wall_on`, from the base of the reference on.
+
+    Runs of this package are scored from there on too.
+
+    Args:
+        case: says what the labels mean.
+        labels, reference: label maps of the same voxels.
+        rv_wall_mm: thickness of the RV's wall.
+
+    Raises:
+        InputError: see `of`.
+    """
+    base = of(case, reference, reference, rv_wall_mm).base
+    _, classes = datasets.pair_of(case, reference, labels, ("RV", "Myo", "LV"))
+    wall = biventricular(classes, rv_wall_mm).array
+    wall[..., :base] = 0
+    return orientation.with_slices_last(reference, lambda ordered: wall)
+
+
 def first_slice(mask: np.ndarray) -> int:
     """The first slice of a mask (x, y, z) that is not empty.
 

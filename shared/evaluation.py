@@ -7,7 +7,7 @@ takes two label maps, or two folders of them whose file names match (see `score_
 
 import re
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,21 +122,34 @@ def pairs_of(predictions: Path, references: Path) -> dict[str, tuple[Path, Path]
     """
     if predictions.is_file() and references.is_file():
         return {name_of(references, references.parent): (predictions, references)}
-    found, wanted = by_name(predictions), by_name(references)
-    scans = ("", "_0000", mmwhs.IMAGE)
-    predicted = {name: next((found[name + end] for end in scans if name + end in found), None) for name in wanted}
-    pairs = {name: (path, wanted[name]) for name, path in predicted.items() if path}
-    missing = [name for name in wanted if name not in pairs]
+    wanted = by_name(references)
+    predicted = of_cases(predictions, {name: (name,) for name in wanted})
+    return {name: (path, wanted[name]) for name, path in predicted.items()}
+
+
+def of_cases(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, Path]:
+    """Case -> its label map below `folder`. A warning counts the label maps of no case.
+
+    Args:
+        folder: of label maps.
+        names: case -> what its label map may be called, without suffix; it may also be named after a scan in the layout of
+            nnU-Net or MM-WHS, with `_0000` or `_image` at the end.
+
+    Raises:
+        InputError: see `by_name`; or a case without label map.
+    """
+    found = by_name(folder)
+    ends = ("", "_0000", mmwhs.IMAGE)
+    chosen = {case: [name + end for name in allowed for end in ends if name + end in found] for case, allowed in names.items()}
+    missing = [case for case, maps in chosen.items() if not maps]
     if missing:
-        raise InputError(f"{predictions}: no prediction for {len(missing)} of {len(wanted)} references, first {missing[0]}; "
+        raise InputError(f"{folder}: no prediction for {len(missing)} of {len(names)} references, first {missing[0]}; "
                          f"expected it to be called {missing[0]}.nii.gz")  # fmt: skip
-    scored = {prediction for prediction, _ in pairs.values()}
-    extra = [name for name, path in found.items() if path not in scored]
+    paths = {case: found[maps[0]] for case, maps in chosen.items()}
+    extra = [name for name, path in found.items() if path not in paths.values()]
     if extra:
-        warnings.warn(
-            f"{predictions}: predictions without a reference are not scored: {len(extra)}, such as {extra[0]}", stacklevel=3
-        )
-    return pairs
+        warnings.warn(f"{folder}: predictions without a reference are not scored: {len(extra)}, such as {extra[0]}", stacklevel=4)
+    return paths
 
 
 def by_name(folder: Path) -> dict[str, Path]:

@@ -23,7 +23,8 @@ MODULES = [  # everything with a command line of its own
     ".".join(path.with_suffix("").parts).removesuffix(".__main__") for path in FILES if "\ndef main(" in (ROOT / path).read_text()
 ]  # fmt: skip
 COMMANDS = {module: [sys.executable, "-m", module] for module in MODULES}
-COMMANDS["reproduce_table"] = [sys.executable, "scripts/reproduce_table.py"]
+for script in ("compare_methods", "reproduce_table"):
+    COMMANDS[script] = [sys.executable, f"scripts/{script}.py"]
 SLOW_TO_IMPORT = ("tensorflow", "keras", "jax", "torch", "matplotlib", "scipy.stats")
 REPORT = f"""
 import atexit, sys
@@ -63,14 +64,18 @@ def test_help_and_wrong_arguments_need_no_framework(command, reporting):
     ("shared.evaluation", ["absent", "absent", "--structures", "acdc"], "absent: no such folder"),
     ("propagation.released", ["check", "absent.h5"], "absent.h5: no such file"),
     ("reproduce_table", ["vesal2020", "7"], "no table 7"),
+    ("compare_methods", ["--dataset", "lasc", "--data-root", "absent"], "absent: no such folder"),
 ])  # fmt: skip
 def test_wrong_input_that_needs_no_network_needs_no_framework(command, arguments, words, reporting):
     ended = run(command, *arguments, env=reporting)
     assert ended.returncode == 2 and words in ended.stderr and ended.stderr.splitlines()[1:] == ["imported"]
 
 
-def test_a_report_of_a_table_needs_no_framework(reporting, tmp_path):
-    ended = run("reproduce_table", "baumgartner2017", 1, "--report-only", "--workdir", tmp_path, env=reporting)
+@pytest.mark.parametrize(
+    ("command", "arguments"), [("reproduce_table", ["baumgartner2017", 1]), ("compare_methods", ["--dataset", "acdc"])]
+)
+def test_a_report_needs_no_framework(command, arguments, reporting, tmp_path):
+    ended = run(command, *arguments, "--report-only", "--workdir", tmp_path, env=reporting)
     assert (ended.returncode, ended.stderr) == (0, "imported\n") and "not run" in ended.stdout
 
 

@@ -9,7 +9,7 @@ with lazily():
     from matplotlib import colors
     from mpl_toolkits.mplot3d import art3d
 
-    from shared.scoring import plots
+    from shared.scoring import plots, shaded
 
 VIEWS_DEG = ((20, -60), (20, 120))  # elevation and azimuth: opposite sides
 
@@ -22,7 +22,7 @@ def draw(solid: Surface, path: Path) -> None:
     for axis, (elev, azim) in zip(
         figure.subplots(1, 2, subplot_kw={"projection": "3d", "proj_type": "ortho"}), VIEWS_DEG, strict=True
     ):
-        near = plots.facing(triangles, elev, azim)
+        near = shaded.facing(triangles, elev, azim)
         paint = {"facecolors": plots.COLOURS[0], "edgecolors": plots.COLOURS[0], "linewidths": 0.6}
         light = colors.LightSource(azdeg=215 - 60 - azim, altdeg=35)
         axis.add_collection3d(art3d.Poly3DCollection(near, **paint, shade=True, lightsource=light))

@@ -1,8 +1,6 @@
-"""Pictures: label maps over scans and as surfaces, learning curves, Bland-Altman. Written as PNG, whole or not at all.
+"""Pictures: label maps over scans, learning curves, scores, agreement. Written as PNG, whole or not at all."""
 
-scikit-image is imported where a surface needs it, so that all other pictures can be drawn without it.
-"""
-
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,22 +8,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LightSource, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
-from scipy import ndimage
 
 from shared.files import written_whole
-from shared.lazy import library
 from shared.scans.volume import Volume
 
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 BOX = "#ffd92f"
-VIEW_DEG = {"elev": 20, "azim": -60}
-LIGHT = LightSource(azdeg=205, altdeg=35)
 
 Box = tuple[Sequence[int], Sequence[int]]  # first voxel and shape
 
@@ -86,42 +78,6 @@ def localisation(
     save(figure, path)
 
 
-def surfaces(path: Path, rows: Sequence[Sequence[tuple[str, Volume]]], structures: Mapping[int, str]) -> None:
-    """Label maps as shaded surfaces; where there are other structures, the myocardium is half transparent.
-
-    Args:
-        path: of the PNG.
-        rows: panels (title, labels), equally many in every row, such as a reference and predictions on its grid. The panels of a
-            row share their limits.
-        structures: label value -> name.
-
-    Raises:
-        InputError: scikit-image is missing.
-    """
-    solid = [name != "Myo" or len(structures) == 1 for name in structures.values()]
-    faces = [to_rgba(colour, 1 if opaque else 0.4) for colour, opaque in zip(COLOURS, solid, strict=False)]
-    edges = [to_rgba(colour, 1 if opaque else 0) for colour, opaque in zip(COLOURS, solid, strict=False)]  # close the seams
-    figure = canvas(3 * len(rows[0]), 2.7 * len(rows) + 0.3)
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, subplot_kw={"projection": "3d", "proj_type": "ortho"})
-    for line, panels in zip(axes, rows, strict=True):
-        meshes = [[surface(labels.array == value, labels.spacing_mm) for value in structures] for _, labels in panels]
-        corners = np.concatenate(sum(meshes, [])).reshape(-1, 3)
-        low, high = (corners.min(axis=0), corners.max(axis=0)) if len(corners) else (np.zeros(3), np.ones(3))
-        for axis, (title, _), parts in zip(line, panels, meshes, strict=True):
-            parts = [facing(part, **VIEW_DEG) for part in parts]
-            triangles, counts = np.concatenate(parts), [len(part) for part in parts]
-            if len(triangles):  # one collection, so that the triangles of all structures are sorted by depth together
-                paint = {"facecolors": np.repeat(faces, counts, axis=0), "edgecolors": np.repeat(edges, counts, axis=0)}
-                axis.add_collection3d(Poly3DCollection(triangles, **paint, linewidths=0.2, shade=True, lightsource=LIGHT))
-            axis.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
-            axis.set_box_aspect(high - low, zoom=1.05)
-            axis.view_init(**VIEW_DEG)
-            axis.set_axis_off()
-            axis.set_title(title, fontsize=9)
-    legend(figure, handles(structures))
-    save(figure, path, dpi=220)
-
-
 def learning_curve(path: Path, history: Sequence[Mapping[str, Any]], panels: Sequence[tuple[Sequence[str], str]]) -> None:
     """Columns of history.csv against the step.
 
@@ -150,7 +106,7 @@ def curves(path: Path, series: Mapping[str, Sequence[tuple[float, float, float, 
     """
     figure = canvas(5, 3.5)
     axis = figure.subplots()
-    for (name, points), colour in zip(series.items(), COLOURS, strict=False):
+    for (name, points), colour in zip(series.items(), itertools.cycle(COLOURS), strict=False):
         x, y, lower, upper = np.transpose(points)
         axis.plot(x, y, label=name, color=colour)
         axis.fill_between(x, lower, upper, color=colour, alpha=0.2, linewidth=0)
@@ -163,58 +119,57 @@ def bland_altman(
     path: Path,
     panels: Sequence[tuple[str, str, Sequence[float], Sequence[float], tuple[float, float, float]]],
     difference: str = "predicted - reference",
+    one_scale: bool = False,
 ) -> None:
-    """Difference a - b against the mean of both, with bias and limits of agreement.
+    """Difference a - b against the mean of both, with bias and limits of agreement; at most three panels side by side.
 
     Args:
         path: of the PNG.
         panels: (title, unit, a, b, (bias, low, high)) for each panel.
         difference: what a - b is, for the axis.
+        one_scale: whether all panels have the same limits of the differences.
     """
-    figure = canvas(4 * len(panels), 3.2)
-    for axis, (title, unit, *sides, limits) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = canvas(4 * columns, 3.2 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=one_scale).ravel()
+    for axis, (title, unit, *sides, limits) in zip(axes, panels, strict=False):
         a, b = np.array(sides)
         axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
-        for value, style in zip(limits, ("-", "--", "--"), strict=True):
+        names, styles = ("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), ("-", "--", "--")
+        for name, value, style, up, side in zip(names, limits, styles, (0, -4, 4), ("center", "top", "bottom"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
-            axis.annotate(f"{value:.1f}", (1, value), xycoords=("axes fraction", "data"), fontsize=7)
+            text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (3, up), "textcoords": "offset points"}
+            axis.annotate(text, (1, value), **place, va=side, fontsize=7)
         axis.set(title=title, xlabel=f"mean ({unit})", ylabel=f"{difference} ({unit})")
+    for axis in axes[len(panels) :]:
+        axis.remove()
     save(figure, path)
 
 
-def surface(mask: np.ndarray, spacing_mm: Sequence[float], detail: int = 100) -> np.ndarray:
-    """Closed surface of a mask, smoothed by its finest step.
+def paired(path: Path, panels: Sequence[tuple[str, Mapping[str, Sequence[float]]]], ylabel: str) -> None:
+    """A score of every case by every method: the points of a case are joined by a line, a black bar is the mean of a method.
 
-    Steps are whole voxels; at most `detail` of them fit into the mask's longest side. A mask that is too small to survive the
-    smoothing has no triangles.
-
-    Returns:
-        Triangles (n, 3 corners, 3) in mm from voxel 0, anticlockwise when seen from outside.
-
-    Raises:
-        InputError: scikit-image is missing.
+    Args:
+        path: of the PNG.
+        panels: (title, method -> scores in the order of the cases, NaN where undefined) for each panel.
+        ylabel: name of the score.
     """
-    marching_cubes = library("skimage.measure", "mesh").marching_cubes
-    if not mask.any():
-        return np.zeros((0, 3, 3))
-    spacing = np.array(spacing_mm)
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    steps = np.ceil(np.max(mask[box].shape * spacing) / detail / spacing).astype(int)
-    margin = steps + 1  # so that the last sample, too, lies outside
-    inside = np.pad(mask[box].astype(np.float32), np.stack([margin, margin], axis=1))
-    inside = ndimage.gaussian_filter(inside, np.min(steps * spacing) / spacing, mode="constant")
-    inside = inside[tuple(slice(None, None, step) for step in steps)]
-    if inside.max() <= 0.5:
-        return np.zeros((0, 3, 3))
-    outwards = {"gradient_direction": "ascent", "allow_degenerate": False}
-    corners, faces, *_ = marching_cubes(inside, 0.5, spacing=steps * spacing, **outwards)
-    return (corners + ([part.start for part in box] - margin) * spacing)[faces]
-
-
-def facing(triangles: np.ndarray, elev: float, azim: float) -> np.ndarray:
-    """Those triangles of a `surface` whose outside is seen from this direction (degrees)."""
-    normals = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    return triangles[normals @ LightSource(azdeg=90 - azim, altdeg=elev).direction > 0]
+    figure = canvas(max(2.5, 1.0 * max(len(scores) for _, scores in panels)) * len(panels), 4)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axis, (title, scores) in zip(axes, panels, strict=True):
+        x = range(len(scores))
+        for case in zip(*scores.values(), strict=True):
+            axis.plot(x, case, color="0.75", linewidth=0.6, marker="o", markersize=3, markerfacecolor=COLOURS[2],
+                      markeredgewidth=0)  # fmt: skip
+        means = [np.nanmean(each) if np.isfinite(each).any() else np.nan for each in scores.values()]
+        axis.scatter(x, means, marker="_", s=400, color="black", zorder=3)
+        axis.set_xlim(-0.5, len(scores) - 0.5)
+        axis.set_xticks(x, list(scores), rotation=45, ha="right", fontsize=8)
+        axis.set_title(title)
+    axes[0].set_ylabel(ylabel)
+    save(figure, path)
 
 
 def spread_slices(labels: np.ndarray, count: int) -> np.ndarray:

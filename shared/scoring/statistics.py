@@ -78,6 +78,22 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
+def difference(a: Iterable[float], b: Iterable[float], seed: int = 0) -> Summary:
+    """The `Summary` of a - b over the pairs of which neither is NaN; its interval draws whole pairs, always the same ones."""
+    return summary(np.subtract(*pairs(a, b)), seed)
+
+
+def mean_ranks(scores: Sequence[Sequence[float]], higher_is_better: bool) -> list[float]:
+    """Mean rank of every method over all cases, 1 for the best; equal scores share their mean rank, undefined ones are last.
+
+    Args:
+        scores: of every method, in the same order of cases.
+        higher_is_better: whether the highest score of a case has rank 1, or the lowest.
+    """
+    values = np.asarray(scores, float) * (-1 if higher_is_better else 1)
+    return stats.rankdata(np.nan_to_num(values, nan=np.inf), axis=0).mean(axis=1).tolist()
+
+
 def defined(values: Iterable[float]) -> np.ndarray:
     """The values that are not NaN."""
     found = np.asarray(list(values), float)

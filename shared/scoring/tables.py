@@ -17,6 +17,7 @@ from shared.scoring.scores import Scores
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
 VOLUMES = ("volume_ml", "reference_ml")
 NOT_RUN, QUOTED = "not run", "only quoted"
+HEADER = ("row", "measure", "paper", "ours", "difference", "n")  # of a paper's table with ours
 
 
 @dataclass(frozen=True)
@@ -191,26 +192,45 @@ def summarise(rows: Sequence[Scores]) -> list[str]:
 
 def markdown(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
     """The table as a page in Markdown."""
-    lines = [f"# {title}", "", "| row | measure | paper | ours | difference | n |", "|---|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(each.texts)} |" for each in comparisons]
-    return "\n".join([*lines, "", caption, ""])
+    lines = markdown_lines(HEADER, [each.texts for each in comparisons])
+    return "\n".join([f"# {title}", "", *lines, "", caption, ""])
+
+
+def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table of texts as lines of Markdown."""
+    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def latex(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
     """The table as a LaTeX float."""
-    escaped = str.maketrans(
-        {character: rf"\{character}" for character in "%&_#${}"}
-        | {"<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
-    )
-    lines = [r"\begin{table}", rf"\caption{{{title.translate(escaped)}. {caption.translate(escaped)}}}",
-             r"\begin{tabular}{llrrrr}", r"row & measure & paper & ours & difference & $n$ \\ \hline"]  # fmt: skip
-    lines += [" & ".join(text.translate(escaped) for text in each.texts) + r" \\" for each in comparisons]
+    return latex_float(f"{title}. {caption}", (*HEADER[:-1], "$n$"), [each.texts for each in comparisons], left=2)
+
+
+def latex_float(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """A table of texts as a LaTeX float.
+
+    Args:
+        caption: text.
+        header: in LaTeX.
+        rows: texts.
+        left: how many columns are aligned on their left; the others are on their right.
+    """
+    columns = "l" * left + "r" * (len(header) - left)
+    lines = [r"\begin{table}", rf"\caption{{{escaped(caption)}}}", rf"\begin{{tabular}}{{{columns}}}",
+             " & ".join(header) + r" \\ \hline"]  # fmt: skip
+    lines += [" & ".join(map(escaped, row)) + r" \\" for row in rows]
     return "\n".join([*lines, r"\end{tabular}", r"\end{table}", ""])
+
+
+def escaped(text: str) -> str:
+    """Text in LaTeX."""
+    special: dict[str, str | int | None] = {character: rf"\{character}" for character in "%&_#${}"}
+    special |= {"<": "$<$", ">": "$>$", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\\": r"\textbackslash{}"}
+    return text.translate(str.maketrans(special))
 
 
 def write_tables(folder: Path, name: str, title: str, caption: str, comparisons: Sequence[Comparison], text: str) -> None:
     """Write NAME.md (`text`), NAME.csv and NAME.tex into `folder`."""
     write_text(folder / f"{name}.md", text)
     write_text(folder / f"{name}.tex", latex(title, caption, comparisons))
-    header = ("row", "measure", "paper", "ours", "difference", "n")
-    write_csv(folder / f"{name}.csv", [dict(zip(header, each.texts, strict=True)) for each in comparisons])
+    write_csv(folder / f"{name}.csv", [dict(zip(HEADER, each.texts, strict=True)) for each in comparisons])

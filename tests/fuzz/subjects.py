@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from shared import datasets, held_out, phantom
+from shared.comparison import cost, entrants, scored
 from shared.datasets import splits
 from shared.lazy import lazily
 from shared.scans import volume
@@ -73,6 +74,13 @@ def read_regions(folder):
         localisation.share_line(folder, "test")
 
 
+def read_compared(folder):
+    cases = [case for case in datasets.find("acdc", folder / "data") if case.patient == "patient005"]
+    entrant = entrants.of_folder("net", folder / "predictions", cases)
+    scored.evaluate(entrants.Contest(title="", folder=folder, cases=cases, entrants=[entrant], structures=cases[0].structures))
+    cost.kept(folder)
+
+
 def read_keras_file(folder, cache=[]):  # noqa: B006
     cache[:] = cache or [originals.narrow_network()]
     propagation_weights.fill(cache[0], folder / "roi_net.h5")
@@ -125,6 +133,7 @@ SUBJECTS = [
             arguments=("baumgartner2017", "1", "--report-only", "--workdir", "runs"), rounds=40),
     Subject(name="basal", make=originals.label_folders, command="dense_unet.basal", arguments=("references", "-o", "slices.csv"),
             rounds=40, sampled=3),
+    Subject(name="comparison", make=originals.compared, damages=("predictions/*", "cost.json"), reader=read_compared),
     Subject(name="mesh", make=originals.heart_labels, command="propagation.mesh.__main__",
             arguments=("labels.nii.gz", "-o", "heart.stl"), rounds=40, sampled=0),
     Subject(name="run of acdc_segmenter_tf", make=originals.acdc_run, command="acdc_segmenter_tf.predict", arguments=PREDICTION,
@@ -157,6 +166,9 @@ SUBJECTS = [
     arguments("propagation.released", "propagation.released.__main__", *FETCH, make=originals.checksums, rounds=30, sampled=2),
     arguments("reproduce_table", "scripts.reproduce_table", "baumgartner2017", "2", "--report-only", "--workdir", "runs",
               "--preset", "quick", "--fold", "0", make=originals.tables, rounds=40, sampled=3),
+    arguments("compare_methods", "scripts.compare_methods", *DATA, "--methods", "fcn8,unet2d", "--preset", "quick", "--split",
+              "common", "--report-only", "--workdir", "runs", "--also", "net=predictions", make=originals.compared,
+              stops=("shared.comparison.scored.evaluate",), rounds=40, sampled=3),
     arguments("propagation.figures", "propagation.figures", *DATA, "--patient", "patient001", "-o", "sheet.png",
               "--variants", "0", make=lambda folder: phantom.write_acdc(folder / "data", patients=1), rounds=25, sampled=0),
     arguments("acdc_segmenter_tf.predict", "acdc_segmenter_tf.predict", *PREDICTION, label_map=ON_SCAN, sampled=0),

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from propagation.masks import base_and_apex, biventricular, distance_mm, load, read_bases
+from propagation.masks import base_and_apex, biventricular, distance_mm, load, read_bases, wall_of, wall_on
 from shared import datasets, phantom
 from shared.errors import InputError
 from shared.phantom import biventricular_walls
 from shared.scans import volume
 from shared.scoring import metrics
+from tests import toy_hearts
 
 RV, MYO, LV = 1, 2, 3
 
@@ -109,6 +110,21 @@ def test_mask_lies_on_the_grid_of_the_labels_which_stay_as_they_are():
 def test_a_wall_without_thickness(rv_wall_mm):
     with pytest.raises(InputError, match="rv_wall_mm: expected a thickness above 0 mm, found"):
         biventricular(one_slice("111"), rv_wall_mm)
+
+
+def test_the_wall_of_another_label_map_begins_at_the_base_of_the_reference():
+    """As masks do that are carried from there on. A label map without a cavity is no error."""
+    known = {1: "RV", 2: "Myo", 3: "LV"}
+    case = datasets.Case(patient="a", phase="ED", image=Path("a"), label=Path("b"), group="", structures=known)
+    reference = volume.from_array(toy_hearts.heart(), toy_hearts.SPACING_MM)
+    wall = wall_on(case, reference, reference, 4.0).array
+    np.testing.assert_array_equal(wall_of(case, reference, reference, 4.0).array, wall)
+    above = toy_hearts.heart()
+    above[..., 0] = above[..., 1]  # a slice more than the reference has
+    np.testing.assert_array_equal(wall_of(case, reference.with_array(above), reference, 4.0).array, wall)
+    myocardium = reference.with_array(above * np.uint8(above == MYO))
+    np.testing.assert_array_equal(wall_of(case, myocardium, reference, 4.0).array, toy_hearts.heart() == MYO)
+    assert not wall_of(case, reference.with_array(np.zeros_like(above)), reference, 4.0).array.any()
 
 
 def test_distances_from_the_area_of_a_mask():

@@ -1,4 +1,4 @@
-"""Pictures: what is drawn where, looked up in the figure before it is saved; surfaces closed and of the right volume."""
+"""Pictures: what is drawn where, looked up in the figure before it is saved;"""
 
 import subprocess
 import sys
@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgba
 
-from shared.errors import InputError
 from shared.scans.volume import from_array
 from shared.scoring import plots
 
@@ -44,29 +43,6 @@ def scan(box=((3, 4, 0), (5, 8, 6)), title="patient001"):
     )
 
 
-def ball(spacing_mm, radius_mm=20.0, margin_mm=3.0):
-    """A ball in voxels, its centre, in mm, and nothing but a margin around it."""
-    counts = [int(2 * (radius_mm + margin_mm) / step) + 1 for step in spacing_mm]
-    axes = [np.arange(count) * step for count, step in zip(counts, spacing_mm, strict=True)]
-    centre_mm = np.array([axis.mean() for axis in axes])
-    squares = sum(np.meshgrid(*[(axis - c) ** 2 for axis, c in zip(axes, centre_mm, strict=True)], indexing="ij"))
-    return squares <= radius_mm**2, centre_mm
-
-
-def enclosed_ml(triangles):
-    """By the divergence theorem; negative where the corners run clockwise seen from outside."""
-    return np.einsum("ni,ni->", triangles[:, 0], np.cross(triangles[:, 1], triangles[:, 2])) / 6000
-
-
-def assert_closed(triangles):
-    """Every edge belongs to two triangles, which run along it in opposite directions."""
-    _, corner = np.unique(triangles.reshape(-1, 3).round(4), axis=0, return_inverse=True)
-    corner = corner.reshape(-1, 3)
-    edges = np.concatenate([corner[:, [0, 1]], corner[:, [1, 2]], corner[:, [2, 0]]])
-    there, back = ({(a, b) for a, b in ends.tolist()} for ends in (edges, edges[:, ::-1]))
-    assert len(there) == len(edges) and there == back
-
-
 # Bland-Altman ---------------------------------------------------------------------------------------------------------------
 
 
@@ -78,6 +54,31 @@ def test_bland_altman_draws_the_first_minus_the_second(drawn, options, label):
     np.testing.assert_allclose(axis.collections[0].get_offsets(), [[12, -4], [25, 10]])
     assert [line.get_ydata()[0] for line in axis.lines] == [3, -5, 11]
     assert (axis.get_ylabel(), axis.get_xlabel(), axis.get_title()) == (label, "mean (ml)", "LV")
+
+
+def test_lines_of_agreement_say_what_they_are_with_a_minus_that_can_be_seen(drawn):
+    (axis,) = drawn(plots.bland_altman, [("LV", "ml", [10, 30], [14, 20], (3, -5, 11))]).axes
+    assert [text.get_text() for text in axis.texts] == ["bias 3.0", "\u22121.96 SD \u22125.0", "+1.96 SD 11.0"]
+    assert all(text.xyann[0] > 0 for text in axis.texts)  # beside the frame, not on it
+
+
+def test_panels_of_agreement_stand_in_rows_of_three_with_one_scale(drawn):
+    panels = [(f"net {k}", "ml", [10, 30 + k], [14, 20], (3, -5, 11)) for k in range(4)]
+    axes = drawn(plots.bland_altman, panels, one_scale=True).axes
+    assert len({axis.get_ylim() for axis in axes}) == 1 and len(axes) == 4
+    assert axes[3].get_position().y0 < axes[0].get_position().y0
+
+
+def test_paired_scores_are_joined_case_by_case(drawn):
+    undefined = float("nan")
+    panels = [("LV", {"net": [0.5, 0.75], "rival": [0.25, 1]}), ("RV", {"net": [0.5, undefined]})]
+    first, second = drawn(plots.paired, panels, "Dice").axes
+    assert [line.get_ydata().tolist() for line in first.lines[:2]] == [[0.5, 0.25], [0.75, 1]]
+    (means,) = first.collections
+    np.testing.assert_allclose(means.get_offsets(), [[0, 0.625], [1, 0.625]])
+    assert [label.get_text() for label in first.get_xticklabels()] == ["net", "rival"]
+    assert (first.get_title(), first.get_ylabel(), second.get_title()) == ("LV", "Dice", "RV")
+    np.testing.assert_allclose(second.collections[0].get_offsets(), [[0, 0.5]])  # the mean of what is defined
 
 
 # Localisation ---------------------------------------------------------------------------------------------------------------
@@ -148,96 +149,20 @@ def test_outlines_of_prediction_in_colour_and_of_reference_in_white(drawn):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RV", "Myo", "LV", "reference", "box"]
 
 
-# Surfaces -------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (1.25, 1.5, 3.0), (0.3, 0.4, 2.0)])
-def test_surface_of_a_ball(spacing_mm):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    mask, centre_mm = ball(spacing_mm)
-    triangles = plots.surface(mask, spacing_mm)
-    assert_closed(triangles)
-    assert enclosed_ml(triangles) == pytest.approx(mask.sum() * np.prod(spacing_mm) / 1000, rel=0.05)
-    radii_mm = np.linalg.norm(triangles - centre_mm, axis=2)
-    assert 20 - max(spacing_mm) < radii_mm.min() and radii_mm.max() < 20 + max(spacing_mm)
-
-
-@pytest.mark.parametrize("detail", [7, 10, 100])
-def test_surface_is_closed_where_the_mask_fills_its_array(detail):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    triangles = plots.surface(np.ones((41, 30, 23), bool), (1.0, 1.0, 2.0), detail)
-    assert_closed(triangles)
-    assert 0.6 < enclosed_ml(triangles) / (41 * 30 * 46 / 1000) < 1  # coarse steps round the corners
-
-
-def test_detail_limits_the_triangles():
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    assert len(plots.surface(np.ones((232, 158, 88), bool), (0.625, 0.625, 0.625))) < 50_000
-
-
-@pytest.mark.parametrize("voxels", [0, 1])
-def test_nothing_left_to_draw(drawn, voxels):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    labels = np.zeros((9, 9, 9), np.uint8)
-    labels[4, 4, :voxels] = 1
-    assert plots.surface(labels == 1, (1.0, 1.0, 1.0)).shape == (0, 3, 3)
-    (axis,) = drawn(plots.surfaces, [[("empty", from_array(labels))]], STRUCTURES).axes
-    assert not axis.collections
-
-
-def test_only_the_near_side_is_drawn():
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    mask, centre_mm = ball((1.0, 1.0, 1.0))
-    near = plots.facing(plots.surface(mask, (1.0, 1.0, 1.0)), elev=0, azim=-90)  # as seen by an eye at y = -infinity
-    assert len(near) and near[..., 1].max() < centre_mm[1] + 2
-
-
-def test_panels_of_a_row_share_their_limits(drawn):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    small, large = np.zeros((2, 30, 24, 16), np.uint8)
-    small[10:15, 10:15, 5:10], large[5:25, 4:20, 3:13] = 3, 3
-    large[5:10, 4:20, 3:13] = 2
-    panels = [("reference", from_array(small, SPACING_MM)), ("predicted", from_array(large, SPACING_MM))]
-    figure = drawn(plots.surfaces, [panels, panels[:1] * 2], STRUCTURES)
-    assert [axis.get_title() for axis in figure.axes] == ["reference", "predicted", "reference", "reference"]
-    first, second, third, _ = ([axis.get_xlim(), axis.get_ylim(), axis.get_zlim()] for axis in figure.axes)
-    assert first == second != third
-    np.testing.assert_allclose(first, [(9, 49), (3.5, 19.5), (12.5, 62.5)], atol=2.5)  # mm, faces half a voxel outwards
-    aspect, lengths_mm = figure.axes[0].get_box_aspect(), np.ptp(first, axis=1)
-    np.testing.assert_allclose(aspect / aspect[0], lengths_mm / lengths_mm[0])
-    (meshes,) = figure.axes[1].collections
-    assert np.unique(meshes.get_facecolor()[:, 3]).tolist() == [0.4, 1]  # through the myocardium
-
-
-def test_a_lone_myocardium_is_opaque(drawn):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    labels = from_array(np.pad(np.full((6, 6, 6), 2, np.uint8), 3))
-    (axis,) = drawn(plots.surfaces, [[("reference", labels)]], {2: "Myo"}).axes
-    assert set(axis.collections[0].get_facecolor()[:, 3]) == {1}
-
-
-def test_without_scikit_image(monkeypatch, tmp_path):
-    monkeypatch.setitem(sys.modules, "skimage.measure", None)
-    with pytest.raises(InputError, match=r"skimage is missing: pip install -e '\.\[mesh\]'"):
-        plots.surfaces(tmp_path / "a.png", [[("reference", from_array(np.ones((4, 4, 4), np.uint8)))]], {1: "LA"})
-    assert not list(tmp_path.iterdir())
-
-
 # Files ----------------------------------------------------------------------------------------------------------------------
 
 
 def test_pictures_are_written_whole(tmp_path):
-    pytest.importorskip("skimage", reason="the extra [mesh] is not installed")
-    row = scan()
-    plots.localisation(tmp_path / "localisation.png", [row], STRUCTURES)
-    plots.surfaces(tmp_path / "surfaces.png", [[("reference", row[-1]), ("predicted", row[-2])]], STRUCTURES)
+    plots.localisation(tmp_path / "localisation.png", [scan()], STRUCTURES)
     plots.bland_altman(tmp_path / "agreement.png", [("LV", "ml", [1, 2], [2, 2], (0, -1, 1))])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["agreement.png", "localisation.png", "surfaces.png"]
+    plots.paired(tmp_path / "paired.png", [("LV", {"net": [0.5, 0.75], "rival": [0.25, 1]})], "Dice")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["agreement.png", "localisation.png", "paired.png"]
     for path in tmp_path.iterdir():
         content = path.read_bytes()
         assert content.startswith(b"\x89PNG\r\n\x1a\n") and content.endswith(b"IEND\xaeB`\x82")
 
 
 def test_import_is_light():
-    code = "import sys, shared.scoring.plots; print(sorted({'skimage', 'matplotlib.pyplot'} & set(sys.modules)))"
+    code = "import sys, shared.scoring.plots, shared.scoring.shaded as _"
+    code += "; print(sorted({'skimage', 'matplotlib.pyplot'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

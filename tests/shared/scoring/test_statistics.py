@@ -96,3 +96,23 @@ def test_holm_keeps_order_and_never_gains(p_values):
     assert by_p == sorted(found)
     if p_values:
         assert min(found) == pytest.approx(min(1, len(p_values) * min(p_values)))
+
+
+def test_interval_of_a_constant_difference_is_that_difference():
+    found = statistics.difference([0.5, 0.75, 1, NAN, 3], [0.25, 0.5, 0.75, 1, NAN])
+    assert found == statistics.Summary(0.25, 0, 0.25, 0.25, 0.25, 3)
+
+
+def test_interval_of_differences_draws_pairs_together():
+    """Both sides vary far more than their difference: an interval that drew each side by itself would be wide."""
+    b = np.random.default_rng(5).normal(0, 100, 50)
+    a = b + np.random.default_rng(6).normal(1, 0.1, 50)
+    found = statistics.difference(a, b)
+    assert 0.9 < found.low < found.mean < found.high < 1.1 and statistics.difference(a, b) == found
+
+
+def test_mean_ranks_by_hand():
+    # cases: 0.9 0.8 0.8 -> 1, 2.5, 2.5; 0.5 0.7 undefined -> 2, 1, 3
+    assert statistics.mean_ranks([[0.9, 0.5], [0.8, 0.7], [0.8, NAN]], higher_is_better=True) == [1.5, 1.75, 2.75]
+    # distances: 3 1 2 -> 3, 1, 2
+    assert statistics.mean_ranks([[3.0], [1.0], [2.0]], higher_is_better=False) == [3, 1, 2]

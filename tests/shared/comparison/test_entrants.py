@@ -1,0 +1,77 @@
+"""Label maps of runs and of folders: matched by name, refused in one line."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.comparison import entrants
+from shared.comparison.entrants import Entrant
+from shared.datasets import splits
+from shared.errors import InputError
+from shared.files import write_json
+from tests import toy_hearts
+
+
+def test_label_maps_may_be_called_like_cases_or_like_references(test_side, tmp_path):
+    toy_hearts.write_maps(tmp_path / "by_case", test_side)
+    found = entrants.of_folder("net", tmp_path / "by_case", test_side)
+    assert list(found.maps) == ["patient005_ED", "patient005_ES", "patient010_ED", "patient010_ES"]
+    (tmp_path / "by_frame").mkdir()
+    for case, path in found.maps.items():
+        frame = case.replace("ED", "frame01").replace("ES", "frame09")
+        path.rename(tmp_path / "by_frame" / f"{frame}.nii.gz")
+    again = entrants.of_folder("net", tmp_path / "by_frame", test_side)
+    assert again.maps["patient010_ES"].name == "patient010_frame09.nii.gz"
+
+
+def test_a_missing_label_map_is_refused_and_others_are_counted(test_side, tmp_path):
+    toy_hearts.write_maps(tmp_path, test_side)
+    (tmp_path / "patient010_ES.nii.gz").rename(tmp_path / "patient011_ES.nii.gz")
+    with pytest.raises(InputError, match="no prediction for 1 of 4 references, first patient010_ES"):
+        entrants.of_folder("net", tmp_path, test_side)
+    toy_hearts.write_maps(tmp_path, test_side)
+    with pytest.warns(UserWarning, match="without a reference are not scored: 1, such as patient011_ES"):
+        entrants.of_folder("net", tmp_path, test_side)
+    with pytest.raises(InputError, match="no such folder"):
+        entrants.of_folder("net", tmp_path / "absent", test_side)
+
+
+def test_names_that_several_references_share_tell_nothing(test_side, tmp_path):
+    """In STACOM's layout every reference is called mask_ed."""
+    cases = [dataclasses.replace(case, label=tmp_path / case.name / "mask_ed.nii.gz") for case in test_side]
+    toy_hearts.write_maps(tmp_path / "maps", test_side)
+    (tmp_path / "maps" / "patient005_ED.nii.gz").rename(tmp_path / "maps" / "mask_ed.nii.gz")
+    with pytest.raises(InputError, match="first patient005_ED"):
+        entrants.of_folder("net", tmp_path / "maps", cases)
+
+
+def test_a_run_must_have_the_split_and_all_label_maps(toy_cases, test_side, tmp_path):
+    split = splits.common("acdc", toy_cases)
+    folder = toy_hearts.finish_run(tmp_path, "acdc_segmenter_tf", "net", toy_cases, np.copy)
+    found = entrants.of_run("net", "Net", folder, test_side, split)
+    assert found.structures == {1: "RV", 2: "Myo", 3: "LV"} and len(found.maps) == 4 and found.name == "Net"
+    other = splits.Split(split.train[1:], split.validation, split.test)
+    with pytest.raises(InputError, match="other patients on the train side"):
+        entrants.of_run("net", "Net", folder, test_side, other)
+    (folder / "predictions" / "patient010_ED.nii.gz").unlink()
+    with pytest.raises(InputError, match="patient010_ED.nii.gz: missing, though the run is finished"):
+        entrants.of_run("net", "Net", folder, test_side, split)
+    write_json(folder / "run.json", {"split": 3})
+    with pytest.raises(InputError, match="split: expected"):
+        entrants.of_run("net", "Net", folder, test_side, split)
+
+
+def test_structures_that_all_methods_label_are_compared(test_side):
+    maps = {"patient005_ED": Path("a.nii.gz")}
+    whole, part, other = (
+        Entrant(key=name, name=name, structures=structures, maps=maps)
+        for name, structures in (("whole", {1: "RV", 2: "Myo", 3: "LV"}), ("part", {3: "LV"}), ("other", {9: "LA"}))
+    )
+    absent = Entrant(key="absent", name="absent")
+    assert entrants.common_structures(test_side, [whole, absent]) == {1: "RV", 2: "Myo", 3: "LV"}
+    assert entrants.common_structures(test_side, [whole, part]) == {3: "LV"}
+    assert entrants.common_structures([], [absent]) == {}
+    with pytest.raises(InputError, match="no structure is labelled by all methods: whole, other"):
+        entrants.common_structures(test_side, [whole, other])

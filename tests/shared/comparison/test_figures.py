@@ -1,0 +1,47 @@
+"""The pictures: the same cases for all methods, chosen by the mean over methods."""
+
+import pytest
+
+from shared.comparison import figures, scored
+from shared.scoring import plots
+
+
+@pytest.fixture
+def panels(monkeypatch):
+    """Name of a picture -> what it was asked to show; nothing is drawn."""
+    asked = {}
+    for name in ("paired", "bland_altman", "curves", "overlay"):
+        monkeypatch.setattr(plots, name, lambda path, shown, *more, **options: asked.update({path.stem: shown}))
+    return asked
+
+
+def test_what_is_drawn(contest, panels):
+    figures.draw(contest, scored.evaluate(contest))
+    assert sorted(panels) == sorted([
+        "dice", "best", "median", "worst", "agreement_LV_EF", "agreement_RV_EF",
+        *(f"agreement_{structure}_{phase}_volume" for structure in ("LV", "Myo", "RV") for phase in ("ED", "ES")),
+        *(f"along_axis_{structure}" for structure in ("mean", "LV", "Myo", "RV")),
+    ])  # fmt: skip
+    titles = [title for title, _ in panels["dice"]]
+    assert titles == ["mean", "RV", "Myo", "LV"] and list(panels["dice"][1][1]) == ["exact", "shifted", "short"]
+    assert panels["dice"][1][1]["shifted"] == [0.75] * 4
+    assert [panel[0] for panel in panels["agreement_LV_EF"]] == ["LV EF, exact", "LV EF, shifted", "LV EF, short"]
+    assert list(panels["along_axis_LV"]) == ["exact", "shifted", "short"]
+    assert panels["along_axis_LV"]["short"][-1][:2] == (pytest.approx(17 / 18), 0)
+
+
+def test_all_methods_show_the_same_case_with_their_dice(contest, panels):
+    found = scored.evaluate(contest)
+    figures.draw(contest, found)
+    for name in ("best", "worst"):
+        titles = [title.split("\n") for title, *_ in panels[name]]
+        assert titles[0] == [panels[name][0][0].split("\n")[0], "reference"]
+        assert [first for first, _ in titles[1:]] == ["exact", "shifted", "short"] and titles[1][1] == "Dice 1.000"
+    # the shift costs more at ED, where the wall is thinner, and both patients are equal: names decide
+    assert panels["worst"][0][0].startswith("patient005_ED") and panels["best"][0][0].startswith("patient010_ES")
+
+
+def test_pictures_are_written(contest):
+    figures.draw(contest, scored.evaluate(contest))
+    files = sorted((contest.folder / "figures").glob("*.png"))
+    assert len(files) == 16 and all(path.read_bytes().startswith(b"\x89PNG") for path in files)
