@@ -379,4 +379,4 @@ def test_a_finished_run_stands_beside_the_paper(tables, multi_stage, tmp_path):
     dice = rows["multi-stage, 8", "LA Dice"]
     assert (dice["paper"], dice["ours"], dice["n"]) == ("0.904 (0.029)", f"{np.mean(ours):.3f} ({np.std(ours):.3f})", 2)
     assert rows["multi-stage, 8", "LA ASD (mm)"]["ours"].startswith(f"{np.mean([row['asd_mm'] for row in native]):.3f}")
-    assert rows["Yang et al., 16", "LA Dice"]["ours"] == "only quoted" and "multi_stage_f8: fold 1 of 5" in text
+    assert rows["Yang et al., 16", "LA Dice"]["ours"] == "only quoted" and "multi_stage_f8 on lasc: fold 1 of 5" in text
