@@ -1,5 +1,6 @@
 """Network + images -> class probabilities, in memory bounded by one batch."""
 
+import threading
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,10 @@ from shared.learning.nested import Nested, leaves, mapped
 
 if TYPE_CHECKING:
     import keras
+
+ONE_AT_A_TIME = (
+    threading.Lock()
+)  # cases are prepared by several threads; under JAX, Keras gives a network's buffers away meanwhile
 
 
 def probabilities(model: "keras.Model", inputs: Nested, batch_size: int) -> np.ndarray:
@@ -32,7 +37,8 @@ def logits(model: "keras.Model", inputs: Nested, batch_size: int) -> np.ndarray:
     """The model's output for at most `batch_size` examples, which are filled up to that many with copies of the last."""
     missing = batch_size - length(inputs)
     filled = mapped(lambda array: np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]), inputs)
-    return np.asarray(model.predict_on_batch(filled))[: length(inputs)]
+    with ONE_AT_A_TIME:
+        return np.asarray(model.predict_on_batch(filled))[: length(inputs)]
 
 
 def length(inputs: Nested) -> int:

@@ -1,5 +1,8 @@
 """Arrays through the network and back: every example once, in batches of one size."""
 
+import concurrent.futures
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -45,3 +48,20 @@ def test_probabilities_of_a_network_with_two_inputs(nesting):
 def test_softmax_of_large_logits():
     np.testing.assert_allclose(inference.softmax([[1000, 1000, -1000]]), [[0.5, 0.5, 0]])
     assert inference.softmax(np.zeros((2, 3), np.float64)).dtype == np.float32
+
+
+def test_threads_take_turns_with_a_network():
+    """Under JAX, Keras donates the buffers of a network that predicts: a second call at the same time would find them gone."""
+    inside, most = [], []
+
+    class Network:
+        def predict_on_batch(self, images):
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.01)
+            inside.pop()
+            return images
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda i: inference.logits(Network(), np.zeros((1, 2, 2, 1)), 1), range(8)))
+    assert max(most) == 1 and len(most) == 8
