@@ -168,7 +168,7 @@ def quick(recipe: Recipe) -> Recipe:
         net2_width=16,
         unet3d_width=8,
         normalisation="instance",
-        activation="selu",  # of the preprint: with ReLU and these few iterations, only one of several structures is learnt
+        activation="selu",  # of the preprint: with ReLU and these few iterations, most of several structures are not learnt
         dropout=0.0,
         slices=5,
         iterations=(300, 300, 400, 4000),  # paper: only step 4 needs to converge
