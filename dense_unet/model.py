@@ -17,11 +17,10 @@ that keeps the size, He normal initial weights, no normalisation after the trans
 
 from collections.abc import Sequence
 
+from dense_unet.recipe import NETWORKS, UPSAMPLING
 from shared.errors import InputError
 from shared.framework import Tensor, keras
 from shared.learning.layers import BatchNormalization
-
-NETWORKS, UPSAMPLING = ("dense", "plain"), ("classes", "width")
 
 
 def build(

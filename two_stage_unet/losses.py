@@ -20,9 +20,7 @@ import numpy as np
 from shared.errors import InputError
 from shared.framework import Tensor, keras, ops
 from shared.learning.losses import annotated
-from two_stage_unet.recipe import Recipe
-
-WEIGHTS = ("inverse_count", "uniform", "printed")
+from two_stage_unet.recipe import WEIGHTS, Recipe
 
 
 def of(recipe: Recipe, counts: Sequence[int]) -> keras.losses.Loss:

@@ -11,9 +11,8 @@ from shared.learning.nested import Nested, leaves, mapped
 if TYPE_CHECKING:
     import keras
 
-ONE_AT_A_TIME = (
-    threading.Lock()
-)  # cases are prepared by several threads; under JAX, Keras gives a network's buffers away meanwhile
+# Several threads prepare cases, and under JAX Keras gives a network's buffers away while it predicts.
+ONE_AT_A_TIME = threading.Lock()
 
 
 def probabilities(model: "keras.Model", inputs: Nested, batch_size: int) -> np.ndarray:
