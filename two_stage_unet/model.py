@@ -14,7 +14,7 @@ they see; Net2 sees a stack of K slices and labels the one in the middle.
 
 A block is two convolutions, each with its activation, and then dropout. Padding keeps the size. Net1 pools along x, y and z, Net2
 along x and y only, both four times: these extents are multiples of 16. The 3D U-Net pools three times: its extents are multiples
-of 8. An extent may be None: the network then takes any multiple.
+of 8. An extent may be None: the network then takes any multiple. An option adds normalisation before each activation.
 
 Ours, because the paper is silent: numbers of filters, nearest neighbour on the way up, initial weights, and what a 3D map gives
 to the 2D decoder (its central slice). The paper contradicts itself about the decoder's kernels (5x5x5, then 2D), and prints a
@@ -32,7 +32,7 @@ from shared.learning.layers import BatchNormalization, InstanceNormalization
 
 # activation -> fan-in times the variance of initial weights (He, LeCun), and the dropout that goes with it
 ACTIVATIONS = {"relu": (2.0, keras.layers.Dropout), "selu": (1.0, keras.layers.AlphaDropout)}
-NORMS = {"batch": BatchNormalization, "instance": InstanceNormalization}
+NORMS = {"none": None, "batch": BatchNormalization, "instance": InstanceNormalization}
 SLICE_BLOCKS = ("two_conv", "single")
 SKIPS = ("centre", "slice_conv")
 
@@ -65,6 +65,7 @@ def build_net1(
     *,
     bottleneck: bool = False,
     activation: str = "relu",
+    normalisation: str = "none",
     dropout: float = 0.2,
     typical: Sequence[int] | None = None,
 ) -> keras.Model:
@@ -73,16 +74,18 @@ def build_net1(
     Args:
         bottleneck: two further convolutions after the last pooling, without dilation (the paper counts 4 + 4 blocks).
         activation: "relu" (paper) or "selu" with alpha dropout (preprint).
+        normalisation: "none" (the paper mentions none), "batch" or "instance".
         dropout: share of the values that each block drops (paper: 0.2).
         typical: (x, y, z) of the inputs for which initial weights keep the variance, see `share_inside`; None takes every tap of
             every kernel as one that sees its map, and what the two coarsest levels find is then next to nothing at first.
     """
     check_extents("net1", shape, (16, 16, 16))
-    checked(activation)
+    style = checked(activation, normalisation)
 
     def block(x: Tensor, name: str, filters: int, level: int, dilation: int) -> Tensor:
         share = share_inside(typical, level, dilation) if typical else 1.0
-        return two_convs(x, name, filters, 5, activation, dropout, dilation, share)
+        x = two_convs(x, name, (filters, filters), 5, dilation=dilation, share=share, **style)
+        return drop(x, name, activation, dropout)
 
     f = width
     image = keras.Input((*shape, 1), name="image")  # (B, 96, 96, 96, 1)
@@ -111,6 +114,7 @@ def build_net2(
     slice_block: str = "two_conv",
     skips: str = "centre",
     activation: str = "relu",
+    normalisation: str = "none",
     dropout: float = 0.2,
 ) -> keras.Model:
     """Net2; shapes in the comments are those of width 32 and K = 9.
@@ -120,15 +124,19 @@ def build_net2(
         slice_block: how K slices become one; see `slices_to_one`.
         skips: what a 3D map gives to the 2D decoder: its central slice ("centre", which needs no weights), or a 1x1xK convolution
             of all slices ("slice_conv").
-        activation, dropout: see `build_net1`.
+        activation, normalisation, dropout: see `build_net1`.
     """
     check_extents("net2", shape, (16, 16, 1))
     if shape[2] is None or shape[2] < 3 or shape[2] % 2 == 0:
         raise InputError(f"net2 labels the central one of K slices, K odd and at least 3, found {shape[2]}")
     check_choice("slice_block", slice_block, SLICE_BLOCKS)
     check_choice("skips", skips, SKIPS)
-    f, block = width, functools.partial(two_convs, activation=checked(activation), dropout=dropout)
-    flat = functools.partial(in_2d, kind=skips, activation=activation)
+    f, style = width, checked(activation, normalisation)
+    flat = functools.partial(in_2d, kind=skips, **style)
+
+    def block(x: Tensor, name: str, filters: int, kernel: int) -> Tensor:
+        return drop(two_convs(x, name, (filters, filters), kernel, **style), name, activation, dropout)
+
     seen = keras.Input((*shape, channels), name="seen")  # (B, 256, 256, 9, 2)
 
     skip1 = block(seen, "enc1", f, kernel=3)  # (B, 256, 256, 9, 32)
@@ -137,7 +145,8 @@ def build_net2(
     skip4 = block(pool(skip3, "pool3", z=1), "enc4", 8 * f, kernel=3)  # (B, 32, 32, 9, 256)
 
     x = pool(skip4, "pool4", z=1)  # (B, 16, 16, 9, 256)
-    x = slices_to_one(x, slice_block, activation, dropout)  # (B, 16, 16, 256)
+    x = drop(slices_to_one(x, slice_block, **style), "slices", activation, dropout)  # (B, 16, 16, 1, 256)
+    x = CentralSlice(name="slices_2d")(x)  # (B, 16, 16, 256)
 
     x = block(merge(up(x, "up4"), flat(skip4, "skip4"), "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
     x = block(merge(up(x, "up3"), flat(skip3, "skip3"), "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
@@ -150,11 +159,10 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
     """The 3D U-Net for images of 2 mm, whose design the paper leaves open: that of Cicek 2016, padded; comments are for width 32.
 
     Args:
-        normalisation: "batch" (Cicek), or "instance" where batches are too small for it.
+        normalisation: "batch" (Cicek), "instance" where batches are too small for it, or "none".
     """
     check_extents("unet3d", shape, (8, 8, 8))
-    check_choice("normalisation", normalisation, NORMS)
-    f, block = width, functools.partial(two_normalised_convs, Norm=NORMS[normalisation])
+    f, block = width, functools.partial(two_convs, kernel=3, **checked("relu", normalisation))
     image = keras.Input((*shape, 1), name="image")  # (B, 128, 128, 128, 1)
 
     skip1 = block(image, "enc1", (f, 2 * f))  # (B, 128, 128, 128, 64)
@@ -172,13 +180,11 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
 NETWORKS: dict[str, Callable[..., keras.Model]] = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
 
 
-def two_convs(
-    x: Tensor, name: str, filters: int, kernel: int, activation: str, dropout: float, dilation: int = 1, share: float = 1.0
-) -> Tensor:
-    """A block of Net1 or Net2."""
-    for i in (1, 2):
-        x = conv(x, f"{name}_{i}", filters, kernel, activation, dilation=dilation, share=share)
-    return drop(x, name, activation, dropout)
+def two_convs(x: Tensor, name: str, filters: Sequence[int], kernel: int, **how: Any) -> Tensor:
+    """Two convolutions, see `conv`."""
+    for i, n in enumerate(filters, start=1):
+        x = conv(x, f"{name}_{i}", n, kernel, **how)
+    return x
 
 
 def share_inside(typical: Sequence[int], level: int, dilation: int) -> float:
@@ -191,33 +197,23 @@ def share_inside(typical: Sequence[int], level: int, dilation: int) -> float:
     return math.prod(sum(max(0.0, 1 - abs(tap) * dilation / n) for tap in range(-2, 3)) / 5 for n in extents)
 
 
-def two_normalised_convs(x: Tensor, name: str, filters: Sequence[int], *, Norm: type[keras.Layer]) -> Tensor:
-    """A block of the 3D U-Net: two 3x3x3 convolutions, each with normalisation and ReLU."""
-    for i, n in enumerate(filters, start=1):
-        x = Norm(epsilon=1e-3, name=f"{name}_{i}_norm")(conv(x, f"{name}_{i}", n, 3, None))
-        x = keras.layers.Activation("relu", name=f"{name}_{i}_relu")(x)
-    return x
-
-
-def slices_to_one(x: Tensor, kind: str, activation: str, dropout: float) -> Tensor:
-    """Net2's slice block: (B, x, y, K, filters) to (B, x, y, filters).
+def slices_to_one(x: Tensor, kind: str, **style: str) -> Tensor:
+    """The convolutions of Net2's slice block: (B, x, y, K, filters) to (B, x, y, 1, filters).
 
     The paper prints a kernel of 1x1x(K-1) without padding, which leaves two slices. In "two_conv" a second convolution, as every
     block has one, makes them one; in "single" the kernel is 1x1xK, as if the print were off by one.
     """
     filters, slices = x.shape[-1], x.shape[3]
-    if kind == "two_conv":
-        x = conv(x, "slices_1", filters, (1, 1, slices - 1), activation, "valid")  # (B, 16, 16, 2, 256)
-        x = conv(x, "slices_2", filters, (1, 1, 2), activation, "valid")
-    else:
-        x = conv(x, "slices_1", filters, (1, 1, slices), activation, "valid")
-    return CentralSlice(name="slices_2d")(drop(x, "slices", activation, dropout))
+    if kind == "single":
+        return conv(x, "slices_1", filters, (1, 1, slices), padding="valid", **style)
+    x = conv(x, "slices_1", filters, (1, 1, slices - 1), padding="valid", **style)  # (B, 16, 16, 2, 256)
+    return conv(x, "slices_2", filters, (1, 1, 2), padding="valid", **style)
 
 
-def in_2d(skip: Tensor, name: str, kind: str, activation: str) -> Tensor:
+def in_2d(skip: Tensor, name: str, kind: str, **style: str) -> Tensor:
     """What a skip connection gives to the 2D decoder: (B, x, y, K, filters) to (B, x, y, filters)."""
     if kind == "slice_conv":
-        skip = conv(skip, f"{name}_slices", skip.shape[-1], (1, 1, skip.shape[3]), activation, "valid")
+        skip = conv(skip, f"{name}_slices", skip.shape[-1], (1, 1, skip.shape[3]), padding="valid", **style)
     return CentralSlice(name=f"{name}_2d")(skip)
 
 
@@ -234,18 +230,22 @@ def conv(
     name: str,
     filters: int,
     kernel: int | Sequence[int],
-    activation: str | None,
+    activation: str,
+    normalisation: str,
     padding: str = "same",
     dilation: int = 1,
     share: float = 1.0,
 ) -> Tensor:
-    """A convolution; initial weights keep the variance where this share of the taps sees something else than padding."""
+    """Convolution, normalisation if there is one, and activation.
+
+    Initial weights keep the variance where this share of the taps sees something else than padding.
+    """
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
-    scale = ACTIVATIONS[activation or "relu"][0] / share
-    initializer = keras.initializers.VarianceScaling(scale, "fan_in", "truncated_normal")
-    return layer(
-        filters, kernel, padding=padding, dilation_rate=dilation, activation=activation, kernel_initializer=initializer, name=name
-    )(x)  # fmt: skip
+    initializer = keras.initializers.VarianceScaling(ACTIVATIONS[activation][0] / share, "fan_in", "truncated_normal")
+    x = layer(filters, kernel, padding=padding, dilation_rate=dilation, kernel_initializer=initializer, name=name)(x)
+    Norm = NORMS[normalisation]
+    x = x if Norm is None else Norm(epsilon=1e-3, name=f"{name}_norm")(x)
+    return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
 
 
 def drop(x: Tensor, name: str, activation: str, dropout: float) -> Tensor:
@@ -276,9 +276,11 @@ def head(x: Tensor, classes: int) -> Tensor:
     return layer(classes, 1, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
 
 
-def checked(activation: str) -> str:
+def checked(activation: str, normalisation: str) -> dict[str, str]:
+    """Both as arguments of `conv`."""
     check_choice("activation", activation, ACTIVATIONS)
-    return activation
+    check_choice("normalisation", normalisation, NORMS)
+    return {"activation": activation, "normalisation": normalisation}
 
 
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:

@@ -52,14 +52,16 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
         return joint.build_joint(network(recipe, NET1), network(recipe, NET2), recipe.region)
     classes, any_extent = len(recipe.preparation.structures) + 1, (None, None, None)
     if name == UNET3D:
-        return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.normalisation)
+        return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.unet3d_normalisation)
     common: dict[str, Any] = {"activation": recipe.activation, "dropout": recipe.dropout}
     if name == NET1:
-        own = {"bottleneck": recipe.bottleneck, "typical": (recipe.typical_extent,) * 3}
+        typical = (recipe.typical_extent,) * 3
+        own = {"bottleneck": recipe.bottleneck, "typical": typical, "normalisation": recipe.net1_normalisation}
         return networks.build(name, any_extent, classes, recipe.net1_width, **own, **common)
     channels = joint.channels_of(recipe.region, classes) + 1
     return networks.build(name, (None, None, recipe.slices), classes, recipe.net2_width, channels=channels,
-                          slice_block=recipe.slice_block, skips=recipe.skips, **common)  # fmt: skip
+                          slice_block=recipe.slice_block, skips=recipe.skips, normalisation=recipe.net2_normalisation,
+                          **common)  # fmt: skip
 
 
 def prepare(scan: Volume, preparation: Preparation) -> Volume:

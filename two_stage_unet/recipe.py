@@ -15,6 +15,7 @@ from shared.recipes import check, flag, number, one_of, replace, require, severa
 from shared.scoring.published import BY_EYE, MEAN, NATIVE, WHOLE, Column, Row, Table, printed
 
 REGIONS, WEIGHTS = ("foreground", "expected_label", "softmax"), ("inverse_count", "uniform", "printed")
+NORMALISATIONS = ("none", "batch", "instance")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -46,7 +47,9 @@ class Recipe:
     region: Annotated[str, one_of(*REGIONS)]
     activation: Annotated[str, one_of("relu", "selu")]
     dropout: Annotated[float, number(0, 1, below=True)]
-    normalisation: Annotated[str, one_of("batch", "instance")]
+    net1_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
+    net2_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
+    unet3d_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
     steps: Annotated[tuple[int, ...], several(whole(1, 4))]
     iterations: Annotated[tuple[int, ...], several(whole(1, 10**9), 4)]
     unet3d_iterations: Annotated[int, whole(1, 10**9)]
@@ -109,7 +112,9 @@ TWO_STAGE = Recipe(
     region="foreground",  # ours: the paper gives Net2 two channels, but Net1 eight outputs
     activation="relu",  # paper; the preprint mentions SELU
     dropout=0.2,  # paper
-    normalisation="batch",  # ours: of the 3D U-Net; Net1 and Net2 have none
+    net1_normalisation="none",  # paper: none is mentioned
+    net2_normalisation="none",
+    unet3d_normalisation="batch",  # ours: as Cicek 2016
     steps=(1, 2, 3, 4),  # paper
     iterations=(3200, 3200, 3200, 3200),  # paper: 200 epochs of 16, in each step
     unet3d_iterations=12_800,  # ours: as many as the four steps have together
@@ -167,8 +172,9 @@ def quick(recipe: Recipe) -> Recipe:
         net1_width=8,
         net2_width=16,
         unet3d_width=8,
-        normalisation="instance",
-        activation="selu",  # of the preprint: with ReLU and these few iterations, most of several structures are not learnt
+        net2_normalisation="instance",  # without it, these few iterations do not teach Net2 several structures
+        unet3d_normalisation="instance",
+        activation="selu",  # of the preprint: made for networks without normalisation, as Net1 is
         dropout=0.0,
         slices=5,
         iterations=(300, 300, 400, 4000),  # paper: only step 4 needs to converge

@@ -169,7 +169,7 @@ def test_impossible_extents_are_refused(network, shape, message):
         ("net2", {"activation": "elu"}, "unknown activation 'elu': expected one of relu, selu"),
         ("net2", {"slice_block": "three"}, "unknown slice_block 'three': expected one of two_conv, single"),
         ("net2", {"skips": "mean"}, "unknown skips 'mean': expected one of centre, slice_conv"),
-        ("unet3d", {"normalisation": "layer"}, "unknown normalisation 'layer': expected one of batch, instance"),
+        ("unet3d", {"normalisation": "layer"}, "unknown normalisation 'layer': expected one of none, batch, instance"),
     ],
 )
 def test_unknown_names_are_refused(network, options, message):
@@ -319,6 +319,21 @@ def test_every_block_ends_in_dropout(network, blocks, activation):
         assert not np.array_equal(model(x[None], training=True), forward(model, x))
         without = build(network, model.input_shape[1:4], 3, 1, dropout=0.0, **options)
         np.testing.assert_array_equal(without(x[None], training=True), forward(without, x))
+
+
+@pytest.mark.parametrize(("network", "convolutions"), [("net1", 16), ("net2", 18)])
+@pytest.mark.parametrize(("normalisation", "own"), [("none", 0), ("batch", 4), ("instance", 2)])
+def test_normalisation_stands_between_each_convolution_and_its_activation(network, convolutions, normalisation, own):
+    """The paper mentions none; a network with it has `own` numbers more for each filter."""
+    shape, options = (16, 16, 9 if network == "net2" else 16), {"normalisation": normalisation}
+    model, plain = build(network, shape, 3, 2, **options), build(network, shape, 3, 2)
+    filters = [layer.filters for layer in model.layers if hasattr(layer, "kernel") and layer.name != "logits"]
+    assert len(filters) == convolutions
+    assert model.count_params() == plain.count_params() + own * sum(filters)
+    names = [layer.name for layer in model.layers]
+    for name in (name.removesuffix("_norm") for name in names if name.endswith("_norm")):
+        place = names.index(name)
+        assert names[place : place + 3] == [name, f"{name}_norm", f"{name}_relu"]
 
 
 @pytest.mark.parametrize(("activation", "gain"), [("relu", 2), ("selu", 1)])
