@@ -169,11 +169,7 @@ def predict_frames(scan: Volume, predict_frame: Callable[[Volume], np.ndarray], 
         scan: `Volume` (x, y, z) or (x, y, z, t).
         predict_frame: `predict_frame(frame Volume (x, y, z) with its slices last) -> class indices (x, y, z)`, 0 = background.
         structures: label value on disk -> name, in the order of the classes.
-
-    Raises:
-        InputError: a scan that `volume.check` or `predict_frame` refuses.
     """
-    volume.check(scan, "the scan")
 
     def segment(ordered: Volume) -> np.ndarray:
         frames = [predict_frame(ordered.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]

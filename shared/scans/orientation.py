@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 
 from shared.errors import InputError
-from shared.scans.volume import Volume, millimetres
+from shared.scans.volume import Volume, check, millimetres
 
 THICKER = 1.5  # slices are stacked along an axis whose voxels are at least this many times as long as the others'
 UNPLACED = (
@@ -80,7 +80,12 @@ def facing_ras(volume: Volume) -> tuple[Volume, tuple[int, ...], tuple[int, ...]
 
 
 def with_slices_last(scan: Volume, segment: Callable[[Volume], np.ndarray]) -> Volume:
-    """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid."""
+    """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid.
+
+    Raises:
+        InputError: a scan that cannot be used, see `volume.check`; it may have been made in Python.
+    """
+    check(scan, "the scan")
     axes = slices_last(scan)
     ordered = transpose(scan, axes)
     return scan.with_array(transpose_back(ordered.with_array(segment(ordered)), axes).array)
