@@ -133,8 +133,7 @@ def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[st
     """Score, write, draw and print every comparison."""
     for contest in parts:
         scores = scored.evaluate(contest)
-        if contest.compared:
-            figures.draw(contest, scores)
+        figures.draw(contest, scores)
         print("\n" + report.write(contest, scores, costs, facts))
 
 
@@ -147,7 +146,7 @@ def methods_of(options: argparse.Namespace) -> dict[str, Method]:
     able = {key: method for key, method in METHODS.items() if options.dataset in method.experiments}
     if not able:
         raise InputError(f"--dataset {options.dataset}: no method is compared on it; expected {', '.join(DATASETS)}")
-    asked = list(able) if options.methods == "all" else list(dict.fromkeys(options.methods.split(",")))
+    asked = list(able) if options.methods == "all" else list(dict.fromkeys(key.strip() for key in options.methods.split(",")))
     wrong = [key for key in asked if key not in able]
     if wrong:
         raise InputError(f"--methods {wrong[0][:40]}: expected all, or some of {', '.join(able)} for {options.dataset}")

@@ -28,7 +28,7 @@ from shared.errors import InputError
 from shared.lazy import lazily
 from shared.runs import Experiment
 from shared.scans import volume
-from shared.scans.orientation import all_slices_last
+from shared.scans.orientation import all_slices_last, matched
 from shared.scans.volume import Volume
 from shared.scoring import tables
 from shared.scoring.published import STATISTICS, Row, Scoring, Table
@@ -75,7 +75,13 @@ EXPLAINED = ("mean", "correlation", "agreement")  # the statistics that every ca
 
 
 def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None:
-    """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring."""
+    """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring.
+
+    Raises:
+        InputError: a fold of a split that is given; or what the training command, the runs or their data refuse.
+    """
+    if options.split and options.fold != "all":
+        raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
     paper = PAPERS[name]
     table = paper.published[number]
     which = number if isinstance(number, str) else f"table {number}"
@@ -174,18 +180,26 @@ def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], ref
     """Draw the label maps of one patient below the reference, for all runs of the first data set and first finished fold.
 
     The patient is the one with the median Dice in the first run.
+
+    Raises:
+        InputError: the runs were made from other data than those in `roots`.
     """
     dataset = next(found for found in roots if any(found == of_run for _, of_run, _ in done))
     first_fold = min(fold for _, of_run, fold in done if of_run == dataset)
     folders = {run[0]: folder for run, folder in done.items() if run[1:] == (dataset, first_fold)}
     cases = datasets.find(dataset, roots[dataset])
     by_name = {case.name: case for case in cases}
-    dice = tables.dice_by_case(tables.read_cases(next(iter(folders.values())) / "cases.csv", ["dice"]))
-    patient = by_name[sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]].patient
+    scores = next(iter(folders.values())) / "cases.csv"
+    dice = tables.dice_by_case(tables.read_cases(scores, ["dice"]))
+    median = sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]
+    if median not in by_name:
+        lacking = f"{roots[dataset]}: no {median}, which {scores} names"
+        raise InputError(f"{lacking}; give the --data-root that the runs were made from")
     rows = []
-    for case in (case for case in cases if case.patient == patient):
+    for case in (case for case in cases if case.patient == by_name[median].patient):
         scan = datasets.load_image(case)
-        maps = [volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz") for folder in folders.values()]
+        found = [folder / "predictions" / f"{case.name}.nii.gz" for folder in folders.values()]
+        maps = [matched(scan, volume.read_labels(each), (case.image, each)) for each in found]
         image, reference, *maps = all_slices_last(scan, reference_of(case, scan, datasets.load_reference(case, scan)), *maps)
         rows += [(f"{case.name}\n{name}", image, labels, reference)
                  for name, labels in zip(("reference", *folders), (reference, *maps), strict=True)]  # fmt: skip

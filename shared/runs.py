@@ -23,6 +23,7 @@ from shared.recipes import number, shown
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 RECORD = "run.json"
+AGAIN = "put it back, or remove the run folder to start again"
 R = TypeVar("R")  # a recipe
 
 
@@ -105,7 +106,8 @@ class Record:
             origin: gives further fields that say where a new run comes from.
 
         Raises:
-            InputError: the folder holds a run with another identity, or a broken run.json.
+            InputError: the folder holds a run with another identity, a trained run without run.json, a broken run.json, or
+                weights that are not those that it records.
         """
         self.folder = folder
         identity = json.loads(json.dumps(identity))
@@ -116,6 +118,11 @@ class Record:
                 raise InputError(
                     f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it"
                 )
+            for name, digest in self.content.get("weights", {}).items():
+                if not (folder / name).is_file() or fingerprint(folder / name) != digest:
+                    raise InputError(f"{folder / name}: missing, damaged or exchanged, {RECORD} records another file; {AGAIN}")
+        elif is_done(folder) or any(any(folder.rglob(name)) for name in (CHECKPOINT, BEST)):
+            raise InputError(f"{folder / RECORD}: missing, so nobody knows which run is in the folder; {AGAIN}")
         else:
             self.content = {**identity, **origin(), "seconds": {}}
             write_json(folder / RECORD, self.content)

@@ -168,17 +168,17 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
-    turned, axes = orientation.facing_ras(scan)
+    turned, order, axes = orientation.facing_ras(scan)
     fine = prepare(turned, segmenter.recipe.preparation)
     found = coarse_classes if segmenter.net2 is None else fine_classes
-    return np.flip(found(segmenter, fine, turned), axes)
+    return np.flip(found(segmenter, fine, turned), axes).transpose(order)
 
 
 def predict_file(segmenter: Segmenter, scan: Volume, path: Path) -> Volume:
     """The label map of a scan that was read from `path`, see `predict`; a warning if its grey values are of another modality."""
     low, high = scan.array.min(), scan.array.max()
     found = "CT" if low < CT_BELOW else "MR"
-    if segmenter.modality not in ("", found):
+    if segmenter.modality not in ("", found) and low < high:  # `prepare` refuses a constant scan
         seen = f"{path}: grey values from {low:g} to {high:g}, as in {found}, but the network learned from {segmenter.modality}"
         warnings.warn(f"{seen}; what it finds here means nothing", stacklevel=2)
     return predict(segmenter, scan)

@@ -161,8 +161,8 @@ def prepared(run: Run, preparation: Preparation, make: Callable[[Case], Mapping[
 def fine_pair(case: Case, preparation: Preparation) -> tuple[Volume, Volume]:
     """Image and classes of a labelled case on the fine grid, with axes as in prediction."""
     image, labels = datasets.load_pair(case, preparation.structures)
-    turned, axes = orientation.facing_ras(image)
-    classes = turned.with_array(np.flip(labels.array, axes))
+    turned, order, axes = orientation.facing_ras(image)
+    classes = turned.with_array(np.flip(labels.array.transpose(order), axes))
     return prediction.prepare(turned, preparation), prediction.prepare_labels(classes, preparation)
 
 

@@ -72,7 +72,8 @@ def kept(folder: Path) -> dict[str, Prediction]:
     try:
         found = {key: Prediction(**values) for key, values in content.items()}
         numbers = [value for each in found.values() for value in (each.parameters, each.seconds, each.memory_gib)]
-        if not all(map(number.holds, numbers)):
+        texts = [value for each in found.values() for value in (each.case, each.hardware, each.weights)]
+        if not all(map(number.holds, numbers)) or not all(map(runs.is_text, texts)):
             raise TypeError
     except (AttributeError, TypeError):
         raise InputError(f"{path}: expected what predictions cost, found something else; remove it to measure again") from None

@@ -19,8 +19,12 @@ with lazily():
 
 
 def draw(contest: Contest, found: Scored) -> None:
-    """Write figures/ of a contest in which at least one method was run."""
+    """Write figures/ of a contest, without the pictures of an earlier one; none where no method was run."""
     folder, structures = contest.folder / "figures", measures.structures_of(found.cases)
+    for path in folder.glob("*.png"):
+        path.unlink()
+    if not contest.compared:
+        return
     plots.paired(folder / "dice.png", [(structure, dice_of(found.cases, structure)) for structure in structures], "Dice")
     for structure, measure, unit in measures.functions_of(found.cases):
         panels = []

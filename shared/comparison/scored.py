@@ -3,6 +3,7 @@
 A method's scores are kept in the folder `scores` of the contest, until its label maps, a reference or the code changes.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,8 +53,8 @@ def evaluate(contest: Contest) -> Scored:
         key = key_of(contest, entrant)
         kept = kept_in(path, key)
         if kept is None:
-            kept = {"key": key, **score(contest, entrant)}
-            write_json(path, kept)
+            kept = score(contest, entrant)
+            write_json(path, {"key": of_content(key, kept), **kept})
         for rows, own in ((found.cases, kept["cases"]), (found.slices, kept["slices"])):
             rows.extend({"method": entrant.name, **row} for row in own)
     return found
@@ -67,12 +68,18 @@ def key_of(contest: Contest, entrant: Entrant) -> str:
 
 
 def kept_in(path: Path, key: str) -> dict[str, Any] | None:
-    """The content of a file of scores, if it has this key; a damaged file counts as none."""
+    """The scores in a file, if they were made with this key; a damaged file counts as none."""
     try:
         content = read_json(path)
-    except InputError:
+        written = content.pop("key")
+    except (InputError, AttributeError, KeyError, TypeError):
         return None
-    return content if isinstance(content, dict) and content.get("key") == key else None
+    return content if written == of_content(key, content) else None
+
+
+def of_content(key: str, scores: Mapping[str, Any]) -> str:
+    """Fingerprint of scores and of what they depend on."""
+    return fingerprint(key, json.dumps(scores))
 
 
 def score(contest: Contest, entrant: Entrant) -> dict[str, list[Scores]]:

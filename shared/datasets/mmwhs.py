@@ -12,6 +12,7 @@ them to a prediction command.
 """
 
 import re
+import warnings
 from pathlib import Path
 
 from shared.datasets.acdc import existing
@@ -39,14 +40,20 @@ def find_mr(root: Path | str) -> list[Case]:
 def find(root: Path, modality: str) -> list[Case]:
     """The training cases of a modality ("ct" or "mr") below `root`, sorted. Their group is "CT" or "MR".
 
+    A warning counts label maps without an image.
+
     Raises:
         InputError: there are no scans, or one is in two folders.
     """
-    name = re.compile(rf"({modality}_train_[0-9]+){IMAGE}\.nii(\.gz)?")
+    name = re.compile(rf"({modality}_train_[0-9]+)({IMAGE}|{LABEL})\.nii(\.gz)?")
     images: dict[str, Path] = {}
+    labels: dict[str, Path] = {}
     for path in visible(root, f"{modality}_train*/*"):
         match = name.fullmatch(path.name)
         if not match or not path.is_file():
+            continue
+        if match[2] == LABEL:
+            labels[match[1]] = path
             continue
         other = images.setdefault(match[1], path)
         if other.parent != path.parent:
@@ -54,6 +61,10 @@ def find(root: Path, modality: str) -> list[Case]:
     if not images:
         example = f"{modality}_train/{modality}_train_1001{IMAGE}.nii.gz"
         raise InputError(f"{root}: no {modality.upper()} scans of MM-WHS; expected {root}/{example} and so on")
+    strange = [patient for patient in labels if patient not in images]
+    if strange:
+        what = f"label maps without an image are left out: {len(strange)}, such as {labels[strange[0]].name}"
+        warnings.warn(f"{root}: {what}, which needs {strange[0]}{IMAGE}.nii.gz beside it", stacklevel=3)
     return [one_case(patient, images[patient], modality.upper()) for patient in sorted(images)]
 
 

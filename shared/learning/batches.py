@@ -37,7 +37,7 @@ class Batches:
         self, examples: Examples, batch_size: int, seed: int, draw: Callable[[np.random.Generator], Nested] | None = None
     ) -> None:
         if len(examples) < batch_size:
-            raise InputError(f"{len(examples)} training examples are fewer than one batch of {batch_size}")
+            raise InputError(f"{len(examples)} training examples are fewer than one batch of {batch_size}; set batch_size lower")
         self.examples, self.batch_size, self.seed, self.draw = examples, batch_size, seed, draw
         self._order = lru_cache(maxsize=4)(lambda epoch: generator(seed, ORDER, epoch).permutation(len(examples)))
 

@@ -8,7 +8,7 @@ import nibabel
 import numpy as np
 
 from shared.errors import InputError
-from shared.scans.volume import Volume, millimetres
+from shared.scans.volume import Volume, check, millimetres
 
 THICKER = 1.5  # slices are stacked along an axis whose voxels are at least this many times as long as the others'
 UNPLACED = (
@@ -58,22 +58,34 @@ def all_slices_last(scan: Volume, *others: Volume) -> tuple[Volume, ...]:
     return tuple(transpose(each, axes) for each in (scan, *others))
 
 
-def facing_ras(volume: Volume) -> tuple[Volume, tuple[int, ...]]:
-    """The volume with each axis running to the right, to the front or to the head, and the axes that were reversed for it.
+def facing_ras(volume: Volume) -> tuple[Volume, tuple[int, ...], tuple[int, ...]]:
+    """A volume whose slices are last, its axes running to the right, to the front or to the head, with x and y in this order.
 
     An axis runs along the direction that it is nearest to. A scan that states no position stays as it is.
+
+    Returns:
+        The volume; the order of axes, for `transpose`, that it got first; and the axes that were reversed then. Another array
+        `a` of the same voxels is turned by `np.flip(a.transpose(order), reversed)`, and back by `np.flip(a, reversed)
+        .transpose(order)`, since the order exchanges x and y or nothing.
     """
     if not volume.placed:
-        return volume, ()
-    towards = nibabel.io_orientation(volume.affine)[:, 1]
-    axes = tuple(axis for axis in range(3) if towards[axis] < 0)
+        return volume, (0, 1, 2), ()
+    nearest, towards = nibabel.io_orientation(volume.affine).T
+    order = (1, 0, 2) if nearest[0] > nearest[1] else (0, 1, 2)
+    axes = tuple(axis for axis in range(3) if towards[order[axis]] < 0)
+    volume = transpose(volume, order)
     for axis in axes:
         volume = flip(volume, axis)
-    return volume, axes
+    return volume, order, axes
 
 
 def with_slices_last(scan: Volume, segment: Callable[[Volume], np.ndarray]) -> Volume:
-    """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid."""
+    """The label map of `scan`, where `segment(scan with its slices last)` gives the array on that grid.
+
+    Raises:
+        InputError: a scan that cannot be used, see `volume.check`; it may have been made in Python.
+    """
+    check(scan, "the scan")
     axes = slices_last(scan)
     ordered = transpose(scan, axes)
     return scan.with_array(transpose_back(ordered.with_array(segment(ordered)), axes).array)

@@ -116,7 +116,7 @@ def read(path: Path | str) -> Volume:
         raise InputError(f"{path}: a device or a pipe; expected a file or a folder")
     with np.errstate(all="ignore"):  # what overflows is infinite, and refused as such
         volume = _volume(*_read(path))
-        _check(volume, path)
+        check(volume, path)
     affine_mm = np.linalg.norm(volume.affine[:3, :3], axis=0)
     if not np.allclose(affine_mm, volume.spacing_mm, rtol=0.01):
         spacing = millimetres(volume.spacing_mm)
@@ -249,11 +249,19 @@ def _nearest_rotation(axes: np.ndarray) -> np.ndarray:
     return left @ right
 
 
-def _check(volume: Volume, path: Path) -> None:
+def check(volume: Volume, path: object) -> None:
+    """Raise InputError unless the volume can be used; see `read`.
+
+    Args:
+        volume: whether it was read from a file or made in Python.
+        path: what messages call it.
+    """
+    if not isinstance(volume, Volume):
+        raise InputError(f"{path}: expected a Volume, such as volume.read gives, found {type(volume).__name__}")
     array, spacing_mm, affine = volume.array, volume.spacing_mm, volume.affine
     if array.dtype.fields is not None or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise InputError(f"{path}: expected one real number per voxel, found {array.dtype}")
-    if array.ndim not in (3, 4):
+    if array.ndim not in (3, 4) or not array.size:
         raise InputError(f"{path}: expected a 3D scan or a 4D cine, found an array of shape {array.shape}")
     if not all(np.isfinite(s) and s > 0 for s in spacing_mm):
         raise InputError(f"{path}: voxel size {millimetres(spacing_mm)} is not usable; set it in the file's header")

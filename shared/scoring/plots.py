@@ -212,9 +212,12 @@ def outlines(
     linewidths: float = 1.2,
     **style: Any,
 ) -> None:
-    """Draw the outlines of the label values `structures` in a slice (x, y); `style` is Matplotlib's."""
+    """Draw the outlines of the label values `structures` in a slice (x, y); `style` is Matplotlib's.
+
+    A slice of a single row or column of pixels has none.
+    """
     for value, colour in zip(structures, colours, strict=False):
-        if (labels == value).any():
+        if (labels == value).any() and min(labels.shape) > 1:
             axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=linewidths, **style)
 
 

@@ -210,6 +210,11 @@ def test_wrong_arguments_are_one_line(refused, arguments, words, tmp_path):
     assert not (tmp_path / "runs" / "comparison").exists()
 
 
+def test_blanks_between_methods_do_not_matter(run):
+    rows = read_csv(run("--methods", "fcn8, unet2d ,fcn8", "--report-only") / "methods.csv")
+    assert [row["method"] for row in rows] == ["FCN-8", "2D U-Net (mod.)"]
+
+
 def test_data_sets_and_methods_that_do_not_fit(refused):
     assert "--methods fcn8: expected all, or some of dr_unet" in refused("--methods", "fcn8", dataset="lasc")
     assert "no method is compared on it; expected acdc," in refused(dataset="stacom")

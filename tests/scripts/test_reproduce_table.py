@@ -9,6 +9,7 @@ import pytest
 
 from acdc_segmenter_tf import train
 from acdc_segmenter_tf.recipe import PUBLISHED
+from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.runs import Experiment
 from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
@@ -234,6 +235,22 @@ def test_missing_folds_are_run(script, made_up, tmp_path, capsys):
         "needs 6 runs, 5 of them missing: net_a on acdc fold 1, net_a on acdc fold 2, net_b on acdc fold 0"
         in capsys.readouterr().out
     )
+
+
+def test_a_picture_needs_the_data_that_the_runs_were_made_from(script, tmp_path, monkeypatch):
+    finish(tmp_path, 0, lv=0.9, rv=0.5)
+    monkeypatch.setattr(script.datasets, "find", lambda dataset, root: [])
+    done = {("net_a", "acdc", 0): tmp_path / "made_up_net/net_a/acdc/fold0"}
+    with pytest.raises(InputError, match="DIR: no A, which .*cases.csv names; give the --data-root that the runs were made from"):
+        script.picture(tmp_path / "picture.png", done, {"acdc": Path("DIR")}, None)
+    assert not (tmp_path / "picture.png").exists()
+
+
+def test_a_split_that_is_given_has_no_folds(script, made_up, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        made_up_tables(script, tmp_path, "--split", "common", "--fold", "1")
+    assert ended.value.code == 2 and "--fold 1: a split that is given has no folds" in capsys.readouterr().err
+    assert not (tmp_path / "tables").exists()
 
 
 def test_what_is_missing_is_run_and_drawn(script, phantom_root, tmp_path, monkeypatch):

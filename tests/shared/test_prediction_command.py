@@ -216,6 +216,24 @@ def test_a_scan_that_is_constant_throughout_goes_to_the_network_as_it_is(tmp_pat
         prediction_command.segment([Job(path, tmp_path / "seg.nii.gz")], refuse, ACDC)
 
 
+@pytest.mark.parametrize(("scan", "words"), [
+    (np.zeros((4, 4, 2)), "the scan: expected a Volume, such as volume.read gives, found ndarray"),
+    ("scan.nii.gz", "found str"),
+    (from_array(np.ones((4, 4))), r"expected a 3D scan or a 4D cine, found an array of shape \(4, 4\)"),
+    (from_array(np.ones((4, 4, 2, 2, 2))), "expected a 3D scan or a 4D cine"),
+    (from_array(np.ones((4, 0, 2))), "expected a 3D scan or a 4D cine"),
+    (from_array(np.ones((4, 4, 2, 0))), "expected a 3D scan or a 4D cine"),
+    (from_array(np.full((4, 4, 2), np.nan)), "32 of 32 voxels are NaN or infinite"),
+    (from_array(np.full((4, 4, 2), "a")), "expected one real number per voxel"),
+    (from_array(np.ones((4, 4, 2), complex)), "expected one real number per voxel"),
+    (from_array(np.ones((4, 4, 2)), (0, 1, 1)), "voxel size 0 x 1 x 1 mm is not usable"),
+    (from_array(np.ones((4, 4, 2)), (-1, 1, 1)), "voxel size -1 x 1 x 1 mm is not usable"),
+])  # fmt: skip
+def test_scans_made_in_python_are_checked_as_files_are(scan, words):
+    with pytest.raises(InputError, match=words):
+        prediction_command.predict_frames(scan, lambda frame: np.zeros(frame.array.shape, np.uint8), ACDC)
+
+
 def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):
     path = write_scan(tmp_path / "scan.nii.gz", grey())
     with pytest.warns(UserWarning, match="scan.nii.gz: nothing was found in it, and its label map is empty"):

@@ -109,10 +109,10 @@ def test_only_a_record_writes_run_json():
 
 
 def test_weights_are_those_that_the_run_recorded(tmp_path):
+    record = Record(tmp_path, {}, lambda: ORIGIN)
     for stage in ("", "localiser"):
         (tmp_path / stage).mkdir(exist_ok=True)
         (tmp_path / stage / runs.BEST).write_bytes(stage.encode() + b"weights")
-    record = Record(tmp_path, {}, lambda: ORIGIN)
     assert runs.weights_of(tmp_path) == tmp_path / runs.BEST  # in training: nothing is recorded yet
     record.write()
     assert set(runs.read_record(tmp_path)["weights"]) == {"best.weights.h5", "localiser/best.weights.h5"}
@@ -124,6 +124,33 @@ def test_weights_are_those_that_the_run_recorded(tmp_path):
     (tmp_path / runs.BEST).unlink()
     with pytest.raises(InputError, match="best.weights.h5: missing; the run has no weights yet"):
         runs.weights_of(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_bytes(b"other"), lambda path: path.unlink()])
+def test_a_run_does_not_go_on_with_other_weights_than_it_recorded(tmp_path, damage):
+    """A later stage would begin with them, and run.json would record them."""
+    record = Record(tmp_path, {}, lambda: ORIGIN)
+    path = tmp_path / "localiser" / runs.BEST
+    path.parent.mkdir()
+    path.write_bytes(b"weights")
+    Record(tmp_path, {}, lambda: ORIGIN)  # in training: nothing is recorded yet
+    record.finish("localiser", {})
+    before = (tmp_path / runs.RECORD).read_bytes()
+    Record(tmp_path, {}, lambda: ORIGIN)
+    damage(path)
+    with pytest.raises(InputError, match="localiser/best.weights.h5: missing, damaged or exchanged.*remove the run folder"):
+        Record(tmp_path, {}, lambda: ORIGIN)
+    assert (tmp_path / runs.RECORD).read_bytes() == before
+
+
+@pytest.mark.parametrize("file", [runs.SUMMARY, runs.CHECKPOINT, f"step1/{runs.BEST}"])
+def test_a_trained_run_without_a_record_does_not_go_on(tmp_path, file):
+    """Any recipe would be recorded as its own."""
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(InputError, match="run.json: missing, so nobody knows which run is in the folder.*remove the run folder"):
+        Record(tmp_path, {}, lambda: ORIGIN)
+    assert not (tmp_path / runs.RECORD).exists()
 
 
 def test_a_weights_file_is_the_one_that_was_named(tmp_path):

@@ -96,11 +96,13 @@ def test_the_likeliest_class_is_the_first_of_equals():
     np.testing.assert_array_equal(prediction.likeliest(iter(probabilities)), probabilities.argmax(axis=0))
 
 
-@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0)])
+@pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1), (1, 2, 0), (1, 0, 2), (2, 1, 0)])
 @pytest.mark.parametrize("flipped", [(), (0,), (1, 2)])
-def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, untrained):
+@pytest.mark.parametrize("slice_mm", [1.5, 3.0])
+def test_the_order_and_direction_of_axes_do_not_matter(axes, flipped, slice_mm, untrained):
+    """Thick slices are last wherever they are; then x and y may be exchanged."""
     segmenter = prediction.load(untrained)
-    scan = ball((60, 56, 40), (1.5, 1.5, 1.5), (30, 25, 20), 25.0)
+    scan = ball((60, 56, 40), (1.5, 1.5, slice_mm), (30, 25, 20), 25.0)
     noise = np.random.default_rng(0).normal(0, 5, scan.array.shape).astype(np.float32)
     scan = scan.with_array(scan.array + noise)
     expected = prediction.predict(segmenter, scan)
@@ -149,6 +151,14 @@ def test_a_scan_of_one_slice_and_one_smaller_than_a_patch(untrained):
         image = np.random.default_rng(1).normal(size=shape).astype(np.float32)
         scan = Volume(image, (1.5, 1.5, 8.0), np.diag([1.5, 1.5, 8.0, 1.0]))
         assert prediction.predict(segmenter, scan).array.shape == shape
+
+
+def test_a_constant_scan_is_refused_without_a_warning(untrained, tmp_path):
+    folder = shutil.copytree(untrained, tmp_path / "run")
+    write_json(folder / runs.RECORD, {**read_json(folder / runs.RECORD), "dataset": "mmwhs_ct"})
+    scan = ball((30, 28, 12), (3.0, 3.0, 3.0))
+    with pytest.raises(InputError, match="constant image"):
+        prediction.predict_file(prediction.load(folder), scan.with_array(scan.array * 0), Path("scan.nii.gz"))
 
 
 @pytest.mark.parametrize(("dataset", "low", "warned"), [

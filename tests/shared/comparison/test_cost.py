@@ -68,8 +68,9 @@ def test_a_damaged_file_is_refused(content, tmp_path):
         cost.kept(tmp_path)
 
 
-def test_numbers_that_are_none_are_refused(tmp_path):
-    write_json(tmp_path / cost.KEPT, {"net": asdict(Prediction(1, "fast", 1, "case", "cores", "digest"))})
+@pytest.mark.parametrize("change", [{"seconds": "fast"}, {"hardware": None}, {"hardware": ["cores"]}, {"case": 3}])
+def test_numbers_and_texts_that_are_none_are_refused(change, tmp_path):
+    write_json(tmp_path / cost.KEPT, {"net": asdict(Prediction(1, 1, 1, "case", "cores", "digest")) | change})
     with pytest.raises(InputError, match="remove it to measure again"):
         cost.kept(tmp_path)
 

@@ -1,8 +1,12 @@
 """The pictures: the same cases for all methods, chosen by the mean over methods."""
 
+import dataclasses
+
 import pytest
 
 from shared.comparison import figures, scored
+from shared.comparison.scored import Scored
+from shared.files import write_text
 from shared.scoring import plots
 
 
@@ -45,3 +49,9 @@ def test_pictures_are_written(contest):
     figures.draw(contest, scored.evaluate(contest))
     files = sorted((contest.folder / "figures").glob("*.png"))
     assert len(files) == 16 and all(path.read_bytes().startswith(b"\x89PNG") for path in files)
+
+
+def test_pictures_of_an_earlier_comparison_do_not_stay(contest, panels):
+    write_text(contest.folder / "figures" / "along_axis_LA.png", "")
+    figures.draw(dataclasses.replace(contest, entrants=[]), Scored([], []))
+    assert not panels and not list((contest.folder / "figures").iterdir())

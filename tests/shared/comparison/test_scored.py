@@ -7,6 +7,7 @@ import pytest
 
 from shared.comparison import scored
 from shared.errors import InputError
+from shared.files import read_json, write_json
 from shared.scans import volume
 from shared.scans.volume import from_array
 from tests import toy_hearts
@@ -96,3 +97,14 @@ def test_scores_are_kept_until_a_label_map_changes(contest, monkeypatch):
     assert asked == ["shifted", "exact"]
     scored.evaluate(dataclasses.replace(contest, code="changed"))
     assert asked[2:] == ["exact", "shifted", "short"]
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: {"key": content["key"]}, lambda content: content | {"cases": 3}, lambda content: content | {"slices": [{}]},
+    lambda content: content | {"cases": [row | {"dice": 1.0} for row in content["cases"]]}, lambda content: list(content),
+])  # fmt: skip
+def test_damaged_scores_are_made_again(contest, damage):
+    first, path = scored.evaluate(contest), contest.folder / "scores" / "shifted.json"
+    whole = path.read_bytes()
+    write_json(path, damage(read_json(path)))
+    assert scored.evaluate(contest) == first and path.read_bytes() == whole

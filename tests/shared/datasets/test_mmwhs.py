@@ -51,6 +51,16 @@ def test_mmwhs(tmp_path):
     assert [known_name(name.lower()) for name in NAMES] == list(NAMES)
 
 
+def test_label_maps_whose_scan_has_another_name_are_counted(tmp_path):
+    for number in (1001, 1002, 1003):
+        write(tmp_path, f"ct_train_{number}")
+    for number in (1002, 1003):
+        (tmp_path / "ct_train" / f"ct_train_{number}_image.nii.gz").rename(tmp_path / "ct_train" / f"scan{number}.nii.gz")
+    words = "without an image are left out: 2, such as ct_train_1002_label.nii.gz, which needs ct_train_1002_image.nii.gz"
+    with pytest.warns(UserWarning, match=words):
+        assert [case.patient for case in datasets.find("mmwhs_ct", tmp_path)] == ["ct_train_1001"]
+
+
 def test_the_folders_of_the_archives(tmp_path):
     write(tmp_path, "ct_train_1011", "ct_train2")
     write(tmp_path, "ct_train_1001", "ct_train1")

@@ -151,7 +151,7 @@ def test_the_incomplete_batch_is_dropped(paths):
 
 
 def test_fewer_examples_than_a_batch(paths):
-    with pytest.raises(InputError, match="13 training examples are fewer than one batch of 14"):
+    with pytest.raises(InputError, match="13 training examples are fewer than one batch of 14; set batch_size lower"):
         Batches(Slices(paths["slices"]), 14, 1)
     with pytest.raises(InputError, match="0 training examples"):
         Batches(Slices([]), 1, 1)

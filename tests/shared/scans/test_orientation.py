@@ -73,6 +73,20 @@ def test_transpose_keeps_every_voxel_where_it_is(axes, channels):
     assert back.spacing_mm == scan.spacing_mm
 
 
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 0, 2)])
+@pytest.mark.parametrize("flips", [(), (0,), (1, 2), (0, 1, 2)])
+def test_a_stack_of_slices_faces_ras_and_comes_back(axes, flips):
+    plain = from_array(np.arange(60).reshape(3, 4, 5), (2, 2, 8))
+    stored = orientation.transpose(plain, axes)
+    for axis in flips:
+        stored = orientation.flip(stored, axis)
+    turned, order, reversed_axes = orientation.facing_ras(stored)
+    np.testing.assert_array_equal(turned.array, plain.array)
+    np.testing.assert_allclose(turned.affine, plain.affine)
+    np.testing.assert_array_equal(np.flip(stored.array.transpose(order), reversed_axes), plain.array)
+    np.testing.assert_array_equal(np.flip(plain.array, reversed_axes).transpose(order), stored.array)
+
+
 def test_a_label_map_comes_back_in_the_order_of_its_scan():
     """The slices of the scan are its first axis; `segment` sees them last, and what it marks is where it marked it."""
     scan = placed(noise((3, 5, 6, 2)), (8.0, 1.5, 1.6))

@@ -149,6 +149,14 @@ def test_outlines_of_prediction_in_colour_and_of_reference_in_white(drawn):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["RV", "Myo", "LV", "reference", "box"]
 
 
+@pytest.mark.parametrize("part", [np.s_[2:3], np.s_[:, 6:7], np.s_[2:3, 6:7, 1:2]])
+def test_scans_of_a_single_row_or_column_are_drawn_without_outlines(drawn, part):
+    _, image, _, _, _, reference = scan()
+    image, reference = (from_array(each.array[part], SPACING_MM) for each in (image, reference))
+    axes = drawn(plots.overlay, [("thin", image, reference, reference)], STRUCTURES).axes
+    assert all(len(axis.images) == 1 and not axis.collections for axis in axes)
+
+
 # Files ----------------------------------------------------------------------------------------------------------------------
 
 
