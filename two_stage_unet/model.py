@@ -24,6 +24,7 @@ slice block that does not give one slice (see `slices_to_one`).
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from shared.errors import InputError
@@ -37,6 +38,19 @@ SLICE_BLOCKS = ("two_conv", "single")
 SKIPS = ("centre", "slice_conv")
 
 Extents = Sequence[int | None]
+
+
+@dataclass(frozen=True)
+class Style:
+    """What all blocks of a network share."""
+
+    activation: str = "relu"
+    normalisation: str = "none"
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("activation", self.activation, ACTIVATIONS)
+        check_choice("normalisation", self.normalisation, NORMS)
 
 
 def build(network: str, shape: Extents, classes: int, width: int, **options: Any) -> keras.Model:
@@ -80,12 +94,11 @@ def build_net1(
             every kernel as one that sees its map, and what the two coarsest levels find is then next to nothing at first.
     """
     check_extents("net1", shape, (16, 16, 16))
-    style = checked(activation, normalisation)
+    style = Style(activation, normalisation, dropout)
 
     def block(x: Tensor, name: str, filters: int, level: int, dilation: int) -> Tensor:
         share = share_inside(typical, level, dilation) if typical else 1.0
-        x = two_convs(x, name, (filters, filters), 5, dilation=dilation, share=share, **style)
-        return drop(x, name, activation, dropout)
+        return two_convs(x, name, (filters, filters), 5, style, dilation, share)
 
     f = width
     image = keras.Input((*shape, 1), name="image")  # (B, 96, 96, 96, 1)
@@ -131,11 +144,11 @@ def build_net2(
         raise InputError(f"net2 labels the central one of K slices, K odd and at least 3, found {shape[2]}")
     check_choice("slice_block", slice_block, SLICE_BLOCKS)
     check_choice("skips", skips, SKIPS)
-    f, style = width, checked(activation, normalisation)
-    flat = functools.partial(in_2d, kind=skips, **style)
+    f, style = width, Style(activation, normalisation, dropout)
+    flat = functools.partial(in_2d, kind=skips, style=style)
 
     def block(x: Tensor, name: str, filters: int, kernel: int) -> Tensor:
-        return drop(two_convs(x, name, (filters, filters), kernel, **style), name, activation, dropout)
+        return two_convs(x, name, (filters, filters), kernel, style)
 
     seen = keras.Input((*shape, channels), name="seen")  # (B, 256, 256, 9, 2)
 
@@ -145,8 +158,7 @@ def build_net2(
     skip4 = block(pool(skip3, "pool3", z=1), "enc4", 8 * f, kernel=3)  # (B, 32, 32, 9, 256)
 
     x = pool(skip4, "pool4", z=1)  # (B, 16, 16, 9, 256)
-    x = drop(slices_to_one(x, slice_block, **style), "slices", activation, dropout)  # (B, 16, 16, 1, 256)
-    x = CentralSlice(name="slices_2d")(x)  # (B, 16, 16, 256)
+    x = slices_to_one(x, slice_block, style)  # (B, 16, 16, 256)
 
     x = block(merge(up(x, "up4"), flat(skip4, "skip4"), "merge4"), "dec4", 8 * f, kernel=5)  # (B, 32, 32, 256)
     x = block(merge(up(x, "up3"), flat(skip3, "skip3"), "merge3"), "dec3", 4 * f, kernel=5)  # (B, 64, 64, 128)
@@ -162,7 +174,7 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
         normalisation: "batch" (Cicek), "instance" where batches are too small for it, or "none".
     """
     check_extents("unet3d", shape, (8, 8, 8))
-    f, block = width, functools.partial(two_convs, kernel=3, **checked("relu", normalisation))
+    f, block = width, functools.partial(two_convs, kernel=3, style=Style("relu", normalisation))
     image = keras.Input((*shape, 1), name="image")  # (B, 128, 128, 128, 1)
 
     skip1 = block(image, "enc1", (f, 2 * f))  # (B, 128, 128, 128, 64)
@@ -180,11 +192,13 @@ def build_unet3d(shape: Extents, classes: int, width: int, *, normalisation: str
 NETWORKS: dict[str, Callable[..., keras.Model]] = {"net1": build_net1, "net2": build_net2, "unet3d": build_unet3d}
 
 
-def two_convs(x: Tensor, name: str, filters: Sequence[int], kernel: int, **how: Any) -> Tensor:
-    """Two convolutions, see `conv`."""
+def two_convs(
+    x: Tensor, name: str, filters: Sequence[int], kernel: int, style: Style, dilation: int = 1, share: float = 1.0
+) -> Tensor:
+    """A block of any of the networks; for `share` see `conv`."""
     for i, n in enumerate(filters, start=1):
-        x = conv(x, f"{name}_{i}", n, kernel, **how)
-    return x
+        x = conv(x, f"{name}_{i}", n, kernel, style, dilation=dilation, share=share)
+    return drop(x, name, style)
 
 
 def share_inside(typical: Sequence[int], level: int, dilation: int) -> float:
@@ -197,23 +211,25 @@ def share_inside(typical: Sequence[int], level: int, dilation: int) -> float:
     return math.prod(sum(max(0.0, 1 - abs(tap) * dilation / n) for tap in range(-2, 3)) / 5 for n in extents)
 
 
-def slices_to_one(x: Tensor, kind: str, **style: str) -> Tensor:
-    """The convolutions of Net2's slice block: (B, x, y, K, filters) to (B, x, y, 1, filters).
+def slices_to_one(x: Tensor, kind: str, style: Style) -> Tensor:
+    """Net2's slice block: (B, x, y, K, filters) to (B, x, y, filters).
 
     The paper prints a kernel of 1x1x(K-1) without padding, which leaves two slices. In "two_conv" a second convolution, as every
     block has one, makes them one; in "single" the kernel is 1x1xK, as if the print were off by one.
     """
     filters, slices = x.shape[-1], x.shape[3]
-    if kind == "single":
-        return conv(x, "slices_1", filters, (1, 1, slices), padding="valid", **style)
-    x = conv(x, "slices_1", filters, (1, 1, slices - 1), padding="valid", **style)  # (B, 16, 16, 2, 256)
-    return conv(x, "slices_2", filters, (1, 1, 2), padding="valid", **style)
+    if kind == "two_conv":
+        x = conv(x, "slices_1", filters, (1, 1, slices - 1), style, padding="valid")  # (B, 16, 16, 2, 256)
+        x = conv(x, "slices_2", filters, (1, 1, 2), style, padding="valid")
+    else:
+        x = conv(x, "slices_1", filters, (1, 1, slices), style, padding="valid")
+    return CentralSlice(name="slices_2d")(drop(x, "slices", style))
 
 
-def in_2d(skip: Tensor, name: str, kind: str, **style: str) -> Tensor:
+def in_2d(skip: Tensor, name: str, kind: str, style: Style) -> Tensor:
     """What a skip connection gives to the 2D decoder: (B, x, y, K, filters) to (B, x, y, filters)."""
     if kind == "slice_conv":
-        skip = conv(skip, f"{name}_slices", skip.shape[-1], (1, 1, skip.shape[3]), padding="valid", **style)
+        skip = conv(skip, f"{name}_slices", skip.shape[-1], (1, 1, skip.shape[3]), style, padding="valid")
     return CentralSlice(name=f"{name}_2d")(skip)
 
 
@@ -230,8 +246,7 @@ def conv(
     name: str,
     filters: int,
     kernel: int | Sequence[int],
-    activation: str,
-    normalisation: str,
+    style: Style,
     padding: str = "same",
     dilation: int = 1,
     share: float = 1.0,
@@ -241,15 +256,15 @@ def conv(
     Initial weights keep the variance where this share of the taps sees something else than padding.
     """
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
-    initializer = keras.initializers.VarianceScaling(ACTIVATIONS[activation][0] / share, "fan_in", "truncated_normal")
+    initializer = keras.initializers.VarianceScaling(ACTIVATIONS[style.activation][0] / share, "fan_in", "truncated_normal")
     x = layer(filters, kernel, padding=padding, dilation_rate=dilation, kernel_initializer=initializer, name=name)(x)
-    Norm = NORMS[normalisation]
+    Norm = NORMS[style.normalisation]
     x = x if Norm is None else Norm(epsilon=1e-3, name=f"{name}_norm")(x)
-    return keras.layers.Activation(activation, name=f"{name}_{activation}")(x)
+    return keras.layers.Activation(style.activation, name=f"{name}_{style.activation}")(x)
 
 
-def drop(x: Tensor, name: str, activation: str, dropout: float) -> Tensor:
-    return ACTIVATIONS[activation][1](dropout, name=f"{name}_dropout")(x)
+def drop(x: Tensor, name: str, style: Style) -> Tensor:
+    return ACTIVATIONS[style.activation][1](style.dropout, name=f"{name}_dropout")(x) if style.dropout else x
 
 
 def pool(x: Tensor, name: str, z: int = 2) -> Tensor:
@@ -274,13 +289,6 @@ def head(x: Tensor, classes: int) -> Tensor:
     """1x1 convolution to logits, which leave the network as float32, in any precision that it computes in."""
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
     return layer(classes, 1, kernel_initializer="he_normal", dtype="float32", name="logits")(x)
-
-
-def checked(activation: str, normalisation: str) -> dict[str, str]:
-    """Both as arguments of `conv`."""
-    check_choice("activation", activation, ACTIVATIONS)
-    check_choice("normalisation", normalisation, NORMS)
-    return {"activation": activation, "normalisation": normalisation}
 
 
 def check_choice(what: str, found: str, known: Iterable[str]) -> None:
