@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -53,15 +52,30 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
     classes, any_extent = len(recipe.preparation.structures) + 1, (None, None, None)
     if name == UNET3D:
         return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.unet3d_normalisation)
-    common: dict[str, Any] = {"activation": recipe.activation, "dropout": recipe.dropout}
     if name == NET1:
-        typical = (recipe.typical_extent,) * 3
-        own = {"bottleneck": recipe.bottleneck, "typical": typical, "normalisation": recipe.net1_normalisation}
-        return networks.build(name, any_extent, classes, recipe.net1_width, **own, **common)
-    channels = joint.channels_of(recipe.region, classes) + 1
-    return networks.build(name, (None, None, recipe.slices), classes, recipe.net2_width, channels=channels,
-                          slice_block=recipe.slice_block, skips=recipe.skips, normalisation=recipe.net2_normalisation,
-                          **common)  # fmt: skip
+        return networks.build(
+            name,
+            any_extent,
+            classes,
+            recipe.net1_width,
+            bottleneck=recipe.bottleneck,
+            typical=(recipe.typical_extent,) * 3,
+            activation=recipe.net1_activation,
+            normalisation=recipe.net1_normalisation,
+            dropout=recipe.dropout,
+        )
+    return networks.build(
+        name,
+        (None, None, recipe.slices),
+        classes,
+        recipe.net2_width,
+        channels=joint.channels_of(recipe.region, classes) + 1,
+        slice_block=recipe.slice_block,
+        skips=recipe.skips,
+        activation=recipe.net2_activation,
+        normalisation=recipe.net2_normalisation,
+        dropout=recipe.dropout,
+    )
 
 
 def prepare(scan: Volume, preparation: Preparation) -> Volume:

@@ -45,7 +45,8 @@ class Recipe:
     slice_block: Annotated[str, one_of("two_conv", "single")]
     skips: Annotated[str, one_of("centre", "slice_conv")]
     region: Annotated[str, one_of(*REGIONS)]
-    activation: Annotated[str, one_of("relu", "selu")]
+    net1_activation: Annotated[str, one_of("relu", "selu")]
+    net2_activation: Annotated[str, one_of("relu", "selu")]
     dropout: Annotated[float, number(0, 1, below=True)]
     net1_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
     net2_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
@@ -110,7 +111,8 @@ TWO_STAGE = Recipe(
     slice_block="two_conv",  # ours: the printed kernel, 1x1x(K-1), leaves two slices
     skips="centre",  # ours
     region="foreground",  # ours: the paper gives Net2 two channels, but Net1 eight outputs
-    activation="relu",  # paper; the preprint mentions SELU
+    net1_activation="relu",  # paper; the preprint mentions SELU
+    net2_activation="relu",
     dropout=0.2,  # paper
     net1_normalisation="none",  # paper: none is mentioned
     net2_normalisation="none",
@@ -174,10 +176,10 @@ def quick(recipe: Recipe) -> Recipe:
         unet3d_width=8,
         net2_normalisation="instance",  # without it, these few iterations do not teach Net2 several structures
         unet3d_normalisation="instance",
-        activation="selu",  # of the preprint: made for networks without normalisation, as Net1 is
+        net1_activation="selu",  # of the preprint, made for networks without normalisation
         dropout=0.0,
         slices=5,
-        iterations=(300, 300, 400, 4000),  # paper: only step 4 needs to converge
+        iterations=(300, 300, 400, 3000),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
         edges=(32, 48, 64),
@@ -185,9 +187,11 @@ def quick(recipe: Recipe) -> Recipe:
         net1_edge=32,
         stacks=4,
         unet3d_edge=64,
-        learning_rate=3e-4,
+        learning_rate=1e-3,
         final_learning_rate=2e-5,
-        clip_norm=1.0,  # without it, or at a rate of 1e-3, Net2 may end with background everywhere: it has no normalisation
+        clip_norm=1.0,  # without it, networks without normalisation may end with background everywhere
+        rotation_deg=20.0,
+        scaling=0.15,
         precision="auto",
     )
 
