@@ -5,6 +5,7 @@ A run writes three tables of its test cases: slices.csv, what surrounds the LV i
 basal one.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,10 @@ SURROUNDINGS = "slices.csv"
 
 def surroundings(case: Case, scan: Volume, reference: Volume) -> Surroundings:
     """What surrounds the LV in each slice of a case, from what `datasets.load_image` and `datasets.load_reference` give."""
+    lacking = [name for name in ("LV", "Myo") if name not in case.structures.values()]
+    if lacking:
+        names = ", ".join(case.structures.values())
+        warnings.warn(f"no structure is called {' or '.join(lacking)} ({names}): no criterion removes a slice", stacklevel=2)
     return basal.surroundings(orientation.all_slices_last(scan, reference)[1], case.structures)
 
 

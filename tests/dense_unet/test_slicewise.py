@@ -1,5 +1,6 @@
 """Slices that the criteria remove count nowhere; slices and the base are scored in 2D."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,12 @@ def test_slices_are_removed_along_the_axis_that_they_lie_on():
         slicewise.without_removed(REFERENCE, kept).array,
     )
     assert kept.tolist() == [False, False, True, True, True, True]
+
+
+def test_a_data_set_without_the_names_is_warned_of():
+    other = dataclasses.replace(CASE, structures={1: "RV", 2: "Myo", 3: "blood"})
+    with pytest.warns(UserWarning, match=r"no structure is called LV \(RV, Myo, blood\): no criterion removes a slice"):
+        assert slicewise.surroundings(other, REFERENCE, REFERENCE).kept(CLOSED).all()
 
 
 @pytest.mark.parametrize(("least", "base", "slices"), [(HALF, 1, [1, 2, 3, 4, 5]), (CLOSED, 2, [2, 3, 4, 5])])
