@@ -179,7 +179,7 @@ def quick(recipe: Recipe) -> Recipe:
         net1_activation="selu",  # of the preprint, made for networks without normalisation
         dropout=0.0,
         slices=5,
-        iterations=(300, 300, 400, 3000),  # paper: only step 4 needs to converge
+        iterations=(300, 800, 500, 3000),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
         edges=(32, 48, 64),
@@ -187,7 +187,7 @@ def quick(recipe: Recipe) -> Recipe:
         net1_edge=32,
         stacks=4,
         unet3d_edge=64,
-        learning_rate=1e-3,
+        learning_rate=5e-4,
         final_learning_rate=2e-5,
         clip_norm=1.0,  # without it, networks without normalisation may end with background everywhere
         rotation_deg=20.0,
