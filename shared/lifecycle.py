@@ -176,6 +176,7 @@ def opened(
         "split": vars(split),
         "data": fingerprint(*digests.values()),
         "backend": keras.backend.backend(),
+        "deterministic": experiment.deterministic,
         "ignore": cases[0].ignore,
         **identity,
     }
@@ -249,7 +250,7 @@ class Run:
 
     def fit(self, stage: Stage) -> None:
         """Train the network of a stage, or go on with it, and record the result."""
-        training.seed_everything(self.seed)
+        training.seed_everything(self.seed, self.experiment.deterministic)
         with training.precision(stage.precision) as precision:
             model = stage.build()
         if stage.start_from is not None:

@@ -39,6 +39,7 @@ class Experiment:
         fold: which part of the data is held out, from 0.
         split: in the place of the paper's own rule, "common" or a file; see `splits.given`.
         seed: of all random choices.
+        deterministic: whether the same command gives the same bytes; without it, TensorFlow may take faster operations on a GPU.
         command: the command line that runs it again; it is kept in the record.
         workdir: where runs are kept.
     """
@@ -50,6 +51,7 @@ class Experiment:
     fold: int = 0
     split: str = ""
     seed: int = 0
+    deterministic: bool = True
     command: str = ""
     workdir: Path = Path("runs")
 

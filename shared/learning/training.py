@@ -222,10 +222,10 @@ class Schedule(keras.optimizers.schedules.LearningRateSchedule):
         return dataclasses.asdict(self)
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and the backend, and make TensorFlow's operations deterministic."""
+def seed_everything(seed: int, deterministic: bool = True) -> None:
+    """Seed Python, numpy and the backend, and make TensorFlow's operations deterministic unless told not to."""
     keras.utils.set_random_seed(seed)
-    if keras.backend.backend() == "tensorflow":
+    if deterministic and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()

@@ -211,7 +211,8 @@ def test_what_is_refused_before_it_starts_leaves_no_folder(part, tmp_path, cases
 
 
 @pytest.mark.parametrize(("other", "words"), [
-    ({"seed": 1}, "seed"), ({"recipe": recipes.replace(RECIPE, scale=3.0)}, "recipe"), ({"localiser": "x"}, "localiser"),
+    ({"seed": 1}, "seed"), ({"deterministic": False}, "deterministic"),
+    ({"recipe": recipes.replace(RECIPE, scale=3.0)}, "recipe"), ({"localiser": "x"}, "localiser"),
 ])  # fmt: skip
 def test_another_run_in_the_folder_is_refused(other, words, tmp_path, cases):
     def stopped(recipe, run):
@@ -219,8 +220,8 @@ def test_another_run_in_the_folder_is_refused(other, words, tmp_path, cases):
 
     with pytest.raises(KeyboardInterrupt):
         lifecycle.train(toy(stopped), RECIPE, cases, experiment(tmp_path), localiser="")
-    options = {"localiser": "", "recipe": RECIPE, "seed": 0, **other}
-    again = experiment(tmp_path, seed=options.pop("seed"))
+    options = {"localiser": "", "recipe": RECIPE, "seed": 0, "deterministic": True, **other}
+    again = experiment(tmp_path, seed=options.pop("seed"), deterministic=options.pop("deterministic"))
     with pytest.raises(InputError, match=f"another {words}; choose another --workdir"):
         lifecycle.train(toy(stopped), options.pop("recipe"), cases, again, **options)
 

@@ -294,6 +294,17 @@ def test_the_best_weights_of_an_earlier_validation_are_written_later(stored, tmp
     assert run(tmp_path / "late", 1000.0) == run(tmp_path / "at once", 0.0)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow has the choice")
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_operations_are_deterministic_unless_told_not_to_be(deterministic, monkeypatch):
+    import tensorflow as tf
+
+    asked = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: asked.append(True))
+    training.seed_everything(0, deterministic)
+    assert asked == [True] * deterministic
+
+
 @pytest.mark.parametrize("moment", ["training", "validating"])
 def test_ctrl_c_is_noted_and_nothing_done_is_lost(stored, tmp_path, moment):
     """A signal in the middle of step 5, or of the validation after step 4: what was begun ends, its checkpoint is written, and
