@@ -250,7 +250,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser(description=__doc__.splitlines()[0])
     cli.add_data(parser)
     parser.add_argument("--methods", default="all", metavar="all|NAME,...", help=f"which methods, of {', '.join(METHODS)}")
-    parser.add_argument("--preset", default="paper", choices=("paper", "quick"))
+    presets = next(iter(METHODS.values())).train.METHOD.presets
+    parser.add_argument("--preset", default="paper", choices=presets, help="see the training commands (default: paper)")
     parser.add_argument(
         "--split", default=splits.COMMON, metavar="FILE|common", help="see the training commands (default: common)"
     )

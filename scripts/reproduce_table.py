@@ -215,7 +215,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_data(parser, required=False)
     parser.add_argument("--fold", type=cli.fold, default="all", help="one fold, or all that the table pools (default: all)")
     parser.add_argument("--split", default="", metavar="FILE|common", help="see the training commands; in the place of folds")
-    parser.add_argument("--preset", default="paper", choices=("paper", "quick"))
+    presets = acdc_segmenter_tf.train.METHOD.presets
+    parser.add_argument("--preset", default="paper", choices=presets, help="see the training commands (default: paper)")
     parser.add_argument(
         "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"
     )

@@ -26,9 +26,8 @@ def training_parser(method: Method, description: str) -> cli.Parser:
     cli.add_data(parser)
     shown = default if isinstance(default, str) else ", ".join(f"{name} for {dataset}" for dataset, name in default.items())
     parser.add_argument("--experiment", choices=method.recipes, help=f"which row of the paper (default: {shown})")
-    parser.add_argument(
-        "--preset", default="paper", choices=method.presets, help="paper: the full recipe; quick: minutes on two cores"
-    )
+    presets = "paper: the full recipe; on two cores medium takes hours, quick minutes (default: paper)"
+    parser.add_argument("--preset", default="paper", choices=method.presets, help=presets)
     parser.add_argument("--fold", type=cli.fold, default=0, help="which part is held out: a number from 0, or all (default: 0)")
     parser.add_argument(
         "--split",

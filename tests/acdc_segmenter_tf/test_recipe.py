@@ -56,11 +56,12 @@ def test_a_perfect_network_is_not_outdone():
             assert 0 < cell.value < (1 if measure == "dice" else 20) and cell.std > 0
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("experiment", RECIPES)
-def test_presets_change_no_number_of_the_method(experiment):
-    paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
+def test_presets_change_no_number_of_the_method(preset, experiment):
+    paper, shorter = (PRESETS[name](RECIPES[experiment]) for name in ("paper", preset))
     assert paper is RECIPES[experiment]
-    changed = {name for name, value in flat(paper).items() if flat(quick)[name] != value}
+    changed = {name for name, value in flat(paper).items() if flat(shorter)[name] != value}
     assert changed <= {"width", "image_shape", "batch_size", "steps", "final_learning_rate", "validate_every", "precision"}
 
 

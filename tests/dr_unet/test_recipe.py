@@ -124,11 +124,12 @@ def test_the_networks_take_every_presets_grids(experiment, preset):
         check_shape(recipe.network, given.input_shape, recipe.keep_z)
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("experiment", RECIPES)
-def test_quick_changes_no_number_of_the_method(experiment):
-    paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
+def test_presets_change_no_number_of_the_method(preset, experiment):
+    paper, shorter = (PRESETS[name](RECIPES[experiment]) for name in ("paper", preset))
     assert paper is RECIPES[experiment]
-    changed = {name for name, value in flat(paper).items() if flat(quick)[name] != value}
+    changed = {name for name, value in flat(paper).items() if flat(shorter)[name] != value}
     grids = {"spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"}
     size = {"width", "batch_size", "localiser_batch_size", "epochs", "localiser_epochs", "precision"}
     assert changed <= grids | size | {"normalisation", "rotation_deg", "zoom", "learning_rate", "final_learning_rate"}

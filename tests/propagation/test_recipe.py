@@ -56,11 +56,12 @@ def test_volumes_of_the_databases():
     assert 12 * recipe.variants * recipe.initialization_instants == 3_720
 
 
+@pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("experiment", RECIPES)
-def test_quick_changes_no_number_of_the_method(experiment):
-    paper, quick = (PRESETS[name](RECIPES[experiment]) for name in ("paper", "quick"))
+def test_presets_change_no_number_of_the_method(preset, experiment):
+    paper, shorter = (PRESETS[name](RECIPES[experiment]) for name in ("paper", preset))
     assert paper is RECIPES[experiment]
-    changed = {name for name, value in flat(paper).items() if flat(quick)[name] != value}
+    changed = {name for name, value in flat(paper).items() if flat(shorter)[name] != value}
     size = {f"{network}_{part}" for network in ("initialization", "propagation") for part in ("groups", "channels", "steps")}
     assert changed <= size | {"normalisation", "variants", "validate_every", "learning_rate", "final_learning_rate", "momentum",
                               "precision", "batch_size", "mask_lag"}  # fmt: skip

@@ -85,6 +85,7 @@ def test_every_paper_is_compared_by_experiments_that_exist(script):
     assert {method.package for method in script.METHODS.values()} == {each.package for each in reproduce_table.PAPERS.values()}
     for method in script.METHODS.values():
         assert set(method.experiments.values()) <= set(method.train.METHOD.recipes), method.name
+        assert list(method.train.METHOD.presets) == ["paper", "medium", "quick"], method.name
 
 
 @pytest.mark.parametrize("dataset", ["acdc", "lasc", "phantom"])
