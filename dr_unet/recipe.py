@@ -185,16 +185,8 @@ def quick(recipe: Recipe) -> Recipe:
     """The same experiment on a coarser grid around the image's centre, narrower and shorter: minutes on two CPU cores."""
     shorter = replace(recipe, width=8, normalisation="instance", learning_rate=1e-3, final_learning_rate=2e-5, precision="auto")
     if recipe.preparation.structures != LASC.preparation.structures:
-        return replace(
-            shorter,
-            spacing_mm=(2.0, 2.0, 10.0),
-            image_shape=(128, 128, 16),
-            localiser_shape=(64, 64, 16),
-            crop_shape=(80, 80, 16),
-            batch_size=2,
-            epochs=8,
-            localiser_epochs=4,
-        )
+        image = {"image_shape": (128, 128, 16), "localiser_shape": (64, 64, 16), "crop_shape": (80, 80, 16)}
+        return replace(shorter, spacing_mm=(2.0, 2.0, 10.0), batch_size=2, epochs=8, localiser_epochs=4, **image)
     left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15)
     if recipe.method != "multi_stage":
         return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
@@ -216,15 +208,9 @@ def medium(recipe: Recipe) -> Recipe:
     multi_stage = recipe.method == "multi_stage"
     if recipe.preparation.structures == LASC.preparation.structures:
         return replace(quick(recipe), width=16, epochs=75 if multi_stage else 100)
-    return replace(
-        quick(recipe),
-        spacing_mm=recipe.preparation.spacing_mm,
-        image_shape=(208, 208, 16),
-        localiser_shape=(104, 104, 16),
-        crop_shape=recipe.preparation.crop_shape,
-        epochs=40 if multi_stage else 20,
-        localiser_epochs=8,
-    )
+    grid = {"spacing_mm": recipe.preparation.spacing_mm, "crop_shape": recipe.preparation.crop_shape}
+    image = {"image_shape": (208, 208, 16), "localiser_shape": (104, 104, 16)}
+    return replace(quick(recipe), epochs=40 if multi_stage else 20, localiser_epochs=8, **grid, **image)
 
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "medium": medium, "quick": quick}

@@ -251,10 +251,7 @@ def conv(
     dilation: int = 1,
     share: float = 1.0,
 ) -> Tensor:
-    """Convolution, normalisation if there is one, and activation.
-
-    Initial weights keep the variance where this share of the taps sees something else than padding.
-    """
+    """Convolution, normalisation if any, activation; initial weights keep the variance if this share of the taps sees a map."""
     layer = {4: keras.layers.Conv2D, 5: keras.layers.Conv3D}[len(x.shape)]
     initializer = keras.initializers.VarianceScaling(ACTIVATIONS[style.activation][0] / share, "fan_in", "truncated_normal")
     x = layer(filters, kernel, padding=padding, dilation_rate=dilation, kernel_initializer=initializer, name=name)(x)

@@ -112,10 +112,10 @@ TWO_STAGE = Recipe(
     skips="centre",  # ours
     region="foreground",  # ours: the paper gives Net2 two channels, but Net1 eight outputs
     net1_activation="relu",  # paper; the preprint mentions SELU
-    net2_activation="relu",
+    net2_activation="relu",  # paper
     dropout=0.2,  # paper
     net1_normalisation="none",  # paper: none is mentioned
-    net2_normalisation="none",
+    net2_normalisation="none",  # paper
     unet3d_normalisation="batch",  # ours: as Cicek 2016
     steps=(1, 2, 3, 4),  # paper
     iterations=(3200, 3200, 3200, 3200),  # paper: 200 epochs of 16, in each step
@@ -198,19 +198,9 @@ def quick(recipe: Recipe) -> Recipe:
 
 def medium(recipe: Recipe) -> Recipe:
     """The same experiment between quick and the paper's: an evening on two CPU cores, minutes on a GPU."""
-    return replace(
-        quick(recipe),
-        coarse_mm=recipe.preparation.coarse_mm,
-        fine_mm=1.5,
-        typical_extent=96,
-        net1_width=recipe.net1_width,
-        net2_width=recipe.net2_width,
-        unet3d_width=16,
-        slices=recipe.slices,
-        iterations=(500, 1200, 800, 3500),
-        unet3d_iterations=4000,
-        edges=(48, 64, 96),
-    )
+    sizes = {"net1_width": recipe.net1_width, "net2_width": recipe.net2_width, "slices": recipe.slices}
+    short = replace(quick(recipe), coarse_mm=recipe.preparation.coarse_mm, fine_mm=1.5, typical_extent=96, edges=(48, 64, 96))
+    return replace(short, iterations=(500, 1200, 800, 3500), unet3d_iterations=4000, unet3d_width=16, **sizes)
 
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "medium": medium, "quick": quick}
