@@ -192,6 +192,7 @@ def quick(recipe: Recipe) -> Recipe:
         clip_norm=1.0,  # without it, networks without normalisation may end with background everywhere
         rotation_deg=20.0,
         scaling=0.15,
+        tile_margin_mm=30.0,  # a coarse grid of 4 mm misses what lies beyond 10 mm
         precision="auto",
     )
 
