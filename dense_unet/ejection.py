@@ -66,7 +66,7 @@ def phase_of(case: Case) -> Phase:
     reference = datasets.load_reference(case, scan)
     labels = orientation.all_slices_last(scan, reference)[1]
     lv = np.isin(labels.array, [value for value, name in case.structures.items() if name == "LV"])
-    slices_ml = np.count_nonzero(lv, axis=(0, 1)) * float(np.prod(labels.spacing_mm)) / 1000
+    slices_ml = np.count_nonzero(lv, axis=(0, 1)) * labels.voxel_ml
     return Phase(slices_ml, slicewise.surroundings(case, scan, reference))
 
 

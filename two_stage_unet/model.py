@@ -30,12 +30,11 @@ from typing import Any
 from shared.errors import InputError
 from shared.framework import Tensor, keras
 from shared.learning.layers import BatchNormalization, InstanceNormalization
+from two_stage_unet.recipe import SKIPS, SLICE_BLOCKS
 
 # activation -> fan-in times the variance of initial weights (He, LeCun), and the dropout that goes with it
 ACTIVATIONS = {"relu": (2.0, keras.layers.Dropout), "selu": (1.0, keras.layers.AlphaDropout)}
 NORMS = {"none": None, "batch": BatchNormalization, "instance": InstanceNormalization}
-SLICE_BLOCKS = ("two_conv", "single")
-SKIPS = ("centre", "slice_conv")
 
 Extents = Sequence[int | None]
 

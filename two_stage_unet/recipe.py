@@ -15,7 +15,8 @@ from shared.recipes import check, flag, number, one_of, replace, require, severa
 from shared.scoring.published import BY_EYE, MEAN, NATIVE, WHOLE, Column, Row, Table, printed
 
 REGIONS, WEIGHTS = ("foreground", "expected_label", "softmax"), ("inverse_count", "uniform", "printed")
-NORMALISATIONS = ("none", "batch", "instance")
+ACTIVATIONS, NORMALISATIONS = ("relu", "selu"), ("none", "batch", "instance")
+SLICE_BLOCKS, SKIPS = ("two_conv", "single"), ("centre", "slice_conv")
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -42,11 +43,11 @@ class Recipe:
     bottleneck: Annotated[bool, flag()]
     typical_extent: Annotated[int, whole(16, 1024)]
     slices: Annotated[int, whole(3, 99)]
-    slice_block: Annotated[str, one_of("two_conv", "single")]
-    skips: Annotated[str, one_of("centre", "slice_conv")]
+    slice_block: Annotated[str, one_of(*SLICE_BLOCKS)]
+    skips: Annotated[str, one_of(*SKIPS)]
     region: Annotated[str, one_of(*REGIONS)]
-    net1_activation: Annotated[str, one_of("relu", "selu")]
-    net2_activation: Annotated[str, one_of("relu", "selu")]
+    net1_activation: Annotated[str, one_of(*ACTIVATIONS)]
+    net2_activation: Annotated[str, one_of(*ACTIVATIONS)]
     dropout: Annotated[float, number(0, 1, below=True)]
     net1_normalisation: Annotated[str, one_of(*NORMALISATIONS)]
     net2_normalisation: Annotated[str, one_of(*NORMALISATIONS)]

@@ -6,8 +6,9 @@ import pytest
 
 from shared import recipes
 from shared.scoring.published import BY_EYE
+from two_stage_unet import model
 from two_stage_unet import predict as prediction
-from two_stage_unet.recipe import DEFAULT, NET1, PRESETS, PUBLISHED, RECIPES, TWO_STAGE, quick
+from two_stage_unet.recipe import ACTIVATIONS, DEFAULT, NET1, NORMALISATIONS, PRESETS, PUBLISHED, RECIPES, TWO_STAGE, quick
 
 PAPER = RECIPES[DEFAULT]
 
@@ -32,6 +33,10 @@ def test_networks_of_the_paper_have_the_counted_parameters(name, count):
 def test_every_experiment_can_be_built_in_every_preset(experiment, preset):
     recipe = PRESETS[preset](RECIPES[experiment])
     assert prediction.network(recipes.replace(recipe, net1_width=1, net2_width=1, unet3d_width=1)).count_params() > 0
+
+
+def test_names_are_those_of_the_code():
+    assert (set(ACTIVATIONS), set(NORMALISATIONS)) == (set(model.ACTIVATIONS), set(model.NORMS))
 
 
 def test_quick_is_the_same_experiment():
