@@ -81,17 +81,17 @@ def parts(what: str, folder: Path) -> tuple[Any, Callable[..., Any], Callable[[]
     given, edge = TWO_STAGE.preparation, (TWO_STAGE.edges[-1:], TWO_STAGE.cubes[-1:])
     extents = np.round(np.array(SHAPE) * SPACING_MM / given.coarse_mm).astype(int).tolist()
     coarse, fine = stored(folder, "coarse", extents), stored(folder, "fine", SHAPE, regions=("region0",))
-    roi = losses.ForegroundDice(TWO_STAGE.smoothing, TWO_STAGE.dice_as_printed)
-    dice = losses.of(TWO_STAGE, [1] * CLASSES)
+    counts = [1] * CLASSES
+    dice = losses.of(TWO_STAGE, counts)
 
     def built(name: str) -> Callable[[], Any]:
         return lambda: prediction.network(TWO_STAGE, name)
 
     if what == "1":
-        return Wholes(coarse, given.coarse_mm), augmentation.cubes, built(prediction.NET1), roi
+        return Wholes(coarse, given.coarse_mm), augmentation.cubes, built(prediction.NET1), losses.foreground(TWO_STAGE)
     if what == "2":
-        both = losses.Sum([roi, dice])
-        return Cubes(coarse, given.coarse_mm, *edge), augmentation.cubes, built(prediction.NET1), both
+        cubes = Cubes(coarse, given.coarse_mm, *edge)
+        return cubes, augmentation.cubes, built(prediction.NET1), losses.both(TWO_STAGE, counts)
     if what == "3":
         shapes = (TWO_STAGE.net1_edge, TWO_STAGE.slices, TWO_STAGE.stacks)
         each = {prediction.NET1: dice, prediction.NET2: dice}

@@ -21,7 +21,7 @@ from dense_unet.recipe import Recipe
 from shared.datasets import IGNORED
 from shared.errors import InputError
 from shared.framework import Tensor, keras, ops
-from shared.learning.losses import annotated
+from shared.learning.losses import Sum, annotated
 
 POWERS = {"inverse_root": 0.5, "inverse": 1.0, "unet_map": 1.0}  # a class has weight 1 / share ** power
 
@@ -36,7 +36,7 @@ def of(recipe: Recipe, counts: Sequence[int]) -> keras.losses.Loss:
     cross_entropy = WeightedCrossEntropy(class_weights(recipe.class_weights, counts))
     if not recipe.dice_weight:
         return cross_entropy
-    return Sum(cross_entropy, PooledDice(recipe.smoothing), recipe.dice_weight)
+    return Sum([cross_entropy, PooledDice(recipe.smoothing)], [1, recipe.dice_weight])
 
 
 def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
@@ -122,17 +122,6 @@ class PooledDice(keras.losses.Loss):
         p = ops.softmax(y_pred, axis=-1)[..., 1:] * kept
         t = ops.one_hot(labels, y_pred.shape[-1], dtype=p.dtype)[..., 1:] * kept
         return 1 - (2 * ops.sum(p * t) + self.smoothing) / (ops.sum(p) + ops.sum(t) + self.smoothing)
-
-
-class Sum(keras.losses.Loss):
-    """`first` + `weight` * `second`, of the same labels and logits."""
-
-    def __init__(self, first: keras.losses.Loss, second: keras.losses.Loss, weight: float, name: str = "sum") -> None:
-        super().__init__(name=name, reduction="none")
-        self.first, self.second, self.weight = first, second, weight
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return self.first.call(y_true, y_pred) + self.weight * self.second.call(y_true, y_pred)
 
 
 def classes_of(y_true: Tensor) -> Tensor:

@@ -67,8 +67,8 @@ def rounded(scan: volume.Volume, levels: int) -> Rounded:
     return Rounded(scan.with_array(found), float(np.sqrt(np.mean((found - array) ** 2)) / (high - low)))
 
 
-def members(cases: Sequence[Case], root: Path, levels: int, errors: list[float]) -> Iterator[tuple[Path, bytes]]:
-    """Every file of the archive, sorted: its path below `root` and its content; the error of each scan is added to `errors`."""
+def members(cases: Sequence[Case], root: Path, levels: int) -> Iterator[tuple[Path, bytes, float | None]]:
+    """Every file of the archive, sorted: its path below `root`, its content, and of a scan the error of `rounded`."""
     images = {case.image for case in cases}
     references = {path for case in cases if case.label is not None for path in volume.data_files(case.label)}
     tables = {path for path in visible(root, "**/*") if path.suffix.lower() in TABLES and path.is_file()}
@@ -76,10 +76,9 @@ def members(cases: Sequence[Case], root: Path, levels: int, errors: list[float])
     for path in Progress("packing", len(files)).over(files):
         if path in images:
             found = rounded(volume.read_grey(path), levels)
-            errors.append(found.error)
-            yield path.relative_to(root), written(found.scan, path.name)
+            yield path.relative_to(root), written(found.scan, path.name), found.error
         else:
-            yield path.relative_to(root), path.read_bytes()
+            yield path.relative_to(root), path.read_bytes(), None
 
 
 def written(scan: volume.Volume, name: str) -> bytes:
@@ -115,9 +114,10 @@ def pack(dataset: str, root: Path, output: Path, levels: int = LEVELS) -> str:
     if not output.name.endswith(SUFFIX):
         raise InputError(f"{output}: expected a name that ends in {SUFFIX}")
     cases = datasets.labelled(datasets.find(dataset, root))
-    errors: list[float] = []
+    errors = []
     with written_whole(output) as temporary, tarfile.open(temporary, "w:xz") as archive:
-        for path, content in members(cases, root, levels, errors):
+        for path, content, error in members(cases, root, levels):
+            errors += [] if error is None else [error]
             member = tarfile.TarInfo(f"{datasets.FOLDERS.get(dataset, dataset)}/{path.as_posix()}")
             content = stored(path.name, content)
             member.size = len(content)

@@ -19,13 +19,23 @@ import numpy as np
 
 from shared.errors import InputError
 from shared.framework import Tensor, keras, ops
-from shared.learning.losses import annotated
+from shared.learning.losses import Sum, annotated
 from two_stage_unet.recipe import WEIGHTS, Recipe
 
 
 def of(recipe: Recipe, counts: Sequence[int]) -> keras.losses.Loss:
-    """The multi-class loss of a recipe, for the numbers of voxels N_c."""
+    """The multi-class loss L of a recipe, for the numbers of voxels N_c."""
     return MulticlassDice(class_weights(recipe.class_weights, counts), recipe.smoothing, recipe.dice_as_printed)
+
+
+def foreground(recipe: Recipe) -> keras.losses.Loss:
+    """The loss L_ROI of a recipe."""
+    return ForegroundDice(recipe.smoothing, recipe.dice_as_printed)
+
+
+def both(recipe: Recipe, counts: Sequence[int]) -> keras.losses.Loss:
+    """L_ROI + L, of step 2."""
+    return Sum([foreground(recipe), of(recipe, counts)], [1, 1])
 
 
 def class_weights(kind: str, counts: Sequence[int]) -> list[float]:
@@ -93,17 +103,6 @@ class ForegroundDice(keras.losses.Loss):
             dice = self.smoothing / (ops.sum(background * p) + self.smoothing)  # t is 0 on background
             return 1 - dice / ops.maximum(count, 1)
         return 1 - (2 * ops.sum(t * p) + self.smoothing) / (ops.sum(t) + ops.sum(p) + self.smoothing)
-
-
-class Sum(keras.losses.Loss):
-    """The sum of losses of the same labels and logits, such as L_ROI + L of step 2."""
-
-    def __init__(self, losses: Sequence[keras.losses.Loss], name: str = "sum") -> None:
-        super().__init__(name=name, reduction="none")
-        self.losses = tuple(losses)
-
-    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        return sum(loss.call(y_true, y_pred) for loss in self.losses)
 
 
 def labels_and_chances(y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:

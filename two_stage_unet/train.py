@@ -53,24 +53,23 @@ def stages(recipe: Recipe, run: Run) -> Iterator[Stage]:
     """The 3D U-Net, or the four steps of the paper."""
     given = recipe.preparation
     coarse = prepared(run, given, lambda case: coarse_channels(case, given), "coarse")
-    dice = losses.of(recipe, class_counts(coarse["train"], len(given.structures) + 1))
+    counts = class_counts(coarse["train"], len(given.structures) + 1)
     if recipe.method == UNET3D:
         cubes = {side: Cubes(coarse[side], given.coarse_mm, (recipe.unet3d_edge,), (1,)) for side in SIDES}
-        yield stage(recipe, run, UNET3D, dice, augmentation.cubes, cubes, lambda: network(recipe, UNET3D))
+        yield stage(recipe, run, UNET3D, losses.of(recipe, counts), augmentation.cubes, cubes, lambda: network(recipe, UNET3D))
     else:
-        yield from four_steps(recipe, run, coarse, dice)
+        yield from four_steps(recipe, run, coarse, counts)
 
 
-def four_steps(recipe: Recipe, run: Run, coarse: Paths, dice: "keras.losses.Loss") -> Iterator[Stage]:
+def four_steps(recipe: Recipe, run: Run, coarse: Paths, counts: Sequence[int]) -> Iterator[Stage]:
     """Steps 1 and 2 train Net1, step 3 both networks, and step 4 Net2. Each step goes on with the weights of the one before."""
-    given, sizes = recipe.preparation, (recipe.edges, recipe.cubes)
-    roi = losses.ForegroundDice(recipe.smoothing, recipe.dice_as_printed)
+    given, sizes, dice = recipe.preparation, (recipe.edges, recipe.cubes), losses.of(recipe, counts)
     if 1 in recipe.steps:
         wholes = {side: Wholes(coarse[side], given.coarse_mm) for side in SIDES}
-        yield stage(recipe, run, "step 1", roi, augmentation.cubes, wholes, lambda: network(recipe, NET1))
+        yield stage(recipe, run, "step 1", losses.foreground(recipe), augmentation.cubes, wholes, lambda: network(recipe, NET1))
     if 2 in recipe.steps:
         cubes = {side: Cubes(coarse[side], given.coarse_mm, *sizes) for side in SIDES}
-        both = losses.Sum([roi, dice])
+        both = losses.both(recipe, counts)
         yield stage(recipe, run, "step 2", both, augmentation.cubes, cubes, lambda: net1_before(recipe, run, step=2))
     fine = prepared(run, given, lambda case: fine_channels(case, given), "fine")
     if 3 in recipe.steps:

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from dense_unet import losses
-from dense_unet.losses import PooledDice, Sum, WeightedCrossEntropy, border, class_weights
+from dense_unet.losses import PooledDice, WeightedCrossEntropy, border, class_weights
 from dense_unet.recipe import RECIPES
 from shared.datasets import IGNORED
 from shared.errors import InputError
+from shared.learning.losses import Sum
 from shared.recipes import replace
 from tests.scalar_losses import gradient, value
 
@@ -90,10 +91,11 @@ def test_the_sum_by_hand():
     assert value(BOTH, LABELS, logits()) == pytest.approx(cross_entropy((0.5, 0.5, 1.0, 1.5)) + 0.2 * DICE_LOSS, rel=1e-5)
 
 
-BOTH = Sum(WeightedCrossEntropy(WEIGHTS), PooledDice(1.0), 0.2)
+CROSS_ENTROPY, DICE = WeightedCrossEntropy(WEIGHTS), PooledDice(1.0)
+BOTH = Sum([CROSS_ENTROPY, DICE], [1, 0.2])
 
 
-@pytest.mark.parametrize("loss", [BOTH.first, BOTH.second, BOTH])
+@pytest.mark.parametrize("loss", [CROSS_ENTROPY, DICE, BOTH])
 def test_ignored_pixels_count_nowhere(loss):
     some = LABELS.copy()
     some[1, 0] = IGNORED
@@ -115,7 +117,8 @@ def test_the_recipe_names_its_loss():
     wce = losses.of(RECIPES["dense_half_wce"], counts)
     assert isinstance(wce, WeightedCrossEntropy) and wce.class_weights == pytest.approx((0.375, 0.75, 1.875))
     both = losses.of(RECIPES["dense_closed_wce_dice"], counts)
-    assert (both.weight, both.second.smoothing, both.first.class_weights) == (0.2, 1.0, wce.class_weights)
+    (first, first_weight), (second, second_weight) = both.terms
+    assert (first_weight, second_weight, second.smoothing, first.class_weights) == (1, 0.2, 1.0, wce.class_weights)
     inverse = losses.of(replace(RECIPES["dense_half_wce"], class_weights="inverse"), counts)
     assert inverse.class_weights == pytest.approx((0.1, 0.4, 2.5))
 

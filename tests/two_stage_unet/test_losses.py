@@ -6,8 +6,9 @@ import pytest
 
 from shared.datasets import IGNORED
 from shared.errors import InputError
+from shared.learning.losses import Sum
 from tests.scalar_losses import gradient, value
-from two_stage_unet.losses import ForegroundDice, MulticlassDice, Sum, class_weights
+from two_stage_unet.losses import ForegroundDice, MulticlassDice, class_weights
 
 takes_gradient = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes TensorFlow's gradient")
 
@@ -166,7 +167,7 @@ LOSSES = {
     "multi-class, printed": MulticlassDice([0.01, 0.05, 0.2], 1.0, as_printed=True),
     "foreground": ForegroundDice(1.0),
     "foreground, printed": ForegroundDice(1.0, as_printed=True),
-    "sum": Sum([ForegroundDice(1.0), MulticlassDice(INVERSE, 1.0)]),
+    "sum": Sum([ForegroundDice(1.0), MulticlassDice(INVERSE, 1.0)], [1, 1]),
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES.keys())
 
