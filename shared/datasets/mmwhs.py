@@ -43,7 +43,7 @@ def find(root: Path, modality: str) -> list[Case]:
     A warning counts label maps without an image.
 
     Raises:
-        InputError: there are no scans, or one is in two folders.
+        InputError: there are no scans, or two of one patient.
     """
     name = re.compile(rf"({modality}_train_[0-9]+)({IMAGE}|{LABEL})\.nii(\.gz)?")
     images: dict[str, Path] = {}
@@ -56,8 +56,8 @@ def find(root: Path, modality: str) -> list[Case]:
             labels[match[1]] = path
             continue
         other = images.setdefault(match[1], path)
-        if other.parent != path.parent:
-            raise InputError(f"{path}: {match[1]} is in {other.parent} too; remove one of them")
+        if other != path:
+            raise InputError(f"{path}: {other} is a scan of {match[1]} too; remove one of them")
     if not images:
         example = f"{modality}_train/{modality}_train_1001{IMAGE}.nii.gz"
         raise InputError(f"{root}: no {modality.upper()} scans of MM-WHS; expected {root}/{example} and so on")

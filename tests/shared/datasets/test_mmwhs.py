@@ -66,7 +66,13 @@ def test_the_folders_of_the_archives(tmp_path):
     write(tmp_path, "ct_train_1001", "ct_train1")
     assert [case.patient for case in datasets.find("mmwhs_ct", tmp_path)] == ["ct_train_1001", "ct_train_1011"]
     write(tmp_path, "ct_train_1001", "ct_train")
-    assert "ct_train_1001 is in" in refusal("mmwhs_ct", tmp_path, "ct_train_1001")
+    assert "ct_train/ct_train_1001_image.nii.gz is a scan of ct_train_1001 too" in refusal("mmwhs_ct", tmp_path, "ct_train_1001")
+
+
+def test_a_scan_beside_its_unpacked_copy(tmp_path):
+    write(tmp_path, "ct_train_1001")
+    write(tmp_path, "ct_train_1001", suffix=".nii")
+    assert "ct_train_1001_image.nii is a scan of ct_train_1001 too" in refusal("mmwhs_ct", tmp_path, "ct_train_1001")
 
 
 def test_a_split_by_number_knows_the_patients(tmp_path):
