@@ -1,4 +1,5 @@
-"""Random transforms of a sample: rotation, translation, shear, scaling, flip, elastic deformation, on the accelerator (paper).
+"""Random transforms of a sample: rotation, translation, shear, scaling, flip, elastic deformation, on the accelerator (paper);
+and, where a recipe asks for it, gamma correction of the image (ours).
 
 The host draws the parameters with a generator for each example. A transform maps places, in mm from the middle of the sample, so
 it moves image and labels alike, and a coarse cube as the fine stacks in it. Stacks of slices need a transform that leaves every
@@ -32,7 +33,8 @@ def draw(rng: np.random.Generator, recipe: Recipe, samples: int, planar: bool) -
         planar: leave every slice where it is.
 
     Returns:
-        matrix (samples, 3, 3); shift (samples, 3), share of the extent; nodes (samples, g, g, g, 3), displacements in mm.
+        matrix (samples, 3, 3); shift (samples, 3), share of the extent; nodes (samples, g, g, g, 3), displacements in mm; gamma
+        (samples,), exponents.
     """
     axes = 2 if planar else 3
     matrices = np.repeat(np.eye(3)[None], samples, axis=0)
@@ -49,12 +51,24 @@ def draw(rng: np.random.Generator, recipe: Recipe, samples: int, planar: bool) -
         axis = rng.integers(axes)
         if recipe.flip and rng.random() < 0.5:
             matrix[:, axis] *= -1
-    return {"matrix": matrices.astype(np.float32), "shift": shifts.astype(np.float32), "nodes": nodes.astype(np.float32)}
+    low, high = np.log(recipe.gamma)
+    gamma = np.exp(rng.uniform(low, high, samples))
+    drawn = {"matrix": matrices, "shift": shifts, "nodes": nodes, "gamma": gamma}
+    return {name: values.astype(np.float32) for name, values in drawn.items()}
 
 
 def switched_off(recipe: Recipe) -> Recipe:
-    """The recipe with transforms that move nothing."""
-    return replace(recipe, rotation_deg=0.0, translation=0.0, shear_deg=0.0, scaling=0.0, flip=False, elastic_mm=0.0)
+    """The recipe with transforms that change nothing."""
+    return replace(
+        recipe,
+        rotation_deg=0.0,
+        translation=0.0,
+        shear_deg=0.0,
+        scaling=0.0,
+        flip=False,
+        elastic_mm=0.0,
+        gamma=(1.0, 1.0),
+    )
 
 
 def turned(first: int, second: int, angle: float) -> np.ndarray:
@@ -73,8 +87,9 @@ def sheared(first: int, second: int, slope: float) -> np.ndarray:
 def cubes(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
     """An example of `sampling.Wholes` or `sampling.Cubes` in a batch of one -> images (n, x, y, z, 1), labels (n, x, y, z)."""
     image, origin, step = inputs["image"][0], inputs["origin"][0], inputs["step"][0]
-    places = sources(image.shape[1:4], origin, step, -2 * origin, first(parameters, image.shape[0]))
-    return interpolated(image, places, AIR), nearest(labels[0], places)
+    chosen = first(parameters, image.shape[0])
+    places = sources(image.shape[1:4], origin, step, -2 * origin, chosen)
+    return corrected(interpolated(image, places, AIR), chosen["gamma"]), nearest(labels[0], places)
 
 
 def stacks(inputs: Mapping[str, Tensor], labels: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
@@ -120,8 +135,15 @@ def moved_in_plane(
         "nodes": parameters["nodes"][:, :, :, 0, :2],
     }
     places = sources((x, y), origin[:, :2], step[:, :2], extents[:, :2], planar)
-    moved = interpolated(ops.reshape(images, (n, x, y, -1)), places, AIR)
-    return ops.reshape(moved, (n, x, y, *rest)), nearest(labels, places)
+    moved = ops.reshape(interpolated(ops.reshape(images, (n, x, y, -1)), places, AIR), (n, x, y, *rest))
+    return corrected(moved, parameters["gamma"]), nearest(labels, places)
+
+
+def corrected(images: Tensor, gamma: Tensor) -> Tensor:
+    """Gamma correction of images (n, ..., channels), whose last channel holds grey values in [-1, 1], by exponents (n,)."""
+    exponents = ops.reshape(gamma, (-1, *(1 for _ in images.shape[1:])))
+    grey = 2 * ops.clip((images[..., -1:] + 1) / 2, 0, 1) ** exponents - 1
+    return ops.concatenate([images[..., :-1], grey], axis=-1)
 
 
 def sources(shape: Sequence[int], origin: Tensor, step: Tensor, extents: Tensor, parameters: Parameters) -> Tensor:

@@ -77,6 +77,27 @@ def test_ranges_are_those_of_the_recipe():
     assert np.abs(drawn["shift"]).max() <= 0.1 and 4.9 < drawn["nodes"][..., :2].std() < 5.1
 
 
+def test_gamma_changes_the_grey_values_and_neither_the_labels_nor_the_soft_region():
+    """(0.5 + 1) / 2 = 0.75 squared is 0.5625, which is 0.125 on the scale from -1 to 1; the darkest and the brightest stay."""
+    inputs, labels = example()
+    chosen = parameters(STILL) | {"gamma": np.array([[2.0]], np.float32)}
+    inputs["image"] = inputs["image"] * 1.5 - 1.0  # -1 and 0.5
+    image, label = augmentation.cubes(inputs, labels, chosen)
+    np.testing.assert_allclose(np.unique(np.asarray(image).round(5)), [-1, 0.125], atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(label), labels[0])
+    both = np.stack([inputs["image"][..., 0], inputs["image"][..., 0]], axis=-1)  # a region, then the image
+    image, _ = augmentation.stacks({**inputs, "image": both}, labels[..., 4], chosen)
+    np.testing.assert_allclose(np.unique(np.asarray(image)[..., 0].round(5)), [-1, 0.5], atol=1e-5)
+    np.testing.assert_allclose(np.unique(np.asarray(image)[..., 1].round(5)), [-1, 0.125], atol=1e-5)
+
+
+def test_exponents_are_as_often_below_one_as_above():
+    recipe = augmentation.replace(TWO_STAGE, gamma=(0.5, 2.0))
+    drawn = augmentation.draw(np.random.default_rng(0), recipe, 500, planar=True)["gamma"]
+    assert 0.5 <= drawn.min() < 0.51 and 1.95 < drawn.max() <= 2 and 0.45 < (drawn < 1).mean() < 0.55
+    assert (augmentation.draw(np.random.default_rng(0), TWO_STAGE, 5, planar=False)["gamma"] == 1).all()
+
+
 def test_image_and_labels_move_alike_and_labels_keep_their_values():
     inputs, labels = example((24, 24, 24))
     labels = np.where(labels == 1, 3, np.where(inputs["image"][..., 0] < -2, 1, 255)).astype(np.uint8)
@@ -92,10 +113,10 @@ def test_stacks_and_the_cube_about_them_move_by_one_transform(elastic_mm, off_mm
     shape, ratio, offset = (16, 16, 8), 0.5, np.array([4.0, 4.0, 3.0])
     where = place(shape, (2.0, 2.0, 2.0))
     mm = [where["origin"][a] + where["step"][a] * np.arange(shape[a]) for a in range(3)]
-    cube = (mm[0][:, None, None] + 3 * mm[1][None, :, None] + 0 * mm[2][None, None]).astype(np.float32)
+    cube = (mm[0][:, None, None] + 3 * mm[1][None, :, None] + 0 * mm[2][None, None]).astype(np.float32) / 64
     start, step = where["origin"] + 2.0 * offset, np.full(3, 2.0 * ratio, np.float32)
     fine = (start[0] + step[0] * np.arange(12))[:, None, None] + 3 * (start[1] + step[1] * np.arange(12))[None, :, None]
-    stacks = np.repeat(fine, 3, axis=2).astype(np.float32)[None, None, None, ..., None]
+    stacks = np.repeat(fine, 3, axis=2).astype(np.float32)[None, None, None, ..., None] / 64
     inputs = {"image": cube[None, None, ..., None], "stacks": stacks, "grid": np.zeros((1, 1, 1, 3, 2), np.float32),
               "origin": where["origin"][None, None], "step": where["step"][None, None],
               "stack_origin": start.astype(np.float32)[None, None, None], "stack_step": step[None, None, None]}  # fmt: skip
@@ -109,7 +130,7 @@ def test_stacks_and_the_cube_about_them_move_by_one_transform(elastic_mm, off_mm
         f = at - low
         square = coarse[low[0] : low[0] + 2, low[1] : low[1] + 2, 4]
         expected = np.array([1 - f[0], f[0]]) @ square @ np.array([1 - f[1], f[1]])
-        assert seen[i, j] == pytest.approx(expected, abs=off_mm)
+        assert seen[i, j] == pytest.approx(expected, abs=off_mm / 64)
 
 
 def test_spline_weights_sum_to_one_and_are_symmetric():
