@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import cli, datasets
-from shared.datasets import acdc, lasc, mmwhs, nnunet
+from shared.datasets import acdc, lasc, mmwhs, mnms, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
@@ -45,6 +45,7 @@ class Values:
 SETS = {
     "acdc": Values(acdc.STRUCTURES, None, closed=True),
     "lasc": Values(lasc.STRUCTURES, None, closed=True),
+    "mnms": Values(mnms.STRUCTURES, None, closed=True),
     "mmwhs": Values(mmwhs.STRUCTURES, None, closed=mmwhs.CLOSED),
 }
 EXPECTED = f"{', '.join(SETS)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"

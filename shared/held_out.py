@@ -54,7 +54,8 @@ class Scorer:
 
 def about(case: Case) -> dict[str, str]:
     """Columns that say which case a row of scores belongs to."""
-    return {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
+    found = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
+    return found | ({"vendor": case.vendor} if case.vendor else {})
 
 
 def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer) -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shared.datasets import acdc, lasc, mmwhs, nnunet, phantom, stacom
+from shared.datasets import acdc, lasc, mmwhs, mnms, nnunet, phantom, stacom
 from shared.datasets.case import (
     IGNORED,
     Case,
@@ -23,17 +23,27 @@ DATASETS = {
     "lasc": lasc.find,
     "mmwhs_ct": mmwhs.find_ct,
     "mmwhs_mr": mmwhs.find_mr,
+    "mnms": mnms.find,
     "nnunet": nnunet.find,
     "phantom": phantom.find,
     "stacom": stacom.find,
 }
 FOLDERS = {"mmwhs_ct": "mmwhs", "mmwhs_mr": "mmwhs"}  # of data sets that are unpacked together; another's folder has its own name
-MODALITIES = {"acdc": "MR", "lasc": "MR", "mmwhs_ct": "CT", "mmwhs_mr": "MR", "phantom": "MR", "stacom": "MR"}  # nnU-Net's: any
+MODALITIES = {  # of all scans of a data set; nnU-Net's may be any
+    "acdc": "MR",
+    "lasc": "MR",
+    "mmwhs_ct": "CT",
+    "mmwhs_mr": "MR",
+    "mnms": "MR",
+    "phantom": "MR",
+    "stacom": "MR",
+}
 HOMEPAGES = {  # where to get the data
     "acdc": acdc.HOMEPAGE,
     "lasc": lasc.HOMEPAGE,
     "mmwhs_ct": mmwhs.HOMEPAGE,
     "mmwhs_mr": mmwhs.HOMEPAGE,
+    "mnms": mnms.HOMEPAGE,
     "nnunet": nnunet.HOMEPAGE,
     "stacom": stacom.HOMEPAGE,
 }
@@ -72,5 +82,5 @@ def find(name: str, root: Path | str) -> list[Case]:
 
 
 def is_reference(path: Path | str) -> bool:
-    """Whether a file has the name that references have in ACDC, LASC or MM-WHS, where scans and references share a folder."""
+    """Whether a file is called as references are in ACDC, M&Ms, LASC and MM-WHS, where scans and references share a folder."""
     return stem(path).endswith(("_gt", mmwhs.LABEL)) or stem(path) == lasc.LABEL

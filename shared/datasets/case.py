@@ -26,9 +26,11 @@ class Case:
         label: file of the reference label map, None where there is none.
         group: diagnosis or another stratum, "" where unknown.
         structures: label value on disk -> structure name, without the background; several values may have one name.
-        frame: index of the frame in a cine, from 0; None where the file holds a single frame.
+        frame: index of the frame in a cine, from 0; None where the file holds a single frame. A reference holds this frame only,
+            or all of them.
         ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None where there is
             no such value.
+        vendor: of the scanner, "" where the data set does not say it.
         closed: whether a label map with any other value than these and 0 is refused; if not, such voxels are background, with a
             warning.
     """
@@ -41,6 +43,7 @@ class Case:
     structures: Mapping[int, str]
     frame: int | None = None
     ignore: int | None = None
+    vendor: str = ""
     closed: bool = True
 
     @property
@@ -74,12 +77,17 @@ def load_image(case: Case) -> Volume:
     """
     image = volume.read_grey(case.image)
     if case.frame is not None:
-        if case.frame >= image.frames:
-            raise InputError(f"{case.image}: expected frame {case.frame} (from 0), found {image.frames} frames")
-        return image.frame(case.frame)
+        return frame_of(image, case.frame, case.image)
     if image.array.ndim != 3:
         raise InputError(f"{case.image}: expected one 3D frame, found a cine of {image.frames} frames")
     return image
+
+
+def frame_of(cine: Volume, index: int, path: Path) -> Volume:
+    """A frame, counted from 0, of what was read from `path`."""
+    if index >= cine.frames:
+        raise InputError(f"{path}: expected frame {index} (from 0), found {cine.frames} frames")
+    return cine.frame(index)
 
 
 def load_reference(case: Case, scan: Volume) -> Volume:
@@ -155,6 +163,8 @@ def read_reference(case: Case) -> Volume:
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
+    if case.frame is not None and labels.array.ndim == 4:
+        labels = frame_of(labels, case.frame, case.label)
     if labels.array.ndim != 3:
         raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
     known = {0: "background", **case.structures} | ({} if case.ignore is None else {case.ignore: "ignore"})

@@ -190,6 +190,18 @@ def summarise(rows: Sequence[Scores]) -> list[str]:
     return lines
 
 
+def summarise_by(rows: Sequence[Scores], column: str, word: str) -> list[str]:
+    """Lines of a Markdown table: every structure of each part of the cases, which the values of a `column` are the names of."""
+    lines = []
+    for part in sorted({row[column] for row in rows}):
+        for structure in dict.fromkeys(row["structure"] for row in rows):
+            chosen = [row for row in rows if (row[column], row["structure"]) == (part, structure)]
+            dice, assd, hd = (statistics.summary(row[measure] for row in chosen) for measure in SUMMARY_MEASURES)
+            numbers = f"{dice.mean:.3f} ({dice.std:.3f})", f"{assd.mean:.2f} ({assd.std:.2f})", f"{hd.mean:.2f} ({hd.std:.2f})"
+            lines.append((part, structure, str(dice.n), *numbers))
+    return markdown_lines((word, "structure", "n", "Dice mean (std)", "ASSD mm", "HD mm"), lines)
+
+
 def markdown(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
     """The table as a page in Markdown."""
     lines = markdown_lines(HEADER, [each.texts for each in comparisons])

@@ -6,10 +6,10 @@ import nibabel
 import numpy as np
 import pytest
 
-from shared import files, prediction_command
+from shared import files, prediction_command, prediction_jobs
 from shared.datasets import acdc
 from shared.errors import InputError
-from shared.prediction_command import Job
+from shared.prediction_jobs import Job
 from shared.scans import volume
 from shared.scans.volume import from_array
 from shared.scoring import function
@@ -40,13 +40,13 @@ def folder(tmp_path, monkeypatch):
 
 def test_jobs(folder):
     a, b, dicom = folder / "a.nii.gz", folder / "b.NRRD", folder / "slices"
-    assert prediction_command.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
+    assert prediction_jobs.jobs([a], [], [], folder / "labels.nrrd") == [Job(a, folder / "labels.nrrd")]
     out = folder / "out"
-    assert prediction_command.jobs([a, b, dicom], [], [], out) == [
+    assert prediction_jobs.jobs([a, b, dicom], [], [], out) == [
         Job(a, out / "a.nii.gz"), Job(b, out / "b.nii.gz"), Job(dicom, out / "slices.nii.gz"),
     ]  # fmt: skip
-    assert [job.scan for job in prediction_command.jobs([a], [b], [dicom], out)] == [a, b, dicom]
-    assert [job.scan for job in prediction_command.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
+    assert [job.scan for job in prediction_jobs.jobs([a], [b], [dicom], out)] == [a, b, dicom]
+    assert [job.scan for job in prediction_jobs.jobs([a, b, a], [b], [a], out)] == [a, b]  # each once
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,12 @@ def test_jobs(folder):
 def test_jobs_that_are_refused(folder, scans, ed, es, output, message):
     paths = [[folder / name for name in names] for names in (scans, ed, es)]
     with pytest.raises(InputError) as raised:
-        prediction_command.jobs(*paths, folder / output)
+        prediction_jobs.jobs(*paths, folder / output)
     assert message in str(raised.value).replace(f"{folder}/", "") and "\n" not in str(raised.value)
 
 
 def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):
-    (job,) = prediction_command.jobs([Path(".")], [], [], folder / "out")
+    (job,) = prediction_jobs.jobs([Path(".")], [], [], folder / "out")
     assert volume.stem(job.output)
 
 
@@ -130,7 +130,7 @@ def test_pairs_of_scans(tmp_path):
         frames[tmp_path / f"{name}.nii"] = beating()[..., t]
         write_labels(tmp_path / f"{name}.nii", beating()[..., t], (5, 5, 20))
     a, b, c, d = frames
-    jobs = prediction_command.jobs([], [a, d], [b, c], tmp_path / "out")
+    jobs = prediction_jobs.jobs([], [a, d], [b, c], tmp_path / "out")
     with pytest.warns(UserWarning, match="RV: 15.0 ml at ED .*18.0 ml at ES .*swapped"):
         volumes, functions = prediction_command.segment(jobs, lambda scan, path: scan, ACDC, [a, d], [b, c])
     assert [v["scan"] for v in volumes] == [str(path) for path in (a, d, b, c)]
@@ -248,7 +248,7 @@ def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):
 
 def test_a_cine_is_neither_ed_nor_es(tmp_path):
     cine, es = write_scan(tmp_path / "cine.nii.gz", grey(frames=(3,))), write_scan(tmp_path / "es.nii.gz", grey())
-    todo = prediction_command.jobs([], [cine], [es], tmp_path / "out")
+    todo = prediction_jobs.jobs([], [cine], [es], tmp_path / "out")
     with pytest.raises(InputError, match="cine.nii.gz: a cine of 3 frames, but --ed and --es expect one frame each"):
         prediction_command.segment(todo, None, ACDC, [cine], [es])
     assert not (tmp_path / "out").exists()
@@ -267,19 +267,19 @@ def test_a_cine_is_neither_ed_nor_es(tmp_path):
 )
 def test_ed_and_es_of_two_patients_are_said(tmp_path, ed, es, told):
     with pytest.warns(UserWarning, match=told):
-        prediction_command.jobs([], [tmp_path / name for name in ed], [tmp_path / name for name in es], tmp_path / "out")
+        prediction_jobs.jobs([], [tmp_path / name for name in ed], [tmp_path / name for name in es], tmp_path / "out")
 
 
 @pytest.mark.parametrize(("ed", "es"), [("p1_ED.nii", "p1_ES.nii"), ("a.nii", "b.nii"), ("p1_frame01.nii", "p1_frame12.nii")])
 def test_names_that_tell_of_no_second_patient_are_silent(tmp_path, ed, es):
-    assert len(prediction_command.jobs([], [tmp_path / ed], [tmp_path / es], tmp_path / "out")) == 2
+    assert len(prediction_jobs.jobs([], [tmp_path / ed], [tmp_path / es], tmp_path / "out")) == 2
 
 
 # Names of label maps --------------------------------------------------------------------------------------------------------
 
 
 def outputs(scans, folder):
-    return [(job.scan.name, job.output.name) for job in prediction_command.jobs(scans, [], [], folder / "out")]
+    return [(job.scan.name, job.output.name) for job in prediction_jobs.jobs(scans, [], [], folder / "out")]
 
 
 def test_a_link_gives_its_own_name(tmp_path):
@@ -301,7 +301,7 @@ def test_folders_given_as_they_are_typed(tmp_path, monkeypatch):
         ("deeper/", "deeper"),
         ("../alias", "alias"),
     ):
-        (job,) = prediction_command.jobs([Path(typed)], [], [], tmp_path / "out")
+        (job,) = prediction_jobs.jobs([Path(typed)], [], [], tmp_path / "out")
         assert job.output == tmp_path / "out" / f"{name}.nii.gz", typed
 
 
@@ -318,13 +318,13 @@ def test_a_folder_of_image_files_means_each_of_them(tmp_path):
         ("p01_0000.nii.gz", "p01_0000.nii.gz"), ("p02_0000.nii.gz", "p02_0000.nii.gz"), ("p03.NRRD", "p03.nii.gz"),
     ]  # fmt: skip
     with pytest.raises(InputError, match="3 label maps cannot go to one file"):
-        prediction_command.jobs([folder], [], [], tmp_path / "seg.nii.gz")
+        prediction_jobs.jobs([folder], [], [], tmp_path / "seg.nii.gz")
 
 
 def test_a_link_to_itself_is_a_scan_that_is_not_there(tmp_path):
     scan = tmp_path / "scan.nii"
     scan.symlink_to(scan.name)
-    jobs = prediction_command.jobs([scan], [], [], tmp_path / "seg.nii")
+    jobs = prediction_jobs.jobs([scan], [], [], tmp_path / "seg.nii")
     with pytest.raises(InputError, match=r"scan\.nii: no such file"):
         prediction_command.segment(jobs, None, {1: "LV"})
 

@@ -4,7 +4,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from shared import datasets, prediction_command
+from shared import datasets, prediction_jobs
 from shared.datasets import load_image, load_labels, load_reference, splits, values_to_write
 from shared.datasets.case import known_name
 from tests.shared.datasets.files import AFFINE, real, refusal, write_nifti
@@ -113,7 +113,7 @@ def test_labels_stored_as_fractions(tmp_path, on_disk):
 def test_a_folder_is_segmented_without_its_references(tmp_path):
     write(tmp_path, "ct_train_1001")
     write(tmp_path, "ct_train_1002")
-    jobs = prediction_command.jobs([tmp_path / "ct_train"], (), (), tmp_path / "out")
+    jobs = prediction_jobs.jobs([tmp_path / "ct_train"], (), (), tmp_path / "out")
     assert [job.scan.name for job in jobs] == ["ct_train_1001_image.nii.gz", "ct_train_1002_image.nii.gz"]
 
 

@@ -1,0 +1,85 @@
+"""Which scans a prediction command segments, and the file for the label map of each."""
+
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import datasets
+from shared.datasets import nnunet
+from shared.errors import InputError
+from shared.files import visible
+from shared.scans import dicom, volume
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan to segment, and the file for its label map."""
+
+    scan: Path
+    output: Path
+
+
+def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: Path) -> list[Job]:
+    """A `Job` for every scan; `ed` and `es` are scans too. A label map has the name of its scan, or of the link to it.
+
+    A folder of image files stands for the scans in it; see `scans_in`.
+
+    Raises:
+        InputError: no scans; ED and ES lists of different length; outputs that collide with each other or with a scan.
+    """
+    scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan)), *ed, *es]))
+    if not scans:
+        raise InputError("no scans given: name at least one file, or --ed and --es files")
+    if len(ed) != len(es):
+        raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each per patient, in the same order")
+    check_pairs(ed, es)
+    if is_file_name(output):
+        if not output.name.endswith(volume.WRITABLE):
+            raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
+        if len(scans) > 1:
+            raise InputError(f"{output}: {len(scans)} label maps cannot go to one file; give a folder")
+        result = [Job(scans[0], output)]
+    elif output.is_file():
+        raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
+    else:
+        result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
+    taken: dict[Path, Path] = {}
+    for job in result:
+        if os.path.realpath(job.output) == os.path.realpath(job.scan):
+            raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
+        if job.output in taken:
+            raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
+        taken[job.output] = job.scan
+    return result
+
+
+def check_pairs(ed: Iterable[Path], es: Iterable[Path]) -> None:
+    """Warn of the first pair of ED and ES scan whose names, such as p1_ED and p2_ES, are of two patients."""
+    for pair in zip(ed, es, strict=True):
+        patients, phases = zip(*(nnunet.patient_and_phase(name_of(scan).removesuffix("_0000")) for scan in pair), strict=True)
+        if all(phases) and patients[0] != patients[1]:
+            text = f"{pair[0]} and {pair[1]}: given as ED and ES of one patient, but their names are of two"
+            warnings.warn(f"{text}; are --ed and --es in the same order?", stacklevel=3)
+            return
+
+
+def name_of(scan: Path) -> str:
+    """The name of a scan and of its label map, without suffix; for "." and ".." it is that of the folder."""
+    return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
+
+
+def scans_in(scan: Path) -> list[Path]:
+    """The scans that a path means: in a folder without DICOM files its image files, but not the references among them; any other
+    path is one scan."""
+    files = [path for path in visible(scan, "*") if path.is_file()] if scan.is_dir() else []
+    images = [path for path in files if path.name.lower().endswith(volume.SUFFIXES)]
+    if not images or any(dicom.is_file(path) for path in files if path not in images):
+        return [scan]
+    return [path for path in images if not datasets.is_reference(path)] or images
+
+
+def is_file_name(output: Path) -> bool:
+    """Whether --output names one label map and not a folder."""
+    return output.name.lower().endswith(volume.SUFFIXES)

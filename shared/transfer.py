@@ -1,0 +1,123 @@
+"""A trained network on all labelled scans of a data set, which may be another than the one that it learned from.
+
+    python -m acdc_segmenter_tf.predict --weights RUN --dataset mnms --data-root DIR -o OUT
+
+writes every label map, cases.csv, and summary.md, whose tables break the scores down by diagnosis and by the scanner's vendor.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from shared import runs
+from shared.datasets import IGNORED, Case, load_image, load_reference
+from shared.datasets.case import classes_of
+from shared.errors import InputError
+from shared.files import write_csv, write_text
+from shared.held_out import CASES, about
+from shared.progress import Progress
+from shared.scans import volume
+from shared.scans.volume import Volume
+from shared.scoring import tables
+from shared.scoring.scores import RULE, Scores
+from shared.scoring.scores import score as score_pair
+
+PARTS = {"vendor": "vendor", "group": "diagnosis"}  # column of cases.csv -> what it is called
+
+
+def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Case], str]:
+    """The cases of a data set that a network did not learn from, and a sentence about what it did learn from.
+
+    Only a run folder tells that. The patients whom a run trained on are left out, and so are those who chose its weights, unless
+    they are its test patients too, as in Baumgartner 2017.
+
+    Args:
+        cases: of the data set.
+        dataset: its name.
+        weights: run folder, or a file of weights.
+
+    Raises:
+        InputError: the network learned from all of them.
+    """
+    folder = weights if weights.is_dir() else weights.parent
+    if not (folder / runs.RECORD).is_file():
+        return list(cases), "What the network learned from is not known here."
+    record = runs.read_record(folder, "split")
+    if record.get("dataset") != dataset:
+        return list(cases), f"The network learned from another data set, {record.get('dataset')}."
+    split = record["split"]
+    seen = {*split["train"], *split["validation"]} - set(split["test"])
+    kept = [case for case in cases if case.patient not in seen]
+    if not kept:
+        raise InputError(f"{folder}: the network learned from all patients of {dataset}; nobody is left to score it on")
+    return kept, f"The network learned from the same data set: the {len(seen)} patients of its training are left out."
+
+
+def score(
+    cases: Sequence[Case],
+    structures: Mapping[int, str],
+    predict: Callable[[Volume, Path], Volume],
+    output: Path,
+    fact: str,
+) -> None:
+    """Predict and score labelled cases, write label maps and tables into the folder `output`, and print the tables.
+
+    Structures are matched by name, so the label values of network and data set may differ. The label maps have the network's.
+
+    Args:
+        cases: of one data set.
+        structures: label value of the network -> name.
+        predict: `predict(scan, its path) -> label map`.
+        output: a folder.
+        fact: a sentence for the summary.
+
+    Raises:
+        InputError: network and data set have no structure in common.
+    """
+    names = in_common(structures, cases[0].structures)
+    rows: list[Scores] = []
+    for case in Progress("predicting and scoring", len(cases)).over(cases):
+        scan = load_image(case)
+        reference = classes_of(case, load_reference(case, scan), names)
+        found = predict(scan, case.image)
+        volume.write(found, output / f"{case.name}.nii.gz")
+        ignore = None if case.ignore is None else IGNORED
+        rows += score_pair(as_classes(found, structures, names), reference, dict(enumerate(names, start=1)), about(case), ignore)
+    write_csv(output / CASES, rows)
+    left_out = [name for name in structures.values() if name not in names]
+    lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
+    lines += [*tables.summarise(rows), *by_part(rows)]
+    write_text(output / runs.SUMMARY, "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""]))
+    print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
+
+
+def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list[str]:
+    """The names of the network's structures that the data set labels too, whatever their case.
+
+    Raises:
+        InputError: there are none.
+    """
+    labelled = {name.casefold() for name in on_disk.values()}
+    names = [name for name in structures.values() if name.casefold() in labelled]
+    if not names:
+        finds, has = ", ".join(structures.values()), ", ".join(dict.fromkeys(on_disk.values()))
+        raise InputError(f"the network finds {finds}, but the data set labels {has}: there is nothing to score")
+    return names
+
+
+def as_classes(labels: Volume, structures: Mapping[int, str], names: Sequence[str]) -> Volume:
+    """A label map with i + 1 where `names[i]` is, and 0 elsewhere."""
+    table = np.zeros(2**16, np.uint8)
+    for value, name in structures.items():
+        table[value] = names.index(name) + 1 if name in names else 0
+    return labels.with_array(table[labels.array])
+
+
+def by_part(rows: Sequence[Scores]) -> list[str]:
+    """A table for each of `PARTS` by which the cases differ."""
+    lines = []
+    for column, word in PARTS.items():
+        if len({row.get(column, "") for row in rows}) > 1:
+            lines += ["", f"By {word}:", "", *tables.summarise_by(rows, column, word)]
+    return lines

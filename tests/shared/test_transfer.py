@@ -1,0 +1,103 @@
+"""A network on another data set: structures meet by name, patients that it learned from are left out, scores are broken down."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared import prediction_command, transfer
+from shared.datasets import Case, acdc
+from shared.errors import InputError
+from shared.files import read_csv
+from shared.scans import volume
+from tests.shared.datasets.test_mnms import write_patient, write_table
+
+
+class Segmenter:
+    structures = acdc.STRUCTURES  # 1 RV, 2 Myo, 3 LV; M&Ms has 1 LV, 2 Myo, 3 RV
+
+
+def command(root, output, *more, segmenter=Segmenter):
+    """The prediction command of a network that finds the LV, its value 3, everywhere."""
+    options = prediction_command.parser("predict", "", "").parse_args(
+        ["--weights", str(root / "weights.h5"), "--dataset", "mnms", "--data-root", str(root), "-o", str(output), *more]
+    )
+    prediction_command.command(
+        options, lambda weights: segmenter, lambda _, scan, path: scan.with_array(np.full(scan.array.shape, 3, np.uint8))
+    )
+
+
+@pytest.fixture
+def sites(tmp_path):
+    """A1 of Siemens: LV at ED, RV at ES; B2 of GE: LV twice."""
+    root = tmp_path / "mnms"
+    write_table(root, "0,A1,Siemens,A,1,1,3,50,NOR,F,160,60", "1,B2,GE,C,4,1,3,40,HCM,M,180,80")
+    write_patient(root, "A1", labels=(0, 1, 0, 3))
+    write_patient(root, "B2", labels=(0, 1, 0, 1))
+    return root
+
+
+def test_structures_meet_by_name_and_tables_tell_the_vendors_apart(sites, tmp_path, capsys):
+    out = tmp_path / "out"
+    command(sites, out)
+    rows = read_csv(out / "cases.csv", ("dice",))
+    dice = {(row["case"], row["structure"]): row["dice"] for row in rows}
+    assert [dice[case, "LV"] for case in ("A1_ED", "A1_ES", "B2_ED", "B2_ES")] == [1, 0, 1, 1]
+    assert [dice[case, "RV"] for case in ("A1_ED", "A1_ES", "B2_ED", "B2_ES")] == [1, 0, 1, 1]  # absent in both, or missed
+    assert {(row["patient"], row["vendor"], row["group"]) for row in rows} == {("A1", "Siemens", "NOR"), ("B2", "GE", "HCM")}
+    labels = volume.read_labels(out / "A1_ED.nii.gz").array
+    assert labels.shape == (4, 3, 2) and (labels == 3).all()  # the network's own values
+    summary = (out / "summary.md").read_text()
+    assert "What the network learned from is not known here." in summary
+    by_vendor = summary[summary.index("By vendor:") : summary.index("By diagnosis:")]
+    assert "| GE | LV | 2 | 1.000 (0.000) |" in by_vendor and "| Siemens | LV | 2 | 0.500 (0.500) |" in by_vendor
+    assert "| HCM | RV | 2 | 1.000 (0.000) |" in summary and "wrote" in capsys.readouterr().out
+
+
+def test_structures_that_the_data_set_lacks_are_named(sites, tmp_path):
+    class Atria:
+        structures = {3: "lv", 5: "LA"}
+
+    command(sites, tmp_path / "out", segmenter=Atria)
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert "Not scored, since the data set does not label it: LA." in summary
+    assert {row["structure"] for row in read_csv(tmp_path / "out/cases.csv")} == {"lv"}
+
+
+def test_what_cannot_be_scored(sites, tmp_path, capsys):
+    class Atria:
+        structures = {3: "LA"}
+
+    for more, segmenter, message in (
+        ((), Atria, "the network finds LA, but the data set labels LV, Myo, RV: there is nothing to score"),
+        (("scan.nii.gz",), Segmenter, "give no SCAN"),
+        (("--ed", "a.nii", "--es", "b.nii"), Segmenter, "give no SCAN, --ed or --es"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            command(sites, tmp_path / "out", *more, segmenter=segmenter)
+        error = capsys.readouterr().err.splitlines()[-1]
+        assert ended.value.code == 2 and message in error
+    with pytest.raises(SystemExit):
+        command(sites, tmp_path / "seg.nii.gz")
+    assert "a folder for --output" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def case_of(patient):
+    return Case(patient=patient, phase="", image=Path(patient), label=Path(patient), group="", structures={1: "LV"})
+
+
+def test_patients_that_a_run_learned_from_are_left_out(tmp_path):
+    cases = [case_of(name) for name in "abcde"]
+    record = {"dataset": "acdc", "split": {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    kept, fact = transfer.unseen(cases, "acdc", tmp_path)
+    assert [case.patient for case in kept] == ["d", "e"] and "the 3 patients of its training are left out" in fact
+    assert transfer.unseen(cases, "acdc", tmp_path / "best.weights.h5")[0] == kept
+    kept, fact = transfer.unseen(cases, "mnms", tmp_path)
+    assert kept == cases and "another data set, acdc" in fact
+    record["split"]["validation"] = record["split"]["test"] = ["c", "d"]  # Baumgartner: the test patients select
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    assert [case.patient for case in transfer.unseen(cases, "acdc", tmp_path)[0]] == ["c", "d", "e"]
+    with pytest.raises(InputError, match="nobody is left to score it on"):
+        transfer.unseen(cases[:2], "acdc", tmp_path)
