@@ -45,8 +45,8 @@ class Values:
 SETS = {
     "acdc": Values(acdc.STRUCTURES, None, closed=True),
     "lasc": Values(lasc.STRUCTURES, None, closed=True),
-    "mnms": Values(mnms.STRUCTURES, None, closed=True),
     "mmwhs": Values(mmwhs.STRUCTURES, None, closed=mmwhs.CLOSED),
+    "mnms": Values(mnms.STRUCTURES, None, closed=True),
 }
 EXPECTED = f"{', '.join(SETS)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
 

@@ -282,7 +282,7 @@ def test_unknown_structures(tmp_path, capsys, structures):
     for side in ("ours", "theirs"):
         write_labels(tmp_path / side / "x.nii.gz", line(1, 2, 3))
     message = refusal(capsys, tmp_path, structures)
-    assert "acdc, lasc, mmwhs, or VALUE=NAME" in message and "with different values from 1 to 65535" in message
+    assert "acdc, lasc, mmwhs, mnms, or VALUE=NAME" in message and "with different values from 1 to 65535" in message
 
 
 @pytest.mark.parametrize("side", ["ours", "theirs"])
