@@ -23,21 +23,16 @@ import numpy as np
 from scipy import ndimage
 
 from shared import cli
-from shared.datasets import is_reference
-from shared.datasets.case import check_values, values_in
 from shared.errors import InputError
-from shared.evaluation import EXPECTED, Values, values_of
-from shared.files import visible, write_csv
+from shared.evaluation import EXPECTED, Values, label_maps, read_known, values_of
+from shared.files import write_csv
 from shared.progress import Progress
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
+from shared.scoring.short_axis import SIDES, from_base, masks_of
 
 Row = dict[str, Any]  # of slices.csv
-HEART = ("LV", "Myo", "RV")
 HALF, CLOSED = 0.5, 1.0  # the paper's criteria A and B
-SIDES = np.zeros((3, 3, 3), bool)  # a pixel and its four neighbours in the slice
-SIDES[1, :, 1] = SIDES[:, 1, 1] = True
-TO_APEX = np.array([-1.0, 1.0, -1.0])  # RAS: from the base, the apex lies to the left, to the front and to the feet
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ def surroundings(labels: Volume, structures: Mapping[int, str]) -> Surroundings:
         structures: label value -> name; several values may have one name. Unless both LV and Myo are among the names, the result
             is that of a label map without LV.
     """
-    masks = {name: np.isin(labels.array, [value for value, each in structures.items() if each == name]) for name in HEART}
+    masks = masks_of(labels, structures)
     cavity, wall = masks["LV"] & ("Myo" in structures.values()), masks["Myo"]
     has_lv = np.asarray(cavity.any(axis=(0, 1)))
     filled = ~outside(cavity)
@@ -99,21 +94,6 @@ def outside(barrier: np.ndarray) -> np.ndarray:
         reached[border] = True
     reached[0] = False
     return reached[parts]
-
-
-def from_base(heart: np.ndarray, has_lv: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """(z,) slices from the most basal one with LV; see `Surroundings`.
-
-    Both ventricles taper towards the apex, so the base is the end where the heart (x, y, z) has more of its area. Where both
-    halves have the same, the affine says where the apex is. (In all 200 label maps of ACDC the area finds the base.)
-    """
-    if not has_lv.any():
-        return np.full(has_lv.shape, np.nan)
-    area, z = np.count_nonzero(heart, axis=(0, 1)), np.arange(len(has_lv))
-    with_heart, with_lv = np.flatnonzero(area), np.flatnonzero(has_lv)
-    to_last = (area * (2 * z - with_heart[0] - with_heart[-1])).sum()  # above 0: more area in the half of the last slices
-    last_is_base = to_last > 0 if to_last else affine[:3, 2] @ TO_APEX < 0
-    return (with_lv[-1] - z if last_is_base else z - with_lv[0]).astype(float)
 
 
 # The command ------------------------------------------------------------------------------------------------------------------
@@ -141,29 +121,12 @@ def measure(path: Path, values: Values) -> list[Row]:
     Raises:
         InputError: the file cannot be read, or holds values that are not known.
     """
-    labels = volume.read_labels(path)
-    if values.closed:
-        check_values(path, values_in(labels), values.known, "say what they mean with --structures VALUE=NAME,...")
+    labels = read_known(path, values)
     return [
         {"scan": str(path), "frame": t + 1, **row}
         for t in range(labels.frames)
         for row in rows_of(surroundings(orientation.all_slices_last(labels.frame(t))[0], values.structures))
     ]
-
-
-def label_maps(path: Path) -> list[Path]:
-    """The label maps that an argument means: a file, or the files of a folder and below; of these only the references, if their
-    names tell them apart (as in ACDC).
-
-    Raises:
-        InputError: a folder without label maps.
-    """
-    if not path.is_dir():
-        return [path]
-    paths = [each for each in visible(path, "**/*") if each.name.lower().endswith(volume.SUFFIXES)]
-    if not paths:
-        raise InputError(f"{path}: no label maps ({', '.join(volume.SUFFIXES)})")
-    return [each for each in paths if is_reference(each)] or paths
 
 
 def summary(rows: Sequence[Row]) -> list[str]:

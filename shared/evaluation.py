@@ -18,6 +18,7 @@ from shared.errors import InputError
 from shared.files import visible, write_csv
 from shared.progress import Progress
 from shared.scans import volume
+from shared.scans.volume import Volume
 from shared.scoring import tables
 from shared.scoring.scores import RULE, Scores, score
 
@@ -72,11 +73,8 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
     others: set[int] = set()
     other_files = 0
     for name in Progress("scoring", len(pairs)).over(pairs):
-        predicted, reference = (volume.read_labels(path) for path in pairs[name])
+        predicted, reference = (read_known(path, values) for path in pairs[name])
         found = [values_in(labels) for labels in (predicted, reference)]
-        if values.closed:
-            for path, each in zip(pairs[name], found, strict=True):
-                check_values(path, each, values.known, "say what they mean with --structures VALUE=NAME,...")
         in_references |= found[1]
         others |= (found[0] | found[1]) - set(values.known)
         other_files += sum(bool(each - set(values.known)) for each in found)
@@ -90,6 +88,33 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
             f"label values {listed(others)} in {where} count as background: --structures does not name them", stacklevel=2
         )
     return rows
+
+
+def read_known(path: Path, values: Values) -> Volume:
+    """The label map of a file, 3D or a cine.
+
+    Raises:
+        InputError: the file cannot be read, or holds values that are not known.
+    """
+    labels = volume.read_labels(path)
+    if values.closed:
+        check_values(path, values_in(labels), values.known, "say what they mean with --structures VALUE=NAME,...")
+    return labels
+
+
+def label_maps(path: Path) -> list[Path]:
+    """The label maps that an argument means: a file, or the files of a folder and below; of these only the references, if their
+    names tell them apart (as in ACDC).
+
+    Raises:
+        InputError: a folder without label maps.
+    """
+    if not path.is_dir():
+        return [path]
+    paths = [each for each in visible(path, "**/*") if each.name.lower().endswith(volume.SUFFIXES)]
+    if not paths:
+        raise InputError(f"{path}: no label maps ({', '.join(volume.SUFFIXES)})")
+    return [each for each in paths if datasets.is_reference(each)] or paths
 
 
 def check_found(references: Path, found: Collection[int], values: Values) -> None:
@@ -162,11 +187,8 @@ def by_name(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         what = "a file, and the other is none; expected two folders or two files" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {what}")
-    paths = [path for path in visible(folder, "**/*") if path.name.lower().endswith(volume.SUFFIXES)]
-    if not paths:
-        raise InputError(f"{folder}: no label maps ({', '.join(volume.SUFFIXES)})")
     names: dict[str, Path] = {}
-    for path in [path for path in paths if datasets.is_reference(path)] or paths:
+    for path in label_maps(folder):
         name = name_of(path, folder)
         if name in names:
             raise InputError(f"{path}: has the same name as {names[name]}; label maps are matched by name")

@@ -17,12 +17,13 @@ LEAST = 0.1  # a cavity below this share of its other volumes was missed by the 
 
 
 def volumes_ml(scan: str | PathLike, labels: Volume, structures: Mapping[int, str]) -> list[Row]:
-    """One row per frame: the volume of every structure in ml."""
+    """One row per frame: the volume of every structure in ml; several values may have one name."""
+    of_name = {name: [value for value, each in structures.items() if each == name] for name in structures.values()}
     return [
         {"scan": str(scan), "frame": t + 1}
         | {
-            f"{name}_ml": metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm)
-            for value, name in structures.items()
+            f"{name}_ml": metrics.volume_ml(np.isin(labels.frame(t).array, values), labels.spacing_mm)
+            for name, values in of_name.items()
         }
         for t in range(labels.frames)
     ]

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -169,6 +171,35 @@ def paired(path: Path, panels: Sequence[tuple[str, Mapping[str, Sequence[float]]
         axis.set_xticks(x, list(scores), rotation=45, ha="right", fontsize=8)
         axis.set_title(title)
     axes[0].set_ylabel(ylabel)
+    save(figure, path)
+
+
+def bullseye(path: Path, values: Sequence[float], title: str, label: str) -> None:
+    """The 16 segments of the AHA as rings about the apex, seen from there: anterior above, the septum on the left.
+
+    Args:
+        path: of the picture.
+        values: (16,) of `short_axis.SEGMENTS`; undefined ones are grey.
+        title: above the rings.
+        label: of the colours, which go from 0 to the greatest value.
+    """
+    figure = canvas(4.6, 4.2)
+    axis = figure.add_subplot(projection="polar")
+    scale = ScalarMappable(Normalize(0, max(np.nanmax(values), 1e-9)), "viridis")
+    for segment, value in enumerate(values):
+        ring, place = divmod(segment, 6)  # the apical ring has four
+        width = 2 * np.pi / (6 if ring < 2 else 4)
+        colour = scale.to_rgba(np.array(value)) if np.isfinite(value) else "#dddddd"
+        middle = np.pi / 2 + place * width
+        axis.bar(middle, 1, width, 3 - ring, color=colour, edgecolor="white", linewidth=1.5)
+        dark = np.isfinite(value) and value < 0.6 * np.nanmax(values)
+        text = f"{value:.1f}" if np.isfinite(value) else "-"
+        axis.text(middle, 3.5 - ring, text, color="white" if dark else "black", ha="center", va="center", fontsize=8)
+    for middle, name in ((np.pi / 2, "anterior"), (np.pi, "septal"), (3 * np.pi / 2, "inferior"), (0.0, "lateral")):
+        axis.text(middle, 4.3, name, ha="center", va="center", fontsize=9, rotation=90 if name in ("septal", "lateral") else 0)
+    axis.set_axis_off()
+    axis.set_title(title, fontsize=10, pad=18)
+    figure.colorbar(scale, ax=axis, label=label, shrink=0.8, pad=0.12)
     save(figure, path)
 
 

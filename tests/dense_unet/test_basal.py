@@ -14,6 +14,7 @@ from shared.files import read_csv
 from shared.scans import orientation
 from shared.scans import volume as volumes
 from shared.scans.volume import Volume
+from shared.scoring import short_axis
 from tests.dense_unet.rings import LV, MYO, RV, slice_of, volume
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_an_ellipse_is_no_other_than_a_circle(radii_px):
 def test_a_wall_of_one_pixel_closes(diagonal):
     cavity = slice_of(wall_px=0) == LV
     labels = np.where(cavity, LV, 0).astype(np.uint8)
-    shape = basal.SIDES if not diagonal else np.ones((3, 3, 3), bool)
+    shape = short_axis.SIDES if not diagonal else np.ones((3, 3, 3), bool)
     grown = basal.ndimage.binary_dilation(cavity[..., None], shape)[..., 0]
     labels[grown & ~cavity] = MYO
     assert one(labels) == (1.0, True)
