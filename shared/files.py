@@ -96,12 +96,13 @@ def write_csv(path: Path | str, rows: Sequence[Mapping[str, object]]) -> None:
             writer.writerows([_cell(value) for value in row.values()] for row in rows)
 
 
-def read_csv(path: Path | str, columns: Iterable[str] = ()) -> list[dict[str, Any]]:
+def read_csv(path: Path | str, columns: Iterable[str] = (), texts: Iterable[str] = ()) -> list[dict[str, Any]]:
     """The rows of a CSV file. Names stay text; other columns of numbers become floats, where an empty cell is NaN.
 
     Args:
         path: of the file.
         columns: those that the file must have; except for `NAMES`, they must hold numbers or nothing.
+        texts: further columns that the file must have, and that stay text.
 
     Raises:
         InputError: the file is missing, is not a CSV table, or has no rows; a row has more or fewer cells than the header; a
@@ -114,7 +115,8 @@ def read_csv(path: Path | str, columns: Iterable[str] = ()) -> list[dict[str, An
             header = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a table in CSV format ({error}); make it again or remove it") from error
-    missing = [column for column in columns if column not in header]
+    columns, texts = tuple(columns), tuple(texts)
+    missing = [column for column in (*columns, *texts) if column not in header]
     if missing or len(set(header)) < len(header):
         what = f"no column {', '.join(missing[:3])}" if missing else "two columns have the same name"
         raise InputError(f"{path}: {what}; found {', '.join(header)[:100] or 'an empty file'}; make the file again or remove it")
@@ -124,7 +126,7 @@ def read_csv(path: Path | str, columns: Iterable[str] = ()) -> list[dict[str, An
         if None in row.keys() or None in row.values():
             raise InputError(f"{path}: line {line} does not have the {len(header)} cells of the header; make the file again")
     for column in header:
-        if column not in NAMES:
+        if column not in NAMES and column not in texts:
             _to_numbers(path, column, lines, column in columns)
     return [row for _, row in lines]
 

@@ -21,14 +21,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shared import cli
-from shared.datasets import acdc, nnunet
+from shared.datasets import acdc, is_reference, nnunet
+from shared.datasets.case import values_in
 from shared.errors import InputError
 from shared.evaluation import EXPECTED, Values, label_maps, read_known, values_of
 from shared.files import write_csv
 from shared.lazy import lazily
+from shared.prediction_jobs import check_pairs as check_names
 from shared.progress import Progress
 from shared.scans import orientation, volume
+from shared.scans.volume import Volume
 from shared.scoring import function, metrics, short_axis
 
 with lazily():
@@ -36,6 +41,9 @@ with lazily():
 
 Row = dict[str, Any]  # of a table: column -> value
 INFO = "Info.cfg"
+UNKNOWN_THICKNESS = (
+    "the thickness of its wall is not known, which needs thick short-axis slices with LV, Myo, and an RV that touches the wall"
+)
 INDEXED = ("edv_ml", "esv_ml", "sv_ml")  # of a cavity
 HEIGHTS_CM, WEIGHTS_KG = (20.0, 300.0), (0.3, 700.0)  # of people
 
@@ -60,14 +68,33 @@ def measure(path: Path, values: Values) -> list[Row]:
         InputError: the file cannot be read, or holds values that are not known.
     """
     labels = read_known(path, values)
+    unnamed = values_in(labels) - values.known.keys()
+    if unnamed:
+        shown = ", ".join(map(str, sorted(unnamed)[:5]))
+        warnings.warn(f"{path}: label values {shown} count as background: --structures does not name them", stacklevel=2)
     rows = function.volumes_ml(path, labels, values.structures)
     for t, row in enumerate(rows):
         if "Myo_ml" in row:
             row["Myo_mass_g"] = metrics.mass_g(row["Myo_ml"])
-            turned = orientation.all_slices_last(labels.frame(t))[0]
-            thickness_mm = short_axis.thickness_mm(turned, values.structures).tolist()
+            thickness_mm = thickness_of(labels.frame(t), values).tolist()
             row |= {f"{name}_mm": each for name, each in zip(short_axis.SEGMENTS, thickness_mm, strict=True)}
+    if "Myo_ml" in rows[0] and not any(map(has_thickness, rows)):
+        warnings.warn(f"{path}: {UNKNOWN_THICKNESS}", stacklevel=2)
     return rows
+
+
+def thickness_of(labels: Volume, values: Values) -> np.ndarray:
+    """(16,) thickness of the wall in mm by segment; NaN where the voxels are about cubes, since nobody knows then which slices
+    are those of the short axis."""
+    short, long = min(labels.spacing_mm), max(labels.spacing_mm)
+    if long < orientation.THICKER * short:
+        return np.full(len(short_axis.SEGMENTS), np.nan)
+    return short_axis.thickness_mm(orientation.all_slices_last(labels)[0], values.structures)
+
+
+def has_thickness(row: Row) -> bool:
+    """Whether the wall of any segment could be measured."""
+    return any(math.isfinite(row.get(f"{name}_mm", math.nan)) for name in short_axis.SEGMENTS)
 
 
 def functions(
@@ -101,22 +128,34 @@ def complete(row: Row, body: Body | None) -> Row:
     return row
 
 
-def pairs_by_name(paths: Sequence[Path]) -> list[tuple[Path, Path]]:
-    """(ED, ES) of every patient that has both."""
-    phases: dict[tuple[Path, str], dict[str, Path]] = {}
-    for path in paths:
+def pairs_by_name(rows: Mapping[Path, Sequence[Row]]) -> list[tuple[Path, Path]]:
+    """(ED, ES) of every patient that has both, by the names of the label maps; predictions and references are pairs of their own.
+
+    Raises:
+        InputError: two label maps of one patient and phase.
+    """
+    phases: dict[tuple[Path, str, bool], dict[str, Path]] = {}
+    for path in [path for path, frames in rows.items() if len(frames) == 1]:
         patient, phase = patient_and_phase(path)
-        phases.setdefault((path.parent, patient), {})[phase] = path
-    return [(each["ED"], each["ES"]) for each in phases.values() if {"ED", "ES"} <= each.keys()]
+        own = phases.setdefault((path.parent, patient, is_reference(path)), {})
+        if phase and phase in own:
+            raise InputError(f"{own[phase]} and {path}: two label maps of one patient at {phase}; measure them one by one")
+        own[phase] = path
+    pairs = [(each["ED"], each["ES"]) for each in phases.values() if {"ED", "ES"} <= each.keys()]
+    for folder in dict.fromkeys(path.parent for path in rows):
+        if {"ED", "ES"} & info_of(folder).keys() and not any(ed.parent == folder for ed, _ in pairs):
+            text = "names no two of the label maps beside it as ED and ES"
+            warnings.warn(f"{folder / INFO}: {text}, hence no ejection fraction", stacklevel=2)
+    return pairs
 
 
 def patient_and_phase(path: Path) -> tuple[str, str]:
     """Patient and phase, from the name of a label map; if that gives the number of a frame, Info.cfg says which phase it is."""
-    patient, phase = nnunet.patient_and_phase(volume.stem(path).removesuffix("_gt"))
-    number = re.fullmatch("frame([0-9]+)", phase)
+    patient, phase = nnunet.patient_and_phase(volume.stem(path).removesuffix("_gt").removesuffix("_0000"))
+    number = re.fullmatch("frame([0-9]{1,5})", phase)
     if number:
         info = info_of(path.parent)
-        frames = {each: int(info[each]) for each in ("ED", "ES") if info.get(each, "").isdecimal()}
+        frames = {each: int(info[each]) for each in ("ED", "ES") if re.fullmatch("[0-9]{1,5}", info.get(each, ""))}
         phase = next((each for each, frame in frames.items() if frame == int(number[1])), "")
     return patient, phase
 
@@ -151,33 +190,51 @@ def quantity(text: str, low: float, high: float) -> float:
     return number
 
 
-def draw(folder: Path, rows: Mapping[Path, Sequence[Row]]) -> list[Path]:
-    """A bullseye of every label map and frame whose wall could be measured."""
-    drawn = []
+def pictures_of(folder: Path, rows: Mapping[Path, Sequence[Row]]) -> dict[Path, Row]:
+    """File name -> the row whose bullseye it is to hold, for every label map and frame whose wall could be measured.
+
+    Raises:
+        InputError: two of one name.
+    """
+    found: dict[Path, Row] = {}
     for path, frames in rows.items():
-        for row in frames:
-            thickness_mm = [row.get(f"{name}_mm", math.nan) for name in short_axis.SEGMENTS]
-            if any(each == each for each in thickness_mm):
-                frame = f"_frame{row['frame']:02d}" if len(frames) > 1 else ""
-                drawn.append(folder / f"{volume.stem(path)}{frame}.png")
-                plots.bullseye(drawn[-1], thickness_mm, f"{volume.stem(path)}{frame}", "wall thickness (mm)")
-    return drawn
+        for row in filter(has_thickness, frames):
+            frame = f"_frame{row['frame']:02d}" if len(frames) > 1 else ""
+            picture = folder / f"{volume.stem(path)}{frame}.png"
+            if picture in found:
+                both = f"{path} and {found[picture]['scan']}"
+                raise InputError(f"{both}: their pictures would have one name; measure them one by one")
+            found[picture] = row
+    return found
 
 
 def check(options: argparse.Namespace, paths: Sequence[Path]) -> None:
     """Raise InputError unless the arguments belong together; `paths` are all label maps."""
-    if not options.output.name.endswith(".csv"):
+    if not options.output.name.endswith(".csv") or any(path.is_dir() for path in tables_of(options.output)):
         raise InputError(f"{options.output}: expected the name of a table that ends in .csv for --output")
+    if options.bullseye and options.bullseye.exists() and not options.bullseye.is_dir():
+        raise InputError(f"{options.bullseye}: expected a folder for --bullseye")
     if not paths:
         raise InputError("no label maps given: name at least one file or folder, or --ed and --es files")
     if len(options.ed) != len(options.es):
         raise InputError(f"--ed names {len(options.ed)} label maps and --es {len(options.es)}: expected one of each per patient")
     if (options.height_cm is None) != (options.weight_kg is None):
         raise InputError("--height-cm and --weight-kg belong together")
-    names = [volume.stem(path) for path in paths]
-    twice = [path for path in paths if names.count(volume.stem(path)) > 1]
-    if options.bullseye and twice:
-        raise InputError(f"{twice[0]} and {twice[1]} have one name, so their pictures would too; measure them one by one")
+
+
+def check_pairs(options: argparse.Namespace, rows: Mapping[Path, Sequence[Row]], found: Sequence[Row]) -> None:
+    """Raise InputError if ED or ES is a cine, or one height is given for several patients; `found` are rows of function."""
+    for path in (*options.ed, *options.es):
+        if len(rows[path]) > 1:
+            raise InputError(f"{path}: a cine of {len(rows[path])} frames, but --ed and --es expect one frame each; "
+                             "give it as LABELS, and ED and ES are found in it")  # fmt: skip
+    if options.height_cm and len(found) > 1:
+        raise InputError(f"--height-cm and --weight-kg are those of one patient, but there are {len(found)} pairs of ED and ES")
+
+
+def tables_of(output: Path) -> tuple[Path, Path]:
+    """The files for label maps and for function."""
+    return output, output.with_name(f"{output.stem}_function.csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,20 +255,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
         alone = dict.fromkeys(path for each in options.labels for path in label_maps(each))
         paths = list(dict.fromkeys([*alone, *options.ed, *options.es]))
         check(options, paths)
+        check_names(options.ed, options.es)
         rows = {path: measure(path, values) for path in Progress("measuring", len(paths)).over(paths)}
         if not any(value for frames in rows.values() for row in frames for name, value in row.items() if name.endswith("_ml")):
             wanted = ", ".join(f"{value} {name}" for value, name in values.structures.items())
             raise InputError(f"{paths[0]}: none of {wanted} in any label map; say what the values mean with --structures")
-        pairs = list(zip(options.ed, options.es, strict=True)) or pairs_by_name(paths)
+        pairs = list(zip(options.ed, options.es, strict=True)) or pairs_by_name(rows)
         body = Body(options.height_cm, options.weight_kg) if options.height_cm else None
-        tables = {options.output: [row for frames in rows.values() for row in frames]}
-        tables[options.output.with_name(f"{options.output.stem}_function.csv")] = functions(rows, pairs, body, values)
-        for path, content in tables.items():
+        found = functions(rows, pairs, body, values)
+        check_pairs(options, rows, found)
+        pictures = pictures_of(options.bullseye, rows) if options.bullseye else {}
+        measured = [row for each in rows.values() for row in each]
+        for path, content in zip(tables_of(options.output), (measured, found), strict=True):
             if content:
                 write_csv(path, content)
                 print(f"wrote {path}: {len(content)} rows")
-        for picture in draw(options.bullseye, rows) if options.bullseye else []:
-            print(f"picture: {picture}")
+            else:
+                path.unlink(missing_ok=True)  # of other label maps
+        for path, row in pictures.items():
+            plots.bullseye(path, [row[f"{name}_mm"] for name in short_axis.SEGMENTS], volume.stem(path), "wall thickness (mm)")
+            print(f"picture: {path}")
 
 
 if __name__ == "__main__":

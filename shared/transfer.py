@@ -5,16 +5,18 @@
 writes every label map, cases.csv, and summary.md, whose tables break the scores down by diagnosis and by the scanner's vendor.
 """
 
+import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from shared import runs
+from shared import provenance, runs
 from shared.datasets import IGNORED, Case, load_image, load_reference
 from shared.datasets.case import classes_of
 from shared.errors import InputError
-from shared.files import write_csv, write_text
+from shared.files import fingerprint, write_csv, write_text
 from shared.held_out import CASES, about
 from shared.progress import Progress
 from shared.scans import volume
@@ -23,6 +25,7 @@ from shared.scoring import tables
 from shared.scoring.scores import RULE, Scores
 from shared.scoring.scores import score as score_pair
 
+OF_ANYBODY = ("nnunet",)  # layouts of users' own data
 PARTS = {"vendor": "vendor", "group": "diagnosis"}  # column of cases.csv -> what it is called
 
 
@@ -44,14 +47,30 @@ def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Cas
     if not (folder / runs.RECORD).is_file():
         return list(cases), "What the network learned from is not known here."
     record = runs.read_record(folder, "split")
-    if record.get("dataset") != dataset:
-        return list(cases), f"The network learned from another data set, {record.get('dataset')}."
+    other = record.get("dataset") != dataset
+    if dataset in OF_ANYBODY:  # the layout says nothing about whose scans these are
+        other = other or record.get("data") != fingerprint(*provenance.fingerprints(cases).values())
+    if other:
+        return list(cases), f"The network learned from another data set ({record.get('dataset')})."
     split = record["split"]
     seen = {*split["train"], *split["validation"]} - set(split["test"])
     kept = [case for case in cases if case.patient not in seen]
     if not kept:
         raise InputError(f"{folder}: the network learned from all patients of {dataset}; nobody is left to score it on")
-    return kept, f"The network learned from the same data set: the {len(seen)} patients of its training are left out."
+    count = len(seen & {case.patient for case in cases})
+    return kept, f"The network learned from the same data set; {count} patients of its training are left out."
+
+
+def check_output(cases: Sequence[Case], output: Path) -> None:
+    """Raise InputError if what is written into `output` would replace a run, a scan or a reference."""
+    if (output / runs.RECORD).exists():
+        raise InputError(f"{output}: a run, whose scores would be replaced; choose another --output")
+    if (output / CASES).is_dir() or (output.exists() and not output.is_dir()):
+        raise InputError(f"{output}: expected a folder for label maps and {CASES}; choose another --output")
+    inputs = {os.path.realpath(path) for case in cases for path in (case.image, case.label) if path}
+    for case in cases:
+        if os.path.realpath(output / f"{case.name}.nii.gz") in inputs:
+            raise InputError(f"{output}: label maps would replace files of the data set; choose another --output")
 
 
 def score(
@@ -64,6 +83,7 @@ def score(
     """Predict and score labelled cases, write label maps and tables into the folder `output`, and print the tables.
 
     Structures are matched by name, so the label values of network and data set may differ. The label maps have the network's.
+    After an error or Ctrl-C, cases.csv has the rows of the label maps written so far.
 
     Args:
         cases: of one data set.
@@ -73,23 +93,40 @@ def score(
         fact: a sentence for the summary.
 
     Raises:
-        InputError: network and data set have no structure in common.
+        InputError: network and data set have no structure in common, a case that cannot be used, or an output folder that holds
+            what must not be replaced.
     """
     names = in_common(structures, cases[0].structures)
+    check_output(cases, output)
     rows: list[Scores] = []
-    for case in Progress("predicting and scoring", len(cases)).over(cases):
-        scan = load_image(case)
-        reference = classes_of(case, load_reference(case, scan), names)
-        found = predict(scan, case.image)
-        volume.write(found, output / f"{case.name}.nii.gz")
-        ignore = None if case.ignore is None else IGNORED
-        rows += score_pair(as_classes(found, structures, names), reference, dict(enumerate(names, start=1)), about(case), ignore)
-    write_csv(output / CASES, rows)
+    try:
+        for case in Progress("predicting and scoring", len(cases)).over(cases):
+            rows += scores_of(case, structures, names, predict, output)
+    finally:
+        if rows:
+            write_csv(output / CASES, rows)
     left_out = [name for name in structures.values() if name not in names]
     lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
     lines += [*tables.summarise(rows), *by_part(rows)]
     write_text(output / runs.SUMMARY, "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""]))
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
+
+
+def scores_of(
+    case: Case, structures: Mapping[int, str], names: Sequence[str], predict: Callable[[Volume, Path], Volume], output: Path
+) -> list[Scores]:
+    """The rows of one case, whose label map is written; for the other arguments see `score`, `names` are scored."""
+    scan = load_image(case)
+    reference = classes_of(case, load_reference(case, scan), names)
+    try:
+        found = predict(scan, case.image)
+    except InputError as error:
+        raise InputError(f"{case.image}, {case.name}: {error}") from error
+    if not found.array.any():
+        warnings.warn(f"{case.image}, {case.name}: nothing was found in it, and its label map is empty", stacklevel=2)
+    volume.write(found, output / f"{case.name}.nii.gz")
+    ignore = None if case.ignore is None else IGNORED
+    return score_pair(as_classes(found, structures, names), reference, dict(enumerate(names, start=1)), about(case), ignore)
 
 
 def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list[str]:

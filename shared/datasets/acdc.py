@@ -11,6 +11,7 @@ from shared.errors import InputError
 
 HOMEPAGE = "https://www.creatis.insa-lyon.fr/Challenge/acdc/"
 STRUCTURES = {1: "RV", 2: "Myo", 3: "LV"}
+UNREADABLE = "missing or unreadable; every ACDC patient has one"
 
 
 def find(root: Path | str) -> list[Case]:
@@ -46,10 +47,14 @@ def patient_cases(folder: Path) -> list[Case]:
 def read_info(path: Path) -> dict[str, str]:
     """The fields of an Info.cfg as text."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
-        raise InputError(f"{path}: missing or unreadable; every ACDC patient has one") from None
-    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines) if value.strip()}
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+    except OSError:
+        raise InputError(f"{path}: {UNREADABLE}") from None
+    lines = (line.partition(":") for line in text.splitlines())
+    fields = {key.strip(): value.strip() for key, _, value in lines if value.strip()}
+    if "\ufffd" in text and not fields:
+        raise InputError(f"{path}: {UNREADABLE}")
+    return fields
 
 
 def existing(folder: Path, name: str) -> Path | None:

@@ -26,8 +26,8 @@ class Case:
         label: file of the reference label map, None where there is none.
         group: diagnosis or another stratum, "" where unknown.
         structures: label value on disk -> structure name, without the background; several values may have one name.
-        frame: index of the frame in a cine, from 0; None where the file holds a single frame. A reference holds this frame only,
-            or all of them.
+        frame: index of the frame in a cine, from 0; None where the file holds a single frame.
+        cine_label: whether the reference is a cine too, of which `frame` counts; else it is 3D.
         ignore: label value of voxels that nobody annotated, which count neither in training nor in scores; None where there is
             no such value.
         vendor: of the scanner, "" where the data set does not say it.
@@ -44,6 +44,7 @@ class Case:
     frame: int | None = None
     ignore: int | None = None
     vendor: str = ""
+    cine_label: bool = False
     closed: bool = True
 
     @property
@@ -88,6 +89,16 @@ def frame_of(cine: Volume, index: int, path: Path) -> Volume:
     if index >= cine.frames:
         raise InputError(f"{path}: expected frame {index} (from 0), found {cine.frames} frames")
     return cine.frame(index)
+
+
+def labelled_frame(cine: Volume, index: int, path: Path) -> Volume:
+    """A frame, counted from 0, of a reference that holds all frames of a cine, of which only some are labelled."""
+    if cine.array.ndim != 4:
+        raise InputError(f"{path}: expected a label map with all frames of the cine, found one frame")
+    found = frame_of(cine, index, path)
+    if not found.array.any():
+        raise InputError(f"{path}: frame {index} (from 0) has no labels; correct the frame in the data set's table")
+    return found
 
 
 def load_reference(case: Case, scan: Volume) -> Volume:
@@ -163,8 +174,8 @@ def read_reference(case: Case) -> Volume:
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no reference label map")
     labels = volume.read_labels(case.label)
-    if case.frame is not None and labels.array.ndim == 4:
-        labels = frame_of(labels, case.frame, case.label)
+    if case.cine_label and case.frame is not None:
+        labels = labelled_frame(labels, case.frame, case.label)
     if labels.array.ndim != 3:
         raise InputError(f"{case.label}: expected one 3D label map, found {labels.frames} frames")
     known = {0: "background", **case.structures} | ({} if case.ignore is None else {case.ignore: "ignore"})

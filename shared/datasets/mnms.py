@@ -31,10 +31,14 @@ def find(root: Path | str) -> list[Case]:
     Patients of the table whose folder is not there are left out, and so are folders that the table lacks; a warning counts both.
 
     Raises:
-        InputError: no table, none of its patients, a patient in two places, a frame that is none, or a folder without scan.
+        InputError: no table, none of its patients, a patient in two places or rows, a frame that is none, no scan.
     """
     root = Path(root)
-    rows = {str(row[CODE]): row for row in read_csv(table_of(root), PHASES)}
+    table = table_of(root)
+    rows: dict[str, Mapping[str, Any]] = {}
+    for row in read_csv(table, PHASES, texts=[CODE]):
+        if rows.setdefault(row[CODE].strip(), row) is not row:
+            raise InputError(f"{table}: two rows of patient {row[CODE]}; remove one of them")
     folders: dict[str, Path] = {}
     for folder in [each for place in PLACES for each in visible(root / place, "*") if each.is_dir()]:
         if folder.name in folders:
@@ -42,28 +46,28 @@ def find(root: Path | str) -> list[Case]:
         folders[folder.name] = folder
     found = sorted(rows.keys() & folders.keys())
     if not found:
-        raise InputError(f"{root}: no patient of {TABLE}; expected {root}/{PLACES[0]}/{next(iter(rows))} and so on")
+        raise InputError(f"{root}: no patient of {table.name}; expected {root}/{PLACES[0]}/{next(iter(rows))} and so on")
     others = len(rows.keys() ^ folders.keys())
     if others:
         text = f"{others} patients have a row in the table or a folder, but not both; they are left out"
         warnings.warn(f"{root}: {text}", stacklevel=3)
-    return [case for code in found for case in patient_cases(folders[code], rows[code])]
+    return [case for code in found for case in patient_cases(folders[code], rows[code], table)]
 
 
 def table_of(root: Path) -> Path:
-    """The table of all patients, whatever its name.
+    """The table of all patients, whatever its name; of several, the one with the published name.
 
     Raises:
         InputError: there is none.
     """
-    for path in visible(root, "*.csv"):
+    for path in [path for path in (root / TABLE, *visible(root, "*.csv")) if path.is_file()]:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            if CODE in file.readline():
+            if CODE in file.readline().strip().split(","):
                 return path
-    raise InputError(f"{root}: no table of M&Ms; expected {root / TABLE}, with a column {CODE}")
+    raise InputError(f"{root}: no table of M&Ms; expected {root / TABLE}, with a column {CODE} and commas between its cells")
 
 
-def patient_cases(folder: Path, row: Mapping[str, Any]) -> list[Case]:
+def patient_cases(folder: Path, row: Mapping[str, Any], table: Path) -> list[Case]:
     """The ED and ES case in the folder of one patient, with the patient's row of the table."""
     image, label = existing(folder, f"{folder.name}_sa"), existing(folder, f"{folder.name}_sa_gt")
     if image is None:
@@ -71,10 +75,9 @@ def patient_cases(folder: Path, row: Mapping[str, Any]) -> list[Case]:
     cases = []
     for phase in PHASES:
         if not (row[phase] >= 0 and row[phase] == int(row[phase])):
-            raise InputError(f"{folder.parent.parent}: the table gives {row[phase]} for the frame {phase} of {folder.name}; "
-                             "expected a whole number from 0")  # fmt: skip
+            raise InputError(f"{table}: the frame {phase} of {folder.name} is {row[phase]}; expected a whole number from 0")
         cases.append(Case(patient=folder.name, phase=phase, image=image, label=label, group=told(row, DIAGNOSIS),
-                          vendor=told(row, VENDOR), structures=STRUCTURES, frame=int(row[phase])))  # fmt: skip
+                          vendor=told(row, VENDOR), structures=STRUCTURES, frame=int(row[phase]), cine_label=True))  # fmt: skip
     return cases
 
 

@@ -8,8 +8,9 @@ is not seen in short-axis slices. What is measured is ours:
   side that follows from where the apex is, since no heart is the mirror image of another. Where a file has lost how its slices
   lay (they are square to an axis of the scanner, which no short axis is; so in ACDC), the array is taken to be the picture that
   DICOM shows, seen from the apex. In 194 of the 200 label maps of ACDC the RV then widens to the front towards its outflow.
-- The thickness at a pixel of the wall is the sum of its distances to the cavity and to the outside in its slice, less the width
-  of a pixel, by which distances between pixel centres are too long. A segment has the mean over its pixels.
+- The thickness at a pixel of the wall is the sum of its distances to the cavity and to the outside in its slice, less 0.68
+  pixels, by which distances between pixel centres are too long: the mean of rings of 4 to 14 pixels about cavities with a radius
+  of 8 to 30. A segment has the mean over its pixels.
 """
 
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ SIXTHS = (
     3,
     2,
 )  # place in AROUND of the six sectors that follow each other from the septum's middle to anterior and on
+BETWEEN_CENTRES = 0.68  # pixels, see above
 QUARTERS = (1, 0, 3, 2)  # the same of the four apical ones, of which the first has the septum's middle in its own
 
 
@@ -118,10 +120,13 @@ def axes(masks: Mapping[str, np.ndarray], counted: np.ndarray, labels: Volume) -
     septal = np.concatenate([directions(touching[:, :, z], masks["LV"][:, :, z], spacing_mm) for z in counted]).mean(axis=0)
     septal /= max(np.linalg.norm(septal), 1e-9)
     last = base_is_last(np.logical_or.reduce(list(masks.values())), labels.affine)
-    to_apex = (-1 if last else 1) * np.sign(np.linalg.det(labels.affine[:3, :3]))  # along z, if the axes were right-handed
     normal = labels.affine[:3, 2] / np.linalg.norm(labels.affine[:3, 2])
-    if np.abs(normal).max() > 1 - 1e-6:
-        to_apex = -1  # x to the right and y downwards, seen from the apex
+    along = np.abs(normal).argmax()
+    if abs(normal[along]) > 1 - 1e-6:
+        to_apex = -np.sign(normal[along])  # the picture: axes of the scanner to the right and downwards, seen from the apex
+    else:
+        to_apex = -1 if last else 1
+    to_apex *= np.sign(np.linalg.det(labels.affine[:3, :3]))  # along z, if the axes were right-handed
     return septal, to_apex * np.array([septal[1], -septal[0]])  # anterior = septal x to_apex
 
 
@@ -143,4 +148,4 @@ def through(wall: np.ndarray, cavity: np.ndarray, spacing_mm: np.ndarray) -> np.
     solid = np.pad(wall | cavity, 1)  # the outside of the image is outside of the heart
     inwards = ndimage.distance_transform_edt(~cavity, sampling=spacing_mm)
     outwards = ndimage.distance_transform_edt(solid, sampling=spacing_mm)[1:-1, 1:-1]
-    return (inwards + outwards)[wall] - spacing_mm.mean()
+    return (inwards + outwards)[wall] - BETWEEN_CENTRES * spacing_mm.mean()

@@ -11,6 +11,7 @@ from shared.scans import volume
 from shared.scans.volume import from_array
 from tests.shared.scoring.test_short_axis import tapered
 
+pytestmark = pytest.mark.filterwarnings("always")  # the command shows them
 ML = (5.0, 5.0, 40.0)  # a voxel of 1 ml
 
 
@@ -51,14 +52,12 @@ def test_volumes_function_and_what_is_divided_by_the_bodys_surface(tmp_path):
     assert (row["LV_edv_ml_per_m2"], row["LV_esv_ml_per_m2"], row["LV_sv_ml_per_m2"]) == (75, 30, 45)
 
 
-@pytest.mark.filterwarnings("always")  # the command shows them
 def test_without_height_and_weight_the_cells_are_empty(tmp_path):
     ed, es = write(tmp_path / "p_ED.nii.gz", lv=100), write(tmp_path / "p_ES.nii.gz", lv=50)
     _, (row,) = run(tmp_path / "m.csv", ed, es)
     assert row["LV_ef_percent"] == 50 and math.isnan(row["body_surface_m2"]) and math.isnan(row["LV_edv_ml_per_m2"])
 
 
-@pytest.mark.filterwarnings("always")  # the command shows them
 def test_acdc_says_itself_what_is_a_pair_and_how_tall_the_patient_is(tmp_path, capsys):
     for name, height in (("patient001", "180"), ("patient002", "tall")):
         folder = tmp_path / name
@@ -72,12 +71,42 @@ def test_acdc_says_itself_what_is_a_pair_and_how_tall_the_patient_is(tmp_path, c
     assert functions[0]["LV_edv_ml_per_m2"] == 50 and math.isnan(functions[1]["LV_edv_ml_per_m2"])
 
 
-@pytest.mark.filterwarnings("always")  # the command shows them
 def test_a_cine_is_a_pair_by_itself(tmp_path):
     cine = write(tmp_path / "cine.nii.gz", rv=50, myo=50, frames=(80, 100, 60, 50))
     rows, (row,) = run(tmp_path / "m.csv", cine)
     assert [each["frame"] for each in rows] == [1, 2, 3, 4]
     assert (row["ed_frame"], row["es_frame"], row["LV_ef_percent"]) == (2, 4, 50)
+
+
+def names_of(functions):
+    return [row["ed_scan"].rpartition("/")[2] for row in functions]
+
+
+def test_predictions_and_references_are_pairs_of_their_own(tmp_path, capsys):
+    for name in ("p_ED", "p_ES", "p_ED_gt", "p_ES_gt", "n_ED_0000", "n_ES_0000", "o_ED"):
+        write(tmp_path / f"{name}.nii.gz", lv=100 if "ED" in name else 50, rv=60)
+    _, functions = run(tmp_path / "m.csv", *sorted(tmp_path.glob("*.nii.gz")))
+    assert sorted(names_of(functions)) == ["n_ED_0000.nii.gz", "p_ED.nii.gz", "p_ED_gt.nii.gz"]
+    _, functions = run(tmp_path / "m.csv", tmp_path / "o_ED.nii.gz")
+    assert not functions  # the table of the pairs before is gone
+    run(tmp_path / "m.csv", "--ed", tmp_path / "p_ED.nii.gz", "--es", tmp_path / "n_ES_0000.nii.gz")
+    assert "their names are of two" in capsys.readouterr().err
+
+
+def test_what_is_not_known_is_said(tmp_path, capsys):
+    folder = tmp_path / "patient001"
+    write(folder / "patient001_frame01_gt.nii.gz", lv=100, myo=50)
+    (folder / "Info.cfg").write_bytes("\ufeffED: 1\r\nES: 1\r\nNote: Zürich\r\n".encode("latin-1", "ignore"))
+    run(tmp_path / "m.csv", folder)
+    error = capsys.readouterr().err
+    assert "Info.cfg: names no two of the label maps beside it as ED and ES" in error
+    assert "the thickness of its wall is not known" in error
+    run(tmp_path / "m.csv", folder, "--structures", "3=LV")
+    assert "label values 2 count as background" in capsys.readouterr().err
+    cubes = tapered(spacing_mm=(1.5, 1.5, 1.5))
+    volume.write(cubes, tmp_path / "h.nii.gz")
+    (row,), _ = run(tmp_path / "m.csv", tmp_path / "h.nii.gz")
+    assert math.isnan(row["basal_anterior_mm"]) and "thick short-axis slices" in capsys.readouterr().err
 
 
 def test_values_of_anybody_and_several_of_one_name(tmp_path):
@@ -101,7 +130,20 @@ def test_what_stops_the_command(tmp_path, capsys):
     assert "--height-cm and --weight-kg belong together" in refusal(capsys, a, "--height-cm", 170, *out)
     assert "expected a number from 20 to 300, found '1.7'" in refusal(capsys, a, "--height-cm", 1.7, "--weight-kg", 70, *out)
     assert "ends in .csv for --output" in refusal(capsys, a, "-o", tmp_path / "m.nii.gz")
-    assert "have one name" in refusal(capsys, a, b, "--bullseye", tmp_path / "p", *out)
+    volume.write(tapered(), tmp_path / "h.nii.gz")
+    volume.write(tapered(), tmp_path / "x/h.nii.gz")
+    pair = (tmp_path / "h.nii.gz", tmp_path / "x/h.nii.gz")
+    assert "would have one name" in refusal(capsys, *pair, "--bullseye", tmp_path / "p", *out)
+    assert "expected a folder for --bullseye" in refusal(capsys, a, "--bullseye", b, *out)
+    (tmp_path / "m_function.csv").mkdir()
+    assert "ends in .csv for --output" in refusal(capsys, a, *out)
+    (tmp_path / "m_function.csv").rmdir()
+    cine = write(tmp_path / "cine.nii.gz", frames=(9, 5))
+    assert "cine.nii.gz: a cine of 2 frames, but --ed and --es expect one" in refusal(capsys, "--ed", cine, "--es", a, *out)
+    both = [write(tmp_path / f"q_{phase}.{suffix}", lv=9) for phase, suffix in (("ED", "nii"), ("ED", "nii.gz"), ("ES", "nii"))]
+    assert "two label maps of one patient at ED" in refusal(capsys, *both, *out)
+    two = [write(tmp_path / f"{name}_{phase}.nii", lv=9) for name in "rs" for phase in ("ED", "ES")]
+    assert "but there are 2 pairs" in refusal(capsys, *two, "--height-cm", 170, "--weight-kg", 70, *out)
     assert "none of 8 LV in any label map" in refusal(capsys, a, "--structures", "8=LV", *out)
     assert "unknown label values" in refusal(capsys, write(tmp_path / "c.nii.gz", lv=9), "--structures", "lasc", *out)
     assert not (tmp_path / "m.csv").exists() and not (tmp_path / "p").exists()

@@ -9,7 +9,7 @@ import pytest
 from shared import prediction_command, transfer
 from shared.datasets import Case, acdc
 from shared.errors import InputError
-from shared.files import read_csv
+from shared.files import fingerprint, read_csv
 from shared.scans import volume
 from tests.shared.datasets.test_mnms import write_patient, write_table
 
@@ -92,12 +92,68 @@ def test_patients_that_a_run_learned_from_are_left_out(tmp_path):
     record = {"dataset": "acdc", "split": {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}}
     (tmp_path / "run.json").write_text(json.dumps(record))
     kept, fact = transfer.unseen(cases, "acdc", tmp_path)
-    assert [case.patient for case in kept] == ["d", "e"] and "the 3 patients of its training are left out" in fact
+    assert [case.patient for case in kept] == ["d", "e"] and "3 patients of its training are left out" in fact
     assert transfer.unseen(cases, "acdc", tmp_path / "best.weights.h5")[0] == kept
     kept, fact = transfer.unseen(cases, "mnms", tmp_path)
-    assert kept == cases and "another data set, acdc" in fact
+    assert kept == cases and "another data set (acdc)" in fact
     record["split"]["validation"] = record["split"]["test"] = ["c", "d"]  # Baumgartner: the test patients select
     (tmp_path / "run.json").write_text(json.dumps(record))
     assert [case.patient for case in transfer.unseen(cases, "acdc", tmp_path)[0]] == ["c", "d", "e"]
     with pytest.raises(InputError, match="nobody is left to score it on"):
         transfer.unseen(cases[:2], "acdc", tmp_path)
+
+
+def test_scans_of_anybody_are_the_same_only_if_their_files_are(tmp_path, monkeypatch):
+    """nnU-Net's layout says nothing about whose scans they are: a patient may have the name of another."""
+    cases = [case_of(name) for name in "ab"]
+    record = {"dataset": "nnunet", "data": fingerprint("one", "two"), "split": {"train": ["a"], "validation": [], "test": ["b"]}}
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    monkeypatch.setattr(transfer.provenance, "fingerprints", lambda cases: {"a": "one", "b": "two"})
+    assert [case.patient for case in transfer.unseen(cases, "nnunet", tmp_path)[0]] == ["b"]
+    monkeypatch.setattr(transfer.provenance, "fingerprints", lambda cases: {"a": "one", "b": "three"})
+    assert transfer.unseen(cases, "nnunet", tmp_path)[0] == cases
+
+
+def test_nothing_of_the_user_is_replaced(sites, tmp_path, capsys):
+    """A run's own scores, or references that are called like the cases."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        command(sites, run)
+    assert "a run, whose scores would be replaced" in capsys.readouterr().err
+    assert [path.name for path in run.iterdir()] == ["run.json"]
+    case = Case(patient="a", phase="", image=tmp_path / "a.nii.gz", label=None, group="", structures={1: "LV"})
+    with pytest.raises(InputError, match="would replace files of the data set"):
+        transfer.check_output([case], tmp_path)
+
+
+@pytest.mark.filterwarnings("always")  # the command shows them
+def test_an_error_half_way_keeps_the_scores_so_far_and_names_the_scan(sites, tmp_path, capsys, monkeypatch):
+    seen = []
+
+    def fail_at_the_third(cases, *more):
+        seen.append(cases)
+        if len(seen) == 3:
+            raise InputError("constant image")
+        return scores_of(cases, *more)
+
+    scores_of = transfer.scores_of
+    monkeypatch.setattr(transfer, "scores_of", fail_at_the_third)
+    with pytest.raises(SystemExit):
+        command(sites, tmp_path / "out")
+    assert {row["case"] for row in read_csv(tmp_path / "out/cases.csv")} == {"A1_ED", "A1_ES"}
+    assert not (tmp_path / "out/summary.md").exists()
+    case = seen[0]
+    with pytest.raises(InputError, match="A1_sa.nii.gz, A1_ED: constant image"):
+        scores_of(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out")
+    empty = scores_of(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path)
+    assert empty[0]["dice"] == 0
+
+
+def raising(scan, path):
+    raise InputError("constant image")
+
+
+def nothing(scan, path):
+    return scan.with_array(np.zeros(scan.array.shape, np.uint8))

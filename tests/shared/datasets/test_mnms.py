@@ -63,9 +63,9 @@ def test_patients_of_the_table_alone_and_of_the_folders_alone_are_counted(tmp_pa
 @pytest.mark.parametrize(
     ("line", "places", "message"),
     [
-        ("0,A1,Siemens,A,1,,1,50,NOR,F,160,60", ["Testing"], "gives nan for the frame ED of A1; expected a whole number from 0"),
-        ("0,A1,Siemens,A,1,1.5,1,50,NOR,F,160,60", ["Testing"], "gives 1.5 for the frame ED"),
-        ("0,A1,Siemens,A,1,-1,1,50,NOR,F,160,60", ["Testing"], "gives -1.0 for the frame ED"),
+        ("0,A1,Siemens,A,1,,1,50,NOR,F,160,60", ["Testing"], "the frame ED of A1 is nan; expected a whole number from 0"),
+        ("0,A1,Siemens,A,1,1.5,1,50,NOR,F,160,60", ["Testing"], "the frame ED of A1 is 1.5"),
+        ("0,A1,Siemens,A,1,-1,1,50,NOR,F,160,60", ["Testing"], "the frame ED of A1 is -1.0"),
         (
             "0,A1,Siemens,A,1,first,1,50,NOR,F,160,60",
             ["Testing"],
@@ -92,3 +92,25 @@ def test_no_table_no_scan_and_a_frame_beyond_the_last(tmp_path):
     last = datasets.find("mnms", tmp_path)[1]
     with pytest.raises(InputError, match=r"A1_sa.nii.gz: expected frame 4 \(from 0\), found 4 frames"):
         load_image(datasets.Case(**{**vars(last), "frame": 4}))
+
+
+def test_codes_are_texts_and_each_is_there_once(tmp_path):
+    write_table(tmp_path, "0,1001,Siemens,A,1,1,3,50,NOR,F,160,60", "1, 1002 ,Siemens,A,1,1,3,50,NOR,F,160,60")
+    write_patient(tmp_path, "1001")
+    write_patient(tmp_path, "1002")
+    assert [case.name for case in datasets.find("mnms", tmp_path)] == ["1001_ED", "1001_ES", "1002_ED", "1002_ES"]
+    write_table(tmp_path, *["0,1001,Siemens,A,1,1,3,50,NOR,F,160,60"] * 2)
+    assert "two rows of patient 1001; remove one" in refusal("mnms", tmp_path)
+    (tmp_path / mnms.TABLE).write_text(HEADER.replace(",", ";") + "\n")
+    assert "with a column External code and commas between its cells" in refusal("mnms", tmp_path)
+
+
+def test_a_frame_without_labels_and_a_reference_of_one_frame_are_refused(tmp_path):
+    write_table(tmp_path, "0,A1,Siemens,A,1,2,1,50,NOR,F,160,60")
+    write_patient(tmp_path, "A1")
+    ed, es = datasets.find("mnms", tmp_path)
+    with pytest.raises(InputError, match=r"A1_sa_gt.nii.gz: frame 2 \(from 0\) has no labels; correct the frame"):
+        load_pair(ed, ("LV",))
+    write_nifti(es.label, np.ones((4, 3, 2), np.uint8))
+    with pytest.raises(InputError, match="expected a label map with all frames of the cine, found one frame"):
+        load_pair(es, ("LV",))
