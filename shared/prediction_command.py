@@ -1,6 +1,7 @@
 """The prediction command of all papers: label maps, and the tables of volumes and function."""
 
 import argparse
+import functools
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,11 +12,15 @@ import numpy as np
 from shared import cli, datasets, transfer
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
+from shared.lazy import lazily
 from shared.prediction_jobs import Job, is_file_name, jobs, name_of
 from shared.progress import Progress
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
 from shared.scoring import function
+
+with lazily():
+    from shared.scoring import sheets
 
 Row = dict[str, Any]  # of a table: column -> value
 
@@ -27,6 +32,7 @@ def segment(
     ed: Sequence[Path] = (),
     es: Sequence[Path] = (),
     write: Callable[[list[Row], list[Row]], None] = lambda volumes, functions: None,
+    draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
 ) -> tuple[list[Row], list[Row]]:
     """Write the label map of every job, and return the tables of volumes and of function.
 
@@ -37,6 +43,7 @@ def segment(
         predict: `predict(scan Volume, its path) -> label map Volume`.
         structures: label value -> name.
         ed, es: scans (paths) of the same patients, in the same order.
+        draw: `draw(file of the label map, scan, label map)`, after that file is written.
         write: `write(volumes, functions)` receives both tables; after an error or Ctrl-C, those of the label maps written so far.
 
     Returns:
@@ -59,6 +66,7 @@ def segment(
                 text = f"{job.scan}: nothing was found in it, and its label map is empty"
                 warnings.warn(f"{text}; is it a scan like those that the network learned from?", stacklevel=2)
             volume.write(labels, job.output)
+            draw(job.output, scan, labels)
             rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
             if labels.array.ndim == 4 and "LV" in structures.values():
                 of_cine = function.of_cine([rows[job.scan][t] for t in shown], structures)
@@ -199,6 +207,7 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
     )
+    result.add_argument("--pictures", action="store_true", help="draw every label map over its scan, beside the label map")
     cli.add_data(result, required=False)
     cli.add_debug(result)
     return result
@@ -225,8 +234,19 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             options.ed,
             options.es,
             lambda volumes, functions: write_tables(volumes, functions, options.output),
+            drawing(options, segmenter.structures),
         )
         print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+
+
+def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Callable[[Path, Volume, Volume], None]:
+    """What --pictures does with a label map's file, the scan and the label map: nothing where it was not given."""
+
+    def draw(path: Path, scan: Volume, labels: Volume) -> None:
+        if options.pictures:
+            print(f"picture: {sheets.draw(path, scan, labels, structures)}")
+
+    return draw
 
 
 def score_dataset(
@@ -238,4 +258,5 @@ def score_dataset(
     root = cli.data_root(options.dataset, options.data_root, options.output)
     cases, known = transfer.unseen(datasets.labelled(datasets.find(options.dataset, root)), options.dataset, options.weights)
     segmenter = load(options.weights)
-    transfer.score(cases, segmenter.structures, lambda scan, path: predict(segmenter, scan, path), options.output, known)
+    predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
+    transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw)

@@ -79,6 +79,7 @@ def score(
     predict: Callable[[Volume, Path], Volume],
     output: Path,
     fact: str,
+    draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
 ) -> None:
     """Predict and score labelled cases, write label maps and tables into the folder `output`, and print the tables.
 
@@ -91,6 +92,7 @@ def score(
         predict: `predict(scan, its path) -> label map`.
         output: a folder.
         fact: a sentence for the summary.
+        draw: `draw(file of the label map, scan, label map)`.
 
     Raises:
         InputError: network and data set have no structure in common, a case that cannot be used, or an output folder that holds
@@ -101,7 +103,7 @@ def score(
     rows: list[Scores] = []
     try:
         for case in Progress("predicting and scoring", len(cases)).over(cases):
-            rows += scores_of(case, structures, names, predict, output)
+            rows += scores_of(case, structures, names, predict, output, draw)
     finally:
         if rows:
             write_csv(output / CASES, rows)
@@ -113,7 +115,12 @@ def score(
 
 
 def scores_of(
-    case: Case, structures: Mapping[int, str], names: Sequence[str], predict: Callable[[Volume, Path], Volume], output: Path
+    case: Case,
+    structures: Mapping[int, str],
+    names: Sequence[str],
+    predict: Callable[[Volume, Path], Volume],
+    output: Path,
+    draw: Callable[[Path, Volume, Volume], None],
 ) -> list[Scores]:
     """The rows of one case, whose label map is written; for the other arguments see `score`, `names` are scored."""
     scan = load_image(case)
@@ -124,7 +131,9 @@ def scores_of(
         raise InputError(f"{case.image}, {case.name}: {error}") from error
     if not found.array.any():
         warnings.warn(f"{case.image}, {case.name}: nothing was found in it, and its label map is empty", stacklevel=2)
-    volume.write(found, output / f"{case.name}.nii.gz")
+    path = output / f"{case.name}.nii.gz"
+    volume.write(found, path)
+    draw(path, scan, found)
     ignore = None if case.ignore is None else IGNORED
     return score_pair(as_classes(found, structures, names), reference, dict(enumerate(names, start=1)), about(case), ignore)
 

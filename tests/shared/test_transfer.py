@@ -146,8 +146,8 @@ def test_an_error_half_way_keeps_the_scores_so_far_and_names_the_scan(sites, tmp
     assert not (tmp_path / "out/summary.md").exists()
     case = seen[0]
     with pytest.raises(InputError, match="A1_sa.nii.gz, A1_ED: constant image"):
-        scores_of(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out")
-    empty = scores_of(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path)
+        scores_of(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out", drawn)
+    empty = scores_of(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path, drawn)
     assert empty[0]["dice"] == 0
 
 
@@ -157,3 +157,7 @@ def raising(scan, path):
 
 def nothing(scan, path):
     return scan.with_array(np.zeros(scan.array.shape, np.uint8))
+
+
+def drawn(path, scan, labels):
+    """No picture."""
