@@ -121,7 +121,7 @@ def measure(path: Path, values: Values) -> list[Row]:
     Raises:
         InputError: the file cannot be read, or holds values that are not known.
     """
-    labels = read_known(path, values)
+    labels, _ = read_known(path, values)
     return [
         {"scan": str(path), "frame": t + 1, **row}
         for t in range(labels.frames)

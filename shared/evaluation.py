@@ -73,8 +73,8 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
     others: set[int] = set()
     other_files = 0
     for name in Progress("scoring", len(pairs)).over(pairs):
-        predicted, reference = (read_known(path, values) for path in pairs[name])
-        found = [values_in(labels) for labels in (predicted, reference)]
+        (predicted, first), (reference, second) = (read_known(path, values) for path in pairs[name])
+        found = [first, second]
         in_references |= found[1]
         others |= (found[0] | found[1]) - set(values.known)
         other_files += sum(bool(each - set(values.known)) for each in found)
@@ -90,16 +90,17 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
     return rows
 
 
-def read_known(path: Path, values: Values) -> Volume:
-    """The label map of a file, 3D or a cine.
+def read_known(path: Path, values: Values) -> tuple[Volume, set[int]]:
+    """The label map of a file, 3D or a cine, and the values that occur in it.
 
     Raises:
         InputError: the file cannot be read, or holds values that are not known.
     """
     labels = volume.read_labels(path)
+    found = values_in(labels)
     if values.closed:
-        check_values(path, values_in(labels), values.known, "say what they mean with --structures VALUE=NAME,...")
-    return labels
+        check_values(path, found, values.known, "say what they mean with --structures VALUE=NAME,...")
+    return labels, found
 
 
 def label_maps(path: Path) -> list[Path]:

@@ -25,7 +25,6 @@ import numpy as np
 
 from shared import cli
 from shared.datasets import acdc, is_reference, nnunet
-from shared.datasets.case import values_in
 from shared.errors import InputError
 from shared.evaluation import EXPECTED, Values, label_maps, read_known, values_of
 from shared.files import write_csv
@@ -67,8 +66,8 @@ def measure(path: Path, values: Values) -> list[Row]:
     Raises:
         InputError: the file cannot be read, or holds values that are not known.
     """
-    labels = read_known(path, values)
-    unnamed = values_in(labels) - values.known.keys()
+    labels, occurring = read_known(path, values)
+    unnamed = occurring - values.known.keys()
     if unnamed:
         shown = ", ".join(map(str, sorted(unnamed)[:5]))
         warnings.warn(f"{path}: label values {shown} count as background: --structures does not name them", stacklevel=2)

@@ -10,11 +10,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from shared import provenance, runs
 from shared.datasets import IGNORED, Case, load_image, load_reference
-from shared.datasets.case import classes_of
+from shared.datasets.case import as_classes, classes_of
 from shared.errors import InputError
 from shared.files import fingerprint, write_csv, write_text
 from shared.held_out import CASES, about
@@ -150,14 +148,6 @@ def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list
         finds, has = ", ".join(structures.values()), ", ".join(dict.fromkeys(on_disk.values()))
         raise InputError(f"the network finds {finds}, but the data set labels {has}: there is nothing to score")
     return names
-
-
-def as_classes(labels: Volume, structures: Mapping[int, str], names: Sequence[str]) -> Volume:
-    """A label map with i + 1 where `names[i]` is, and 0 elsewhere."""
-    table = np.zeros(2**16, np.uint8)
-    for value, name in structures.items():
-        table[value] = names.index(name) + 1 if name in names else 0
-    return labels.with_array(table[labels.array])
 
 
 def by_part(rows: Sequence[Scores]) -> list[str]:

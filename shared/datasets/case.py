@@ -161,11 +161,16 @@ def classes_of(case: Case, labels: Volume, structures: Sequence[str]) -> Volume:
     Raises:
         InputError: see `values_of`.
     """
+    return as_classes(labels, case.structures, structures, case.ignore)
+
+
+def as_classes(labels: Volume, on_disk: Mapping[int, str], structures: Sequence[str], ignore: int | None = None) -> Volume:
+    """The same as `classes_of` for a label map of no case, such as a prediction, where `on_disk` is label value -> name."""
     table = np.zeros(2**16, np.uint8)
-    for value, class_index in values_of(case.structures, structures).items():
+    for value, class_index in values_of(on_disk, structures).items():
         table[value] = class_index
-    if case.ignore is not None:
-        table[case.ignore] = IGNORED
+    if ignore is not None:
+        table[ignore] = IGNORED
     return labels.with_array(table[labels.array])
 
 

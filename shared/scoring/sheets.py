@@ -10,7 +10,7 @@ from PIL import Image
 from shared.files import written_whole
 from shared.scans.orientation import all_slices_last
 from shared.scans.volume import Volume, stem
-from shared.scoring import metrics, plots
+from shared.scoring import function, metrics, plots
 
 COLUMNS, MOST = 5, 20  # of slices on a sheet
 ANIMATED = 3  # slices of a cine
@@ -57,9 +57,9 @@ def animation(path: Path, scan: Volume, labels: Volume, structures: Mapping[int,
     anywhere = labels.array.max(axis=3)
     shown = slices_of(anywhere, ANIMATED + 2)[1:-1][:ANIMATED]  # neither the first nor the last
     box, limits = plots.around(anywhere, scan.spacing_mm), np.percentile(scan.array, RANGE)
-    wanted = {value: name for value, name in structures.items() if name in metrics.CAVITIES} or dict(structures)
-    ml = {value: [metrics.volume_ml(labels.frame(t).array == value, labels.spacing_mm) for t in range(labels.frames)]
-          for value in wanted}  # fmt: skip
+    wanted = [name for name in structures.values() if name in metrics.CAVITIES] or list(structures.values())
+    rows = function.volumes_ml(path, labels, structures)
+    ml = {name: [row[f"{name}_ml"] for row in rows] for name in wanted}
     times, unit = np.arange(labels.frames) + 1.0, "frame"
     if labels.frame_s:
         times, unit = (times - 1) * labels.frame_s * 1000, "ms"
@@ -100,14 +100,14 @@ def one_slice(
 
 
 def curve(
-    axis: Axes, times: np.ndarray, ml: Mapping[int, list[float]], structures: Mapping[int, str], frame: int, unit: str
+    axis: Axes, times: np.ndarray, ml: Mapping[str, list[float]], structures: Mapping[int, str], frame: int, unit: str
 ) -> None:
     """Volumes over time, with a line at a frame."""
     axis.clear()
-    for value, colour in zip(structures, plots.COLOURS, strict=False):
-        if value in ml:
-            axis.plot(times, ml[value], color=colour, linewidth=1.5)
-            axis.plot(times[frame], ml[value][frame], "o", color=colour, markersize=5)
+    for name, colour in zip(structures.values(), plots.COLOURS, strict=False):
+        if name in ml:
+            axis.plot(times, ml[name], color=colour, linewidth=1.5)
+            axis.plot(times[frame], ml[name][frame], "o", color=colour, markersize=5)
     axis.axvline(times[frame], color="0.7", linewidth=0.8)
     axis.set_ylim(bottom=0)
     axis.set_xlabel(unit, fontsize=8)

@@ -30,16 +30,10 @@ SEGMENTS = (
     *(f"mid_{wall}" for wall in AROUND),
     *(f"apical_{wall}" for wall in ("anterior", "septal", "inferior", "lateral")),
 )
-SIXTHS = (
-    1,
-    0,
-    5,
-    4,
-    3,
-    2,
-)  # place in AROUND of the six sectors that follow each other from the septum's middle to anterior and on
+# Sectors follow each other from the septum's middle to anterior and on; these are their places in a ring of SEGMENTS:
+SIXTHS = (1, 0, 5, 4, 3, 2)
+QUARTERS = (1, 0, 3, 2)  # of the apical ring, whose first sector has the septum's middle in its own
 BETWEEN_CENTRES = 0.68  # pixels, see above
-QUARTERS = (1, 0, 3, 2)  # the same of the four apical ones, of which the first has the septum's middle in its own
 
 
 def masks_of(labels: Volume, structures: Mapping[int, str]) -> dict[str, np.ndarray]:
@@ -85,49 +79,34 @@ def thickness_mm(labels: Volume, structures: Mapping[int, str]) -> np.ndarray:
     """
     masks, spacing_mm = masks_of(labels, structures), np.array(labels.spacing_mm[:2])
     cavity, wall = masks["LV"], masks["Myo"]
-    counted = from_base_to_apex(masks, labels.affine)
-    if not (wall & ndimage.binary_dilation(masks["RV"], SIDES))[:, :, counted].any():
+    counted = np.flatnonzero(cavity.any(axis=(0, 1)) & wall.any(axis=(0, 1)))
+    touching = wall & ndimage.binary_dilation(masks["RV"], SIDES)
+    if not touching[:, :, counted].any():
         return np.full(len(SEGMENTS), np.nan)
-    septal, anterior = axes(masks, counted, labels)
+    last = base_is_last(np.logical_or.reduce(list(masks.values())), labels.affine)
+    towards = np.concatenate([directions(touching[:, :, z], cavity[:, :, z], spacing_mm) for z in counted]).mean(axis=0)
+    septal = towards / max(np.linalg.norm(towards), 1e-9)
+    anterior = to_apex(last, labels.affine) * np.array([septal[1], -septal[0]])  # septal x to_apex
     found: list[list[float]] = [[] for _ in SEGMENTS]
-    for place, z in enumerate(counted):
-        towards = directions(wall[:, :, z], cavity[:, :, z], spacing_mm)
-        turned_deg = np.rad2deg(np.arctan2(towards @ anterior, towards @ septal)) % 360
-        for segment, thickness in zip(
-            segments(3 * place // len(counted), turned_deg), through(wall[:, :, z], cavity[:, :, z], spacing_mm), strict=True
-        ):
+    for place, z in enumerate(counted[::-1] if last else counted):
+        away = directions(wall[:, :, z], cavity[:, :, z], spacing_mm)
+        turned_deg = np.rad2deg(np.arctan2(away @ anterior, away @ septal)) % 360
+        places = segments(3 * place // len(counted), turned_deg)
+        for segment, thickness in zip(places, through(wall[:, :, z], cavity[:, :, z], spacing_mm), strict=True):
             found[segment].append(thickness)
     return np.array([np.mean(each) if each else np.nan for each in found])
 
 
-def from_base_to_apex(masks: Mapping[str, np.ndarray], affine: np.ndarray) -> np.ndarray:
-    """The slices with cavity and wall."""
-    counted = np.flatnonzero(masks["LV"].any(axis=(0, 1)) & masks["Myo"].any(axis=(0, 1)))
-    heart = np.logical_or.reduce(list(masks.values()))
-    return counted[::-1] if counted.size and base_is_last(heart, affine) else counted
-
-
-def axes(masks: Mapping[str, np.ndarray], counted: np.ndarray, labels: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Unit vectors (x, y) in mm: septal and anterior.
-
-    Args:
-        masks: of `masks_of`; the wall touches the RV somewhere.
-        counted: slices from base to apex.
-        labels: the label map, which says where its axes point to.
-    """
-    touching = masks["Myo"] & ndimage.binary_dilation(masks["RV"], SIDES)
-    spacing_mm = np.array(labels.spacing_mm[:2])
-    septal = np.concatenate([directions(touching[:, :, z], masks["LV"][:, :, z], spacing_mm) for z in counted]).mean(axis=0)
-    septal /= max(np.linalg.norm(septal), 1e-9)
-    last = base_is_last(np.logical_or.reduce(list(masks.values())), labels.affine)
-    normal = labels.affine[:3, 2] / np.linalg.norm(labels.affine[:3, 2])
+def to_apex(base_last: bool, affine: np.ndarray) -> float:
+    """1 where the slices run to the apex in axes that are right-handed in the patient, or away from it in left-handed ones; else
+    -1. See above for files that have lost how their slices lay."""
+    normal = affine[:3, 2] / np.linalg.norm(affine[:3, 2])
     along = np.abs(normal).argmax()
     if abs(normal[along]) > 1 - 1e-6:
-        to_apex = -np.sign(normal[along])  # the picture: axes of the scanner to the right and downwards, seen from the apex
+        sign = -np.sign(normal[along])  # the picture: axes of the scanner to the right and downwards, seen from the apex
     else:
-        to_apex = -1 if last else 1
-    to_apex *= np.sign(np.linalg.det(labels.affine[:3, :3]))  # along z, if the axes were right-handed
-    return septal, to_apex * np.array([septal[1], -septal[0]])  # anterior = septal x to_apex
+        sign = -1 if base_last else 1
+    return float(sign * np.sign(np.linalg.det(affine[:3, :3])))
 
 
 def directions(pixels: np.ndarray, cavity: np.ndarray, spacing_mm: np.ndarray) -> np.ndarray:
