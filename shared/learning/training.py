@@ -68,6 +68,7 @@ def fit(
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
     optimizer.name = "optimizer"  # weights files hold its name, and Keras numbers those of one process
     model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
+    augment = augment and compiled(augment)
     optimizer.build(model.trainable_variables)
     model.reset_metrics()
     loop = Loop(model, optimizer, steps, len(batches), validate, monitor, Path(folder))
@@ -90,6 +91,15 @@ def fit(
         if loop.state["step"] > loop.saved_step:
             loop.save()
     return {"steps": loop.state["step"]} | {key: loop.state[key] for key in ("best_step", "best_score", "seconds")}
+
+
+def compiled(augment: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
+    """The same function as one program per shape where the backend is JAX, which compiles each operation by itself otherwise."""
+    if keras.backend.backend() != "jax":
+        return augment
+    import jax
+
+    return jax.jit(augment)
 
 
 class Loop:
