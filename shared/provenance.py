@@ -37,7 +37,15 @@ def code(package: str) -> str:
     It covers all sources: if one were left out, a change in it would leave outdated prepared cases in use.
     """
     sources = [path for name in ("shared", package) for path in sorted(folder_of(name).rglob("*.py"))]
-    return fingerprint([importlib.metadata.version(name) for name in PREPARING], *sources)
+    return fingerprint([version(name) for name in PREPARING], *sources)
+
+
+def version(name: str) -> str:
+    """Of an installed library; "" where it is not installed, as readers of file formats that a data set does not need."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def folder_of(package: str) -> Path:
@@ -58,12 +66,7 @@ def versions() -> dict[str, str]:
     from shared.framework import keras  # here: reading a run loads no framework
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    for name in (*FRAMEWORKS, *PREPARING):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    return found | {name: version(name) for name in (*FRAMEWORKS, *PREPARING) if version(name)}
 
 
 def commit() -> str:

@@ -23,6 +23,12 @@ def test_every_source_and_library_counts_for_prepared_cases(tmp_path, monkeypatc
     assert len({*found, provenance.code.__wrapped__("paper")}) == 4
 
 
+def test_a_library_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(provenance, "FRAMEWORKS", ("keras", "no_such_library"))
+    assert provenance.version("no_such_library") == "" and provenance.version("keras") == provenance.origin()["versions"]["keras"]
+    assert "no_such_library" not in provenance.origin()["versions"]
+
+
 def test_every_file_of_a_case_counts(phantom_cases, tmp_path):
     case = phantom_cases[0]
     moved = replace(case, image=tmp_path / "other_name.nii.gz")
