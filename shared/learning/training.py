@@ -18,7 +18,7 @@ import numpy as np
 
 from shared.errors import InputError
 from shared.files import write_csv
-from shared.framework import keras, ops
+from shared.framework import compiled, keras, ops
 from shared.learning import checkpoints
 from shared.learning.batches import Batches, stream
 from shared.learning.nested import Nested
@@ -91,15 +91,6 @@ def fit(
         if loop.state["step"] > loop.saved_step:
             loop.save()
     return {"steps": loop.state["step"]} | {key: loop.state[key] for key in ("best_step", "best_score", "seconds")}
-
-
-def compiled(augment: Callable[..., tuple[Any, Any]]) -> Callable[..., tuple[Any, Any]]:
-    """The same function as one program per shape where the backend is JAX, which compiles each operation by itself otherwise."""
-    if keras.backend.backend() != "jax":
-        return augment
-    import jax
-
-    return jax.jit(augment)
 
 
 class Loop:
