@@ -2,6 +2,7 @@
 
 python scripts/reproduce_table.py baumgartner2017 {1,2,3} --data-root DIR [--preset quick] [--fold K] [--workdir runs]
 python scripts/reproduce_table.py baumgartner2017 2 --report-only [--workdir runs]
+python scripts/reproduce_table.py --list
 """
 
 import argparse
@@ -208,8 +209,19 @@ def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], ref
     print(f"wrote {path}")
 
 
+def all_tables() -> str:
+    """A line for every table of every paper."""
+    return "\n".join(
+        f"{name} {number}: {table.title}; {len(table.rows)} rows, {table.dataset}"
+        for name, paper in PAPERS.items()
+        for number, table in paper.published.items()
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = cli.Parser(description=__doc__.splitlines()[0])
+    whole_lines = argparse.RawDescriptionHelpFormatter  # of --list too
+    parser = cli.Parser(description=__doc__.splitlines()[0], formatter_class=whole_lines)
+    parser.add_argument("--list", action="version", version=all_tables(), help="print which tables there are")
     parser.add_argument("paper", choices=PAPERS)
     parser.add_argument("table", type=lambda text: int(text) if text.isdecimal() else text)
     cli.add_data(parser, required=False)

@@ -148,6 +148,12 @@ def concatenated(folders: Sequence[Path], file: str) -> Rows:
     ]
 
 
+def best_median_worst(ranked: Sequence[Case]) -> dict[str, Case]:
+    """Which case has which place among cases that are ranked from the worst on; none is shown twice."""
+    places = {len(ranked) // 2: "median", 0: "worst", len(ranked) - 1: "best"}
+    return {places[index]: ranked[index] for index in sorted(places, reverse=True)}
+
+
 def draw(
     folder: Path, cases: Sequence[Case], rows: Rows, structures: Mapping[int, str], reference_of: Callable[..., Volume]
 ) -> None:
@@ -155,13 +161,13 @@ def draw(
     figures, dice = folder / "figures", tables.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
-    for name, case in (("best", ranked[-1]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[0])):
+    for name, case in best_median_worst(ranked).items():
         scan = load_image(case)
         reference = reference_of(case, scan, load_reference(case, scan))
         predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
         image, predicted, reference = all_slices_last(scan, predicted, reference)
         panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
-        panels.append((f"{name}: {case.name}\npredicted, Dice {dice[case.name]:.3f}", image, predicted, reference))
+        panels.append((f"{name}: {case.name}\npredicted, mean Dice {dice[case.name]:.3f}", image, predicted, reference))
     plots.overlay(figures / "best_median_worst.png", panels, structures)
     history = read_csv(folder / runs.HISTORY)
     losses = [column for column in ("loss", "val_loss") if column in history[0]]

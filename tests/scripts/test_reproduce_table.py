@@ -62,6 +62,17 @@ def test_report_only_needs_neither_data_nor_runs(script, number, tmp_path, capsy
     assert (tmp_path / "tables" / f"baumgartner2017_table{number}.tex").read_text().count(r"\\") == expected + 1
 
 
+def test_the_list_names_every_table(script, capsys):
+    with pytest.raises(SystemExit) as ended:
+        script.main(["--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert ended.value.code == 0
+    assert [line.split(":")[0] for line in lines] == [
+        f"{name} {n}" for name, paper in script.PAPERS.items() for n in paper.published
+    ]
+    assert "baumgartner2017 3: Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml); 3 rows, acdc" in lines
+
+
 def test_the_command_works_from_another_folder(tmp_path):
     command = [sys.executable, str(ROOT / "scripts/reproduce_table.py"), "baumgartner2017"]
     ended = subprocess.run([*command, "1", "--report-only"], cwd=tmp_path, capture_output=True, text=True)

@@ -113,6 +113,14 @@ def test_a_paper_adds_lines_to_the_summary_when_everything_is_scored(evaluate, t
     assert "\n\n2 label maps\n\n- command: " in evaluate(finish=finish)[1]
 
 
+@pytest.mark.parametrize(
+    "ranked, shown",
+    [("a", {"best": "a"}), ("ab", {"best": "b", "worst": "a"}), ("abc", {"best": "c", "median": "b", "worst": "a"})],
+)
+def test_no_case_is_shown_twice(ranked, shown):
+    assert list(held_out.best_median_worst(ranked).items()) == list(shown.items())
+
+
 def test_each_file_is_read_once(evaluate, monkeypatch):
     read = []
 
