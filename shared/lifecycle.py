@@ -131,6 +131,8 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
             return run.folder
         volumes = ", ".join(f"{len(run.side(side))} {side}" for side in SIDES)
         print(f"{experiment.title}: {volumes} volumes; run folder {run.folder}", flush=True)
+        if experiment.preset == "paper" and not provenance.accelerators():
+            print("no GPU here: a paper's recipe takes days to months on a processor; --preset quick takes minutes", flush=True)
         for stage in method.stages(recipe, run):
             run.fit(stage)
         held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run))

@@ -53,8 +53,10 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """'45 s', '12 min' or '3 h 20 min'."""
+    """'45 s', '12 min', '3 h 20 min' or '9 days'."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+    if minutes < 90:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes < 2 * 24 * 60 else f"{round(minutes / 60 / 24)} days"

@@ -79,23 +79,24 @@ def commit() -> str:
     return described.stdout.strip() or "unknown"
 
 
-def hardware() -> str:
-    """The accelerators, or else the processor and how many of its cores we may use."""
+def accelerators() -> list[str]:
+    """Names of the accelerators that the backend computes on."""
     from shared.framework import keras
 
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        names = [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU")
-                 for gpu in tf.config.list_physical_devices("GPU")]  # fmt: skip
-    elif keras.backend.backend() == "jax":
+    if keras.backend.backend() == "jax":
         import jax
 
-        names = [device.device_kind for device in jax.devices() if device.platform != "cpu"]
-    else:
-        names = []
+        return [device.device_kind for device in jax.devices() if device.platform != "cpu"]
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    return [tf.config.experimental.get_device_details(gpu).get("device_name", "GPU") for gpu in gpus]
+
+
+def hardware() -> str:
+    """The accelerators, or else the processor and how many of its cores we may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join(names) or f"{processor()}, {cores} cores"
+    return ", ".join(accelerators()) or f"{processor()}, {cores} cores"
 
 
 def processor() -> str:

@@ -134,6 +134,15 @@ def test_a_run_from_its_beginning_to_its_summary(tmp_path, cases, capsys):
     assert capsys.readouterr().out == f"done: {folder / 'summary.md'}\n" and (folder / runs.RECORD).read_bytes() == before
 
 
+@pytest.mark.parametrize(
+    ("preset", "accelerators", "warned"), [("paper", [], True), ("quick", [], False), ("paper", ["H100"], False)]
+)
+def test_who_begins_a_papers_recipe_on_a_processor_is_told(preset, accelerators, warned, tmp_path, cases, capsys, monkeypatch):
+    monkeypatch.setattr(lifecycle.provenance, "accelerators", lambda: accelerators)
+    lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path, preset=preset))
+    assert ("--preset quick takes minutes" in capsys.readouterr().out) == warned
+
+
 def test_a_stage_begins_with_the_best_weights_of_an_earlier_one(tmp_path, cases):
     """The second stage learns nothing here, at rate 0, so that it ends as it began."""
 

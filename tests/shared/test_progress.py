@@ -16,6 +16,9 @@ from shared import progress
         (5300, "88 min"),
         (5400, "1 h 30 min"),
         (12000, "3 h 20 min"),
+        (172_740, "47 h 59 min"),
+        (172_800, "2 days"),
+        (49_644_000, "575 days"),
     ],
 )
 def test_duration(seconds, text):
