@@ -59,6 +59,9 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="ACDC")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
+    unknown = [part for part in options.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"part {unknown[0]}: expected any of {', '.join(PARTS)}")
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")

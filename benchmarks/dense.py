@@ -16,6 +16,7 @@ from shared.learning import inference
 
 with lazily():
     from dense_unet import augmentation, losses
+    from shared import framework
     from shared.framework import keras, ops
     from shared.learning import training
     from tests.dense_unet import plain_keras
@@ -40,13 +41,14 @@ def dense_unet(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     }
     draws = [augmentation.draw(np.random.default_rng(i), DENSE) for i in range(BATCH)]
     drawn = {name: ops.convert_to_tensor(np.stack([draw[name] for draw in draws])) for name in draws[0]}
+    augment = framework.compiled(augmentation.apply)
     for precision in ("float32", "auto"):
         with training.precision(precision) as name:
             model = prediction.network(DENSE)
         model.compile(training_command.optimizer(DENSE, 1), losses.of(DENSE, SHARES), jit_compile=False)
 
         def step(model: "keras.Model" = model) -> None:
-            model.train_on_batch(*augmentation.apply(images[:BATCH], labels[:BATCH], drawn))
+            model.train_on_batch(*augment(images[:BATCH], labels[:BATCH], drawn))
 
         rivals[f"ours, {name}"] = step, partial(inference.probabilities, model, images, 10)
     report(f"dense_unet, training step, batch {BATCH}", {name: run for name, (run, _) in rivals.items()}, rounds)

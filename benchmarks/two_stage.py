@@ -29,6 +29,7 @@ from two_stage_unet.recipe import TWO_STAGE
 from two_stage_unet.sampling import Cubes, Joints, Stacks, Wholes, slices_about
 
 with lazily():
+    from shared import framework
     from shared.framework import keras
     from shared.learning import training
     from two_stage_unet import augmentation, losses
@@ -66,7 +67,7 @@ def step(what: str, folder: Path, rounds: int) -> dict[str, Any]:
     with training.precision(TWO_STAGE.precision):
         model = build()
     model.compile(keras.optimizers.Adam(TWO_STAGE.learning_rate), loss, jit_compile=False)
-    batches = Batches(examples, 1, 0, training_command.drawn(TWO_STAGE, f"step {what}"))
+    batches, move = Batches(examples, 1, 0, training_command.drawn(TWO_STAGE, f"step {what}")), framework.compiled(move)
     ready = move(*batches[0])
     image = ready[0]["stacks"] if isinstance(ready[0], dict) else ready[0]
     return {
