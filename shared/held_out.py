@@ -148,12 +148,6 @@ def concatenated(folders: Sequence[Path], file: str) -> Rows:
     ]
 
 
-def best_median_worst(ranked: Sequence[Case]) -> dict[str, Case]:
-    """Which case has which place among cases that are ranked from the worst on; none is shown twice."""
-    places = {len(ranked) // 2: "median", 0: "worst", len(ranked) - 1: "best"}
-    return {places[index]: ranked[index] for index in sorted(places, reverse=True)}
-
-
 def draw(
     folder: Path, cases: Sequence[Case], rows: Rows, structures: Mapping[int, str], reference_of: Callable[..., Volume]
 ) -> None:
@@ -161,7 +155,7 @@ def draw(
     figures, dice = folder / "figures", tables.dice_by_case(rows)
     ranked = sorted(cases, key=lambda case: dice[case.name])
     panels = []
-    for name, case in best_median_worst(ranked).items():
+    for name, case in tables.best_median_worst(ranked).items():
         scan = load_image(case)
         reference = reference_of(case, scan, load_reference(case, scan))
         predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")

@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
     from shared.framework import keras  # here: reading a run loads no framework
 
     found = {"python": platform.python_version(), "backend": keras.backend.backend()}
-    return found | {name: version(name) for name in (*FRAMEWORKS, *PREPARING) if version(name)}
+    return found | {name: number for name in (*FRAMEWORKS, *PREPARING) if (number := version(name))}
 
 
 def commit() -> str:

@@ -57,7 +57,7 @@ def chosen(contest: Contest, rows: list[Scores]) -> dict[str, Case]:
     """The best, the median and the worst case, by the mean Dice over methods and structures."""
     dice = {case.name: float(np.mean([row["dice"] for row in rows if row["case"] == case.name])) for case in contest.cases}
     ranked = sorted(contest.cases, key=lambda case: (dice[case.name], case.name))
-    return {"best": ranked[-1], "median": ranked[len(ranked) // 2], "worst": ranked[0]}
+    return tables.best_median_worst(ranked)
 
 
 def same_case(path: Path, contest: Contest, case: Case, rows: list[Scores]) -> None:

@@ -6,6 +6,7 @@ They are computed from `cases.csv` every time. `shared.scoring.published` says w
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from shared.files import read_csv, write_csv, write_text
 from shared.scoring import metrics, statistics
 from shared.scoring.published import MEAN, MEASURES, PHASES, STATISTICS, WHOLE, Cell, Column, Row, Table
 from shared.scoring.scores import Scores
+
+Item = TypeVar("Item")
 
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
 VOLUMES = ("volume_ml", "reference_ml")
@@ -164,6 +167,12 @@ def doubtful_function(rows: Sequence[Scores]) -> list[str]:
 def dice_by_case(rows: Iterable[Scores]) -> dict[str, float]:
     """Case -> mean Dice over its structures."""
     return {case: dice for (_, case), dice in by_case(rows, "dice").items()}
+
+
+def best_median_worst(ranked: Sequence[Item]) -> dict[str, Item]:
+    """What to show of items that are ranked from the worst on, under these names; none twice."""
+    places = {len(ranked) // 2: "median", 0: "worst", len(ranked) - 1: "best"}
+    return {places[index]: ranked[index] for index in sorted(places, reverse=True)}
 
 
 def summarise(rows: Sequence[Scores]) -> list[str]:

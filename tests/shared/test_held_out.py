@@ -13,6 +13,7 @@ from shared.files import read_csv, write_csv
 from shared.held_out import Scorer
 from shared.runs import Experiment, Record
 from shared.scans import volume
+from shared.scoring import tables
 from tests.experiments import ORIGIN
 
 
@@ -118,7 +119,7 @@ def test_a_paper_adds_lines_to_the_summary_when_everything_is_scored(evaluate, t
     [("a", {"best": "a"}), ("ab", {"best": "b", "worst": "a"}), ("abc", {"best": "c", "median": "b", "worst": "a"})],
 )
 def test_no_case_is_shown_twice(ranked, shown):
-    assert list(held_out.best_median_worst(ranked).items()) == list(shown.items())
+    assert list(tables.best_median_worst(ranked).items()) == list(shown.items())
 
 
 def test_each_file_is_read_once(evaluate, monkeypatch):
