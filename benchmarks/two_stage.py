@@ -97,7 +97,7 @@ def parts(what: str, folder: Path) -> tuple[Any, Callable[..., Any], Callable[[]
         shapes = (TWO_STAGE.net1_edge, TWO_STAGE.slices, TWO_STAGE.stacks)
         each = {prediction.NET1: dice, prediction.NET2: dice}
         return Joints(coarse, fine, given.coarse_mm, *edge, *shapes), augmentation.joint, built(prediction.JOINT), each
-    stacks = Stacks(fine, [SPACING_MM], ["region0"], TWO_STAGE.slices, TWO_STAGE.stacks)
+    stacks = Stacks(fine, [SPACING_MM], ["region0"], TWO_STAGE.slices, TWO_STAGE.stacks, TWO_STAGE.stack_edge)
     return stacks, augmentation.stacks, built(prediction.NET2), dice
 
 

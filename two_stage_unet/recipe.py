@@ -60,6 +60,7 @@ class Recipe:
     cubes: Annotated[tuple[int, ...], several(whole(1, 100))]
     net1_edge: Annotated[int, whole(16, 1024)]
     stacks: Annotated[int, whole(1, 1000)]
+    stack_edge: Annotated[int, whole(0, 1024)]
     unet3d_edge: Annotated[int, whole(8, 1024)]
     class_weights: Annotated[str, one_of(*WEIGHTS)]
     dice_as_printed: Annotated[bool, flag()]
@@ -128,6 +129,7 @@ TWO_STAGE = Recipe(
     cubes=(4, 2, 1),  # ours: cubes per iteration, for each edge
     net1_edge=64,  # ours: voxels of 3 mm that Net1 sees about a cube in step 3, at least
     stacks=4,  # ours: stacks of slices per cube in step 3, and per iteration in step 4
+    stack_edge=0,  # paper: whole slices in step 4; otherwise a square of this edge about the drawn voxel
     unet3d_edge=128,  # ours
     class_weights="inverse_count",  # ours: the printed weights are unusable
     dice_as_printed=False,  # ours: as printed it cannot see what is found outside a class
@@ -180,13 +182,13 @@ def quick(recipe: Recipe) -> Recipe:
         net1_activation="selu",  # of the preprint, made for networks without normalisation
         dropout=0.0,
         slices=5,
-        iterations=(300, 1200, 500, 4000),  # paper: only step 4 needs to converge
+        iterations=(200, 800, 300, 3600),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
         edges=(32, 48, 64),
         cubes=(2, 1, 1),
         net1_edge=32,
-        stacks=4,
+        stack_edge=96,  # about what the tile of prediction holds; whole slices take up to four times as long
         unet3d_edge=64,
         learning_rate=5e-4,
         final_learning_rate=2e-5,
@@ -201,9 +203,10 @@ def quick(recipe: Recipe) -> Recipe:
 
 def medium(recipe: Recipe) -> Recipe:
     """The same experiment between quick and the paper's: an evening on two CPU cores, minutes on a GPU."""
-    sizes = {"net1_width": recipe.net1_width, "net2_width": recipe.net2_width, "slices": recipe.slices}
-    short = replace(quick(recipe), coarse_mm=recipe.preparation.coarse_mm, fine_mm=1.5, typical_extent=96, edges=(48, 64, 96))
-    return replace(short, iterations=(500, 1600, 800, 4500), unet3d_iterations=4000, unet3d_width=16, **sizes)
+    sizes = {"net1_width": recipe.net1_width, "net2_width": recipe.net2_width, "slices": recipe.slices, "unet3d_width": 16}
+    grids = {"coarse_mm": recipe.preparation.coarse_mm, "fine_mm": 1.5, "typical_extent": 96}
+    samples = {"edges": (48, 64, 96), "stack_edge": 128}
+    return replace(quick(recipe), iterations=(500, 1600, 800, 4500), unet3d_iterations=4000, **sizes, **grids, **samples)
 
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "medium": medium, "quick": quick}
@@ -212,7 +215,6 @@ PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe
 STRUCTURES = ("LV", "Myo", "RV", "LA", "RA", "AA", "PA")
 NET1 = "cases_net1.csv"
 OVERLAP = tuple(Column(measure, structure=structure) for structure in STRUCTURES for measure in ("dice", "jaccard"))
-
 
 CHALLENGE = {  # structure -> Dice, Jaccard, ASD (mm) in CT, and in MR
     "LV": ((0.7995, 0.6999, 4.4067), (0.8632, 0.7693, 1.9916)),
@@ -243,8 +245,7 @@ PUBLISHED: dict[int | str, Table] = {
     2: Table(
         title="CT, seven structures",
         dataset="mmwhs_ct",
-        folds=(0, 1, 2),
-        scorings=(NATIVE,),
+        folds=(0, 1, 2), scorings=(NATIVE,),
         columns=OVERLAP,
         rows=(
             row("3D U-Net, 2 mm", "unet3d", (0.6451, 0.8301, 0.7873, 0.7768, 0.6784, 0.8306, 0.7123),
@@ -258,8 +259,7 @@ PUBLISHED: dict[int | str, Table] = {
     3: Table(
         title="MR, seven structures",
         dataset="mmwhs_mr",
-        folds=(0, 1, 2),
-        scorings=(NATIVE,),
+        folds=(0, 1, 2), scorings=(NATIVE,),
         columns=OVERLAP,
         rows=(
             row("3D U-Net, 2 mm", "unet3d", (0.8296, 0.9141, 0.9173, 0.8946, 0.8792, 0.9202, 0.8847),
@@ -273,8 +273,7 @@ PUBLISHED: dict[int | str, Table] = {
     4: Table(
         title="the challenge's secret test set in the paper, our held-out patients",
         dataset="mmwhs_ct",
-        folds=(0, 1, 2),
-        scorings=(NATIVE,),
+        folds=(0, 1, 2), scorings=(NATIVE,),
         columns=(Column("dice"), Column("jaccard"), Column("asd_mm")),
         rows=(
             *challenge_rows("CT, Net1 + Net2", "mmwhs_ct", 0, (0.8060, 0.6970), 4.1971),
@@ -284,8 +283,7 @@ PUBLISHED: dict[int | str, Table] = {
     "steps": Table(
         title="the training without one of its steps, and the baseline",
         dataset="mmwhs_ct",
-        folds=(0, 1, 2),
-        scorings=(NATIVE,),
+        folds=(0, 1, 2), scorings=(NATIVE,),
         columns=(Column("dice", structure=MEAN), Column("assd_mm", structure=MEAN)),
         rows=tuple(
             Row(label, experiment, (BY_EYE, BY_EYE), file=file)

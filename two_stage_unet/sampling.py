@@ -131,8 +131,8 @@ class Joints:
 
 
 class Stacks:
-    """Step 4: stacks of K whole slices with the cached soft region. Inputs: image (n, x, y, K, channels) and its place; target:
-    label (n, x, y) of the central slices.
+    """Step 4: stacks of K slices with the cached soft region. Inputs: image (n, x, y, K, channels) and its place; target: label
+    (n, x, y) of the central slices.
 
     Args:
         paths: of the fine cases, whose channels `regions` hold the soft region.
@@ -140,25 +140,26 @@ class Stacks:
         regions: names of channels, which come before the image.
         slices: K.
         stacks: n.
+        edge: of a square of each slice about the drawn voxel, in voxels; 0 takes whole slices.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]], regions: Sequence[str], slices: int, stacks: int
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]], regions: Sequence[str], slices: int,
+                 stacks: int, edge: int) -> None:  # fmt: skip
         self.samplers, self.spacings_mm = [Sampler(path) for path in paths], spacings_mm
-        self.channels, self.slices, self.stacks = (*regions, "image"), slices, stacks
+        self.channels, self.slices, self.stacks, self.edge = (*regions, "image"), slices, stacks, edge
 
     def __len__(self) -> int:
         return len(self.samplers)
 
     def one(self, position: int, rng: np.random.Generator) -> tuple[Nested, Nested]:
+        return together([self.sample(position, rng) for _ in range(self.stacks)])
+
+    def sample(self, position: int, rng: np.random.Generator) -> tuple[Nested, Nested]:
         sampler = self.samplers[position]
-        starts, shape = box([n // 2 for n in sampler.shape], sampler.shape, max(sampler.shape))
-        where = place((*shape[:2], self.slices), self.spacings_mm[position])
-        voxels = voxels_of(sampler.path)
-        chosen = [sampler.middle(rng)[2] for _ in range(self.stacks)]
-        found = [stack(voxels, self.channels, z, self.slices, starts[:2], shape[:2]) for z in chosen]
-        return together([({"image": image, **where}, label) for image, label in found])
+        middle = sampler.middle(rng)
+        starts, shape = box(middle, sampler.shape, self.edge or max(sampler.shape))
+        image, label = stack(voxels_of(sampler.path), self.channels, middle[2], self.slices, starts[:2], shape[:2])
+        return {"image": image, **place((*shape[:2], self.slices), self.spacings_mm[position])}, label
 
 
 def cube(

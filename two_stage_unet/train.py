@@ -193,7 +193,7 @@ def stacks_of(recipe: Recipe, coarse: Sequence[Path], seen: Sequence[Path]) -> S
     regions = [name for name in voxels_of(seen[0]).dtype.names or () if name.startswith("region")]
     shapes = [(voxels_of(one).shape, voxels_of(other).shape) for one, other in zip(coarse, seen, strict=True)]
     spacings_mm = [recipe.preparation.coarse_mm * np.array(one) / np.array(other) for one, other in shapes]
-    return Stacks(seen, spacings_mm, regions, recipe.slices, recipe.stacks)
+    return Stacks(seen, spacings_mm, regions, recipe.slices, recipe.stacks, recipe.stack_edge)
 
 
 # Validation and scores -------------------------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def test_cubes_are_parts_of_the_volume_with_their_labels(cases):
 
 
 def test_stacks_are_whole_slices_with_the_region_before_the_image(cases):
-    inputs, labels = Stacks([cases["seen"]], [np.array([1.5, 1.5, 1.5])], ["region0"], 5, 6).one(0, rng(3))
+    inputs, labels = Stacks([cases["seen"]], [np.array([1.5, 1.5, 1.5])], ["region0"], 5, 6, 0).one(0, rng(3))
     assert inputs["image"].shape == (6, 48, 48, 5, 2) and labels.shape == (6, 48, 48)
     assert (inputs["image"][:, 4:44, 6:42, :, 0] == 0.5).all() and (inputs["image"][:, :4] == AIR).all()
     heights = np.round(inputs["image"][:, 4, 6, :, 1] * 100).astype(int)  # z of each slice, since x = y = 0 there
@@ -97,6 +97,19 @@ def test_stacks_are_whole_slices_with_the_region_before_the_image(cases):
     )  # the last slice again at the ends
     for centre, label in zip(centres, labels, strict=True):
         assert (label == 2).sum() == (centre == 15) and (label == 1).sum() == 16 * (2 <= centre < 6)
+
+
+def test_stacks_with_an_edge_are_squares_about_the_drawn_voxel(cases):
+    inputs, labels = Stacks([cases["seen"]], [np.array([1.5, 1.5, 2.0])], ["region0"], 3, 40, 16).one(0, rng(3))
+    assert inputs["image"].shape == (40, 16, 16, 3, 2) and labels.shape == (40, 16, 16)
+    np.testing.assert_allclose(inputs["origin"], [[-11.25, -11.25, -2.0]] * 40)
+    corners = inputs["image"][:, 0, 0, 1, 1]  # 100 x + y + z / 100 of a fine voxel
+    x, y = np.floor(corners / 100), np.floor(corners % 100)
+    assert len(set(x)) > 3 and x.max() <= 40 - 16 and y.max() <= 36 - 16  # inside the volume, which they fit
+    found = [tuple(np.argwhere(label == 2)[0]) for label in labels if (label == 2).any()]
+    assert (
+        found.count((8, 10)) > 8
+    )  # voxel (30, 30), drawn a third of the times: from x 30 - 8, and from y 20, the last that fits
 
 
 def test_the_coarse_cube_lies_about_the_fine_stacks(cases):
