@@ -37,7 +37,7 @@ from shared.lazy import lazily
 from shared.runs import Experiment
 
 with lazily():
-    from shared.comparison import figures
+    from shared.comparison import figures, page
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[st
         scores = scored.evaluate(contest)
         figures.draw(contest, scores)
         print("\n" + report.write(contest, scores, costs, facts))
+        page.write(contest, scores)
 
 
 def methods_of(options: argparse.Namespace) -> dict[str, Method]:

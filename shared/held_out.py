@@ -19,6 +19,8 @@ from shared.scoring import metrics, scores, statistics, tables
 from shared.scoring.scores import Scores
 
 with lazily():
+    from shared.reports import scored as report
+    from shared.reports import views
     from shared.scoring import plots
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
@@ -59,7 +61,7 @@ def about(case: Case) -> dict[str, str]:
 
 
 def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer) -> None:
-    """Predict and score `cases`, and write predictions/, the tables, figures/ and summary.md of the run.
+    """Predict and score `cases`, and write predictions/, the tables, figures/, report.html and summary.md of the run.
 
     The summary comes last: it means "done".
 
@@ -71,12 +73,15 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
     """
     start, folder, structures = time.monotonic(), experiment.folder, record.structures
     rows: dict[str, Rows] = {CASES: []}
+    drawings: dict[str, views.View] = {}
     for case in Progress("predicting and scoring", len(cases)).over(cases):
         scan = load_image(case)
         on_disk = load_reference(case, scan)
         predicted, further = scorer.predict(case, scan, on_disk)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        pairs = further if CASES in further else {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
+        reference = scorer.reference(case, scan, on_disk)
+        drawings[case.name] = report.drawing(scan, predicted, reference, structures, len(cases))
+        pairs = further if CASES in further else {CASES: (predicted, reference), **further}
         for file, pair in pairs.items():
             rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))
     write_scores(folder, rows)
@@ -84,7 +89,9 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
     lines = scorer.finish()
     record.took("evaluate", time.monotonic() - start)
     record.write()
-    write_summary(folder, [f"# {experiment.title}", "", *lines, "", *facts(record.content)], rows)
+    text = summary([f"# {experiment.title}", "", *lines, "", *facts(record.content)], rows)
+    report.write(folder, text, rows[CASES], structures, drawings)
+    write_text(folder / runs.SUMMARY, text)
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")
 
@@ -105,14 +112,14 @@ def write_scores(folder: Path, rows: Mapping[str, Rows]) -> None:
         write_csv(folder / file, scored)
 
 
-def write_summary(folder: Path, headline: Sequence[str], rows: Mapping[str, Rows]) -> None:
-    """Write summary.md and print its tables: the headline, a table per scoring, and the rule of the measures."""
+def summary(headline: Sequence[str], rows: Mapping[str, Rows]) -> str:
+    """The text of summary.md, whose tables are printed: the headline, a table per scoring, and the rule of the measures."""
     lines: list[str] = []
     for file, scored in rows.items():
         heading = [] if file == CASES else [HEADINGS.get(file, f"{file}:"), ""]
         lines += [*heading, *tables.summarise(scored), ""]
-    write_text(folder / runs.SUMMARY, "\n".join([*headline, "", *lines, scores.RULE, ""]))
     print("\n".join(["", *lines]))
+    return "\n".join([*headline, "", *lines, scores.RULE, ""])
 
 
 def pool(folders: Sequence[Path], target: Path) -> None:
@@ -135,7 +142,7 @@ def pool(folders: Sequence[Path], target: Path) -> None:
     names = ", ".join(folder.name for folder in folders)
     headline = [f"# {target.parent.name} on {target.name}, {len(folders)} folds", "",
                 f"Pooled from {names}: n counts every volume of every fold."]  # fmt: skip
-    write_summary(target, headline, rows)
+    write_text(target / runs.SUMMARY, summary(headline, rows))
     print(f"pooled {len(folders)} folds: {target / runs.SUMMARY}")
 
 

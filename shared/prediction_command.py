@@ -20,6 +20,7 @@ from shared.scans.volume import Volume
 from shared.scoring import function
 
 with lazily():
+    from shared.reports import predictions as report
     from shared.scoring import sheets
 
 Row = dict[str, Any]  # of a table: column -> value
@@ -207,7 +208,8 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
     )
-    result.add_argument("--pictures", action="store_true", help="draw every label map over its scan, beside the label map")
+    pictures = "draw every label map over its scan, beside the label map; and, in a folder, report.html with all of them"
+    result.add_argument("--pictures", action="store_true", help=pictures)
     cli.add_data(result, required=False)
     cli.add_debug(result)
     return result
@@ -236,6 +238,8 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             lambda volumes, functions: write_tables(volumes, functions, options.output),
             drawing(options, segmenter.structures),
         )
+        if options.pictures and not is_file_name(options.output):
+            report.write(options.output, table_paths(options.output), segmenter.structures)
         print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
 
 

@@ -2,7 +2,8 @@
 
     python -m acdc_segmenter_tf.predict --weights RUN --dataset mnms --data-root DIR -o OUT
 
-writes every label map, cases.csv, and summary.md, whose tables break the scores down by diagnosis and by the scanner's vendor.
+writes every label map, cases.csv, report.html, and summary.md, whose tables break the scores down by diagnosis and by the
+scanner's vendor.
 """
 
 import os
@@ -16,12 +17,17 @@ from shared.datasets.case import as_classes, classes_of
 from shared.errors import InputError
 from shared.files import fingerprint, write_csv, write_text
 from shared.held_out import CASES, about
+from shared.lazy import lazily
 from shared.progress import Progress
 from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.scoring import tables
 from shared.scoring.scores import RULE, Scores
 from shared.scoring.scores import score as score_pair
+
+with lazily():
+    from shared.reports import scored as report
+    from shared.reports import views
 
 OF_ANYBODY = ("nnunet",)  # layouts of users' own data
 PARTS = {"vendor": "vendor", "group": "diagnosis"}  # column of cases.csv -> what it is called
@@ -79,7 +85,7 @@ def score(
     fact: str,
     draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
 ) -> None:
-    """Predict and score labelled cases, write label maps and tables into the folder `output`, and print the tables.
+    """Predict and score labelled cases, write label maps, tables and report.html into the folder `output`, and print the tables.
 
     Structures are matched by name, so the label values of network and data set may differ. The label maps have the network's.
     After an error or Ctrl-C, cases.csv has the rows of the label maps written so far.
@@ -98,29 +104,36 @@ def score(
     """
     names = in_common(structures, cases[0].structures)
     check_output(cases, output)
+    classes = dict(enumerate(names, start=1))
     rows: list[Scores] = []
+    drawings: dict[str, views.View] = {}
     try:
         for case in Progress("predicting and scoring", len(cases)).over(cases):
-            rows += scores_of(case, structures, names, predict, output, draw)
+            scan, predicted, reference = segmented(case, structures, names, predict, output, draw)
+            rows += score_pair(predicted, reference, classes, about(case), None if case.ignore is None else IGNORED)
+            drawings[case.name] = report.drawing(scan, predicted, reference, classes, len(cases))
     finally:
         if rows:
             write_csv(output / CASES, rows)
     left_out = [name for name in structures.values() if name not in names]
     lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
     lines += [*tables.summarise(rows), *by_part(rows)]
-    write_text(output / runs.SUMMARY, "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""]))
+    text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
+    report.write(output, text, rows, classes, drawings)
+    write_text(output / runs.SUMMARY, text)
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
 
 
-def scores_of(
+def segmented(
     case: Case,
     structures: Mapping[int, str],
     names: Sequence[str],
     predict: Callable[[Volume, Path], Volume],
     output: Path,
     draw: Callable[[Path, Volume, Volume], None],
-) -> list[Scores]:
-    """The rows of one case, whose label map is written; for the other arguments see `score`, `names` are scored."""
+) -> tuple[Volume, Volume, Volume]:
+    """The scan of one case, its label map, which is written, and the reference, both with the indices of `names` from 1 on; for
+    the other arguments see `score`."""
     scan = load_image(case)
     reference = classes_of(case, load_reference(case, scan), names)
     try:
@@ -132,8 +145,7 @@ def scores_of(
     path = output / f"{case.name}.nii.gz"
     volume.write(found, path)
     draw(path, scan, found)
-    ignore = None if case.ignore is None else IGNORED
-    return score_pair(as_classes(found, structures, names), reference, dict(enumerate(names, start=1)), about(case), ignore)
+    return scan, as_classes(found, structures, names), reference
 
 
 def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list[str]:

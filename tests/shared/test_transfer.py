@@ -136,19 +136,19 @@ def test_an_error_half_way_keeps_the_scores_so_far_and_names_the_scan(sites, tmp
         seen.append(cases)
         if len(seen) == 3:
             raise InputError("constant image")
-        return scores_of(cases, *more)
+        return segmented(cases, *more)
 
-    scores_of = transfer.scores_of
-    monkeypatch.setattr(transfer, "scores_of", fail_at_the_third)
+    segmented = transfer.segmented
+    monkeypatch.setattr(transfer, "segmented", fail_at_the_third)
     with pytest.raises(SystemExit):
         command(sites, tmp_path / "out")
     assert {row["case"] for row in read_csv(tmp_path / "out/cases.csv")} == {"A1_ED", "A1_ES"}
     assert not (tmp_path / "out/summary.md").exists()
     case = seen[0]
     with pytest.raises(InputError, match="A1_sa.nii.gz, A1_ED: constant image"):
-        scores_of(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out", drawn)
-    empty = scores_of(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path, drawn)
-    assert empty[0]["dice"] == 0
+        segmented(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out", drawn)
+    _, predicted, reference = segmented(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path, drawn)
+    assert not predicted.array.any() and (reference.array == 1).all()  # the first of the names
 
 
 def raising(scan, path):

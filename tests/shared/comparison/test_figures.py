@@ -1,10 +1,11 @@
 """The pictures: the same cases for all methods, chosen by the mean over methods."""
 
 import dataclasses
+import re
 
 import pytest
 
-from shared.comparison import figures, scored
+from shared.comparison import figures, page, report, scored
 from shared.comparison.scored import Scored
 from shared.files import write_text
 from shared.scoring import plots
@@ -49,6 +50,19 @@ def test_pictures_are_written(contest):
     figures.draw(contest, scored.evaluate(contest))
     files = sorted((contest.folder / "figures").glob("*.png"))
     assert len(files) == 16 and all(path.read_bytes().startswith(b"\x89PNG") for path in files)
+
+
+def test_the_page_has_every_case_with_the_label_maps_of_all_methods(contest):
+    found = scored.evaluate(contest)
+    figures.draw(contest, found)
+    report.write(contest, found, {}, [])
+    page.write(contest, found)
+    text = (contest.folder / "report.html").read_text()
+    assert text.count('class="thumb"') == 4 and text.count('class="layer3" transform') == 4  # reference and three methods
+    shifted = re.search(r'<th scope="row">patient005_ED</th>(.*?)</tr>', text, re.DOTALL).group(1)
+    assert re.findall(r'<td class="n"[^>]*>(.*?)</td>', shifted)[0] == "1.000" and "exact, mean Dice" in text
+    page.write(dataclasses.replace(contest, entrants=[]), Scored([], []))
+    assert not (contest.folder / "report.html").exists()
 
 
 def test_pictures_of_an_earlier_comparison_do_not_stay(contest, panels):

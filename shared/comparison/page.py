@@ -1,0 +1,47 @@
+"""report.html of a comparison: every case with the Dice of all methods, and all its slices with all their label maps."""
+
+from shared.comparison import report, scored
+from shared.comparison.entrants import Contest
+from shared.comparison.scored import Scored
+from shared.datasets import load_image
+from shared.files import visible
+from shared.reports import page, views
+from shared.reports.scored import of_methods
+from shared.scans.orientation import matched
+
+REFERENCE = "reference"
+
+
+def write(contest: Contest, found: Scored) -> None:
+    """Write the page of a contest, beside its tables and figures, which are in it; none where no method was run."""
+    path = contest.folder / page.NAME
+    if not contest.compared:
+        path.unlink(missing_ok=True)  # of an earlier comparison
+        return
+    cases = {case.name: case for case in contest.cases}
+    first, *others = (entrant.name for entrant in contest.compared)
+
+    def view_of(name: str) -> views.View:
+        case = cases[name]
+        scan = load_image(case)
+        layers = {}
+        for entrant in contest.compared:
+            predicted, reference = scored.pair_of(contest, entrant, case)
+            layers[entrant.name] = matched(scan, predicted, (case.image, case.label))
+            layers[REFERENCE] = matched(scan, reference, (case.image, case.label))
+        return views.view(scan, layers, contest.structures, page.share(len(cases)))
+
+    columns, entries = of_methods(found.cases, view_of)
+    text = (contest.folder / report.PAGE).read_text()
+    page.write(
+        path,
+        page.Page(
+            title=contest.title,
+            text=text.partition("\n")[2],  # without its title
+            columns=columns,
+            entries=entries,
+            structures=list(contest.structures.values()),
+            layers=(first, REFERENCE, *others),
+            figures=visible(contest.folder / "figures", "*.png"),
+        ),
+    )

@@ -1,0 +1,97 @@
+"""The report of a folder of label maps: volumes and function of every scan, and all its slices and frames."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from shared.errors import InputError
+from shared.files import read_csv
+from shared.prediction_jobs import name_of
+from shared.progress import Progress
+from shared.reports import page, views
+from shared.reports.page import Column, Entry, Page
+from shared.reports.views import View
+from shared.scans import volume
+from shared.scoring import function, metrics
+
+LAYER = "label map"
+TEXT = f"""Volumes are those of the label maps. An ejection fraction (EF) is 100 (EDV - ESV) / EDV; of a cine, end-diastole
+(ED) is the frame with the largest LV, and end-systole (ES) the one with the smallest. Mass is that of the myocardium at ED, with
+{metrics.MYOCARDIUM_G_PER_ML} g/ml. A network can be wrong without a remark: look at the slices.
+"""
+Row = Mapping[str, Any]
+
+
+def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]) -> None:
+    """Write report.html into a folder of label maps.
+
+    Args:
+        folder: of the label maps.
+        tables: its volumes.csv and function.csv; the second exists where there are ED and ES.
+        structures: label value -> name.
+    """
+    volumes, functions = tables
+    frames: dict[str, list[Row]] = {}
+    for row in read_csv(volumes, ("scan",)):
+        frames.setdefault(row["scan"], []).append(row)
+    of_scan = {row["ed_scan"]: row for row in read_csv(functions, ("ed_scan",))} if functions.exists() else {}
+    numbers = {scan: measured(rows, of_scan.get(scan), structures) for scan, rows in frames.items()}
+    titles = list(dict.fromkeys(title for own in numbers.values() for title in own))
+    entries = []
+    for scan in Progress("drawing the report", len(frames)).over(list(frames)):
+        values = [numbers[scan].get(title, float("nan")) for title in titles]
+        drawing, missing = view_of(Path(scan), folder, structures, page.share(len(frames)))
+        remarks = [missing, *remarks_on(frames[scan], of_scan.get(scan), structures)]
+        entries.append(Entry(name_of(Path(scan)), values, "; ".join(filter(None, remarks)), drawing))
+    page.write(
+        folder / page.NAME,
+        Page(
+            title=f"Label maps in {folder.resolve().name}",
+            text=TEXT,
+            columns=[Column(title, 0 if title == "frames" else 1) for title in titles],
+            entries=entries,
+            structures=list(dict.fromkeys(structures.values())),
+            layers=(LAYER,),
+        ),
+    )
+
+
+def measured(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str]) -> dict[str, float]:
+    """Title -> number of one scan: the volumes of its one frame, or of a cine how many frames it has; then function.
+
+    Args:
+        rows: of volumes.csv, one per frame.
+        both: the row of function.csv whose ED is in this scan.
+        structures: label value -> name.
+    """
+    names = dict.fromkeys(structures.values())
+    volumes: dict[str, float] = {f"{name} ml": rows[0][f"{name}_ml"] for name in names}
+    found = volumes if len(rows) == 1 else {"frames": float(len(rows))}
+    for column, value in (both or {}).items():
+        if not column.startswith(("ed_", "es_")):
+            name, what, unit = column.split("_")
+            found[f"{name} {what.upper() if what != 'mass' else what} {'%' if unit == 'percent' else unit}"] = value
+    return found
+
+
+def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str]) -> list[str]:
+    """What a reader should look at: nothing found, and an ejection fraction that cannot be right."""
+    names = dict.fromkeys(structures.values())
+    empty = [str(row["frame"]) for row in rows if not any(row[f"{name}_ml"] for name in names)]
+    where = "" if len(rows) == 1 else f" in frame {', '.join(empty)}"
+    doubts = []
+    if both:
+        ed, es = ({"scan": both[f"{end}_scan"], "frame": both[f"{end}_frame"]} for end in ("ed", "es"))
+        for cavity in (cavity for cavity in metrics.CAVITIES if cavity in names):
+            volumes = ({**at, f"{cavity}_ml": both[f"{cavity}_{end}_ml"]} for at, end in ((ed, "edv"), (es, "esv")))
+            doubts.append(function.doubt_of(cavity, *volumes))
+    return [f"nothing was found{where}" if empty else "", *doubts]
+
+
+def view_of(scan: Path, folder: Path, structures: Mapping[int, str], most_bytes: int) -> tuple[View | None, str]:
+    """The view of a scan and its label map; None, with the reason, where one of them cannot be read any more."""
+    try:
+        labels = volume.read_labels(folder / f"{name_of(scan)}.nii.gz")
+        return views.view(volume.read_grey(scan), {LAYER: labels}, structures, most_bytes), ""
+    except InputError as error:
+        return None, str(error)

@@ -1,0 +1,79 @@
+"""The report of a folder of label maps: volumes, function, and what is doubtful or missing."""
+
+import re
+
+import numpy as np
+import pytest
+
+from shared import prediction_command
+from shared.scans import volume
+
+STRUCTURES = {3: "LV", 1: "RV"}
+
+
+def written(folder, name, frames=1, lv=(8, 4)):
+    """A scan, and what the network will find in it: an LV of so many voxels of 1 ml along x in the first and the last frame."""
+    shape = (10, 6, 3) if frames == 1 else (10, 6, 3, frames)
+    grey = np.random.default_rng(0).random(shape).astype(np.float32)
+    volume.write(volume.from_array(grey, (10.0, 10.0, 10.0)), folder / f"{name}.nii.gz")
+    labels = np.zeros((10, 6, 3, frames), np.uint8)
+    labels[: lv[0], 0, 1, 0] = 3
+    labels[: lv[-1], 0, 1, frames - 1] = 3
+    labels[..., 1:-1][: lv[0] - 1, 0, 1] = 3
+    return labels.reshape(shape)
+
+
+@pytest.fixture
+def report(tmp_path):
+    """Runs the command with --pictures on scans, and returns the page."""
+    found = {}
+
+    class Segmenter:
+        structures = STRUCTURES
+
+    def run(*arguments, **scans):
+        found.update({name: written(tmp_path, name, *about) for name, about in scans.items()})
+        words = ["--weights", "w", "-o", str(tmp_path / "out"), "--pictures", *map(str, arguments)]
+        options = prediction_command.parser("predict", "", "").parse_args(words)
+        names = lambda path: path.name.removesuffix(".nii.gz")  # noqa: E731
+        prediction_command.command(options, lambda _: Segmenter, lambda _, scan, path: scan.with_array(found[names(path)]))
+        return (tmp_path / "out/report.html").read_text()
+
+    return run
+
+
+def cells(text, name):
+    """The cells of a case's line, without the picture's."""
+    line = re.search(rf'<th scope="row">{name}</th>(.*?)</tr>', text, re.DOTALL).group(1)
+    return re.findall(r"<td[^>]*>(.*?)</td>", line)
+
+
+def headings(text):
+    return re.findall(r"<button>(.*?)</button></th>", text)
+
+
+@pytest.mark.filterwarnings("always")
+def test_volumes_of_single_scans_and_an_empty_one(report, tmp_path):
+    text = report(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", a=(1, (8,)), b=(1, (0,)))
+    assert headings(text) == ["case", "LV ml", "RV ml", "remarks"]
+    assert cells(text, "a") == ["8.0", "0.0", ""] and cells(text, "b") == ["0.0", "0.0", "nothing was found"]
+    assert text.count('class="thumb"') == 2
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_cine_has_its_frames_and_function(report, tmp_path):
+    text = report(tmp_path / "c.nii.gz", c=(4, (8, 4)))
+    titles = ["LV EDV ml", "LV ESV ml", "LV EF %", "RV EDV ml", "RV ESV ml", "RV EF %"]
+    assert headings(text) == ["case", "frames", *titles, "remarks"]
+    *numbers, said = cells(text, "c")
+    assert numbers == ["4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
+    assert text.count('class="frame"') == 4
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_later_command_adds_to_the_page_and_a_scan_that_is_gone_is_said(report, tmp_path):
+    report(tmp_path / "a.nii.gz", a=(1, (8,)))
+    (tmp_path / "a.nii.gz").unlink()
+    text = report(tmp_path / "b.nii.gz", b=(1, (5,)))
+    assert cells(text, "a")[:2] == ["8.0", "0.0"] and "a.nii.gz: no such file" in cells(text, "a")[2]
+    assert cells(text, "b")[0] == "5.0" and text.count('class="thumb"') == 1
