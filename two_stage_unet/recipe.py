@@ -185,8 +185,8 @@ def quick(recipe: Recipe) -> Recipe:
         iterations=(200, 800, 300, 5000),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
-        edges=(32, 48, 64),
-        cubes=(2, 1, 1),
+        edges=(32, 48),
+        cubes=(2, 1),
         net1_edge=32,
         stack_edge=96,  # about what the tile of prediction holds; whole slices take up to four times as long
         unet3d_edge=64,
@@ -205,7 +205,7 @@ def medium(recipe: Recipe) -> Recipe:
     """The same experiment between quick and the paper's: an evening on two CPU cores, minutes on a GPU."""
     sizes = {"net1_width": recipe.net1_width, "net2_width": recipe.net2_width, "slices": recipe.slices, "unet3d_width": 16}
     grids = {"coarse_mm": recipe.preparation.coarse_mm, "fine_mm": 1.5, "typical_extent": 96}
-    samples = {"edges": (48, 64, 96), "stack_edge": 128}
+    samples = {"edges": (48, 64, 96), "cubes": (2, 1, 1), "stack_edge": 128}
     return replace(quick(recipe), iterations=(500, 1600, 800, 4500), unet3d_iterations=4000, **sizes, **grids, **samples)
 
 
