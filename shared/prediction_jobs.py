@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared import datasets
-from shared.datasets import nnunet
+from shared.datasets import lasc, nnunet
 from shared.errors import InputError
 from shared.files import visible
 from shared.scans import dicom, volume
@@ -66,8 +66,10 @@ def check_pairs(ed: Iterable[Path], es: Iterable[Path]) -> None:
 
 
 def name_of(scan: Path) -> str:
-    """The name of a scan and of its label map, without suffix; for "." and ".." it is that of the folder."""
-    return volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
+    """The name of a scan and of its label map, without suffix; for "." and ".." it is that of the folder, and for a file that is
+    called as LASC calls all of its scans, that of the folder it lies in."""
+    name = volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
+    return Path(os.path.abspath(scan)).parent.name if name == lasc.IMAGE else name
 
 
 def scans_in(scan: Path) -> list[Path]:

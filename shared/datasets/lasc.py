@@ -11,7 +11,7 @@ from shared.files import visible
 
 HOMEPAGE = "https://www.cardiacatlas.org/atriaseg2018-challenge/"
 STRUCTURES = {255: "LA"}
-LABEL = "laendo"  # the name of every reference
+IMAGE, LABEL = "lgemri", "laendo"  # the names of every scan and of every reference
 
 
 def find(root: Path | str) -> list[Case]:
@@ -21,9 +21,9 @@ def find(root: Path | str) -> list[Case]:
         InputError: there are no scans.
     """
     root = Path(root)
-    scans = sorted(scan for base in (root, root / "Training Set") for scan in visible(base, "*/lgemri.nrrd"))
+    scans = sorted(scan for base in (root, root / "Training Set") for scan in visible(base, f"*/{IMAGE}.nrrd"))
     if not scans:
-        raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/lgemri.nrrd'")
+        raise InputError(f"{root}: no LASC scans; expected '{root}/Training Set/<CASE>/{IMAGE}.nrrd'")
     return [one_case(scan, scan.with_name(f"{LABEL}.nrrd")) for scan in scans]
 
 

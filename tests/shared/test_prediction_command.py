@@ -71,6 +71,12 @@ def test_jobs_that_are_refused(folder, scans, ed, es, output, message):
     assert message in str(raised.value).replace(f"{folder}/", "") and "\n" not in str(raised.value)
 
 
+def test_scans_that_are_all_called_alike_are_named_after_their_folders(folder):
+    out, scans = folder / "out", [folder / name / "lgemri.nrrd" for name in ("A1", "B2")]
+    assert [job.output for job in prediction_jobs.jobs(scans, [], [], out)] == [out / "A1.nii.gz", out / "B2.nii.gz"]
+    assert prediction_jobs.name_of(Path("lgemri.nrrd")) == folder.name  # in the current folder
+
+
 def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):
     (job,) = prediction_jobs.jobs([Path(".")], [], [], folder / "out")
     assert volume.stem(job.output)
