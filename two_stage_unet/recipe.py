@@ -182,7 +182,7 @@ def quick(recipe: Recipe) -> Recipe:
         net1_activation="selu",  # of the preprint, made for networks without normalisation
         dropout=0.0,
         slices=5,
-        iterations=(200, 800, 300, 5000),  # paper: only step 4 needs to converge
+        iterations=(150, 500, 150, 4000),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
         edges=(32, 48),
