@@ -13,7 +13,7 @@ from shared import cli, datasets, transfer
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
 from shared.lazy import lazily
-from shared.prediction_jobs import Job, is_file_name, jobs, name_of
+from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, name_of
 from shared.progress import Progress
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
@@ -21,6 +21,7 @@ from shared.scoring import function
 
 with lazily():
     from shared.reports import predictions as report
+    from shared.scans.dicom import segmentation
     from shared.scoring import sheets
 
 Row = dict[str, Any]  # of a table: column -> value
@@ -66,7 +67,10 @@ def segment(
             if not labels.array.any():
                 text = f"{job.scan}: nothing was found in it, and its label map is empty"
                 warnings.warn(f"{text}; is it a scan like those that the network learned from?", stacklevel=2)
-            volume.write(labels, job.output)
+            if is_dicom(job.output):
+                segmentation.write(labels.array, job.scan, structures, job.output)
+            else:
+                volume.write(labels, job.output)
             draw(job.output, scan, labels)
             rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
             if labels.array.ndim == 4 and "LV" in structures.values():
@@ -203,7 +207,9 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
         metavar="SCAN",
         help="NIfTI, NRRD or MetaImage file, 3D or cine; a folder of such files; a DICOM folder",
     )
-    result.add_argument("-o", "--output", required=True, type=Path, help="label map (one scan), or folder")
+    result.add_argument(
+        "-o", "--output", required=True, type=Path, help="label map (one scan; .dcm: DICOM SEG of a DICOM scan), or folder"
+    )
     result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one per patient")
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
@@ -240,7 +246,8 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         )
         if options.pictures and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures)
-        print(f"next: open {todo[0].output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+        output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
+        print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
 
 
 def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Callable[[Path, Volume, Volume], None]:

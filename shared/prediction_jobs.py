@@ -10,7 +10,13 @@ from shared import datasets
 from shared.datasets import lasc, nnunet
 from shared.errors import InputError
 from shared.files import visible
+from shared.lazy import lazily
 from shared.scans import dicom, volume
+
+with lazily():
+    from shared.scans.dicom import segmentation
+
+WRITABLE = (*volume.WRITABLE, dicom.SUFFIX)
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,15 @@ def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: 
         raise InputError(f"--ed names {len(ed)} scans and --es {len(es)}: expected one of each per patient, in the same order")
     check_pairs(ed, es)
     if is_file_name(output):
-        if not output.name.endswith(volume.WRITABLE):
-            raise InputError(f"{output}: cannot write this format; expected {', '.join(volume.WRITABLE)}, or a folder")
+        if not output.name.endswith(WRITABLE):
+            raise InputError(f"{output}: cannot write this format; expected {', '.join(WRITABLE)}, or a folder")
         if len(scans) > 1:
             raise InputError(f"{output}: {len(scans)} label maps cannot go to one file; give a folder")
+        if is_dicom(output):
+            segmentation.check(scans[0])
         result = [Job(scans[0], output)]
     elif output.is_file():
-        raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(volume.WRITABLE)}")
+        raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(WRITABLE)}")
     else:
         result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
     taken: dict[Path, Path] = {}
@@ -84,4 +92,9 @@ def scans_in(scan: Path) -> list[Path]:
 
 def is_file_name(output: Path) -> bool:
     """Whether --output names one label map and not a folder."""
-    return output.name.lower().endswith(volume.SUFFIXES)
+    return output.name.lower().endswith((*volume.SUFFIXES, dicom.SUFFIX))
+
+
+def is_dicom(output: Path) -> bool:
+    """Whether a label map will be written as DICOM SEG."""
+    return output.name.endswith(dicom.SUFFIX)

@@ -204,7 +204,7 @@ def data_files(path: Path) -> list[Path]:
 def stem(path: Path | str) -> str:
     """File name without the scan suffixes: `a/patient001.nii.gz` -> `patient001`, `cine.seq.nrrd` -> `cine`, likewise `.seg`."""
     name = Path(path).name
-    suffix = next((s for s in sorted(SUFFIXES, key=len, reverse=True) if name.lower().endswith(s)), "")
+    suffix = next((s for s in sorted((*SUFFIXES, dicom.SUFFIX), key=len, reverse=True) if name.lower().endswith(s)), "")
     name = name[: len(name) - len(suffix)]
     return name[:-4] if suffix and name.lower().endswith((".seq", ".seg")) else name  # 3D Slicer's sequences and segmentations
 

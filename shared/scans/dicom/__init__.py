@@ -4,6 +4,7 @@
     stacks    frames -> the one stack that is meant, in order of place and time
     pixels    ordered frames -> one array
     decode    compressed frames -> pixels
+    segmentation    label map -> DICOM SEG over the frames
 
 Frames are sorted by where they lie, not by series, because scanners often store a short-axis cine as one series per slice.
 The DICOM libraries are imported when such a file is read, so that other formats do not wait for them.
@@ -12,11 +13,16 @@ The DICOM libraries are imported when such a file is read, so that other formats
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.errors import InputError
 
+if TYPE_CHECKING:
+    from shared.scans.dicom.headers import Frame
+
+SUFFIX = ".dcm"
 OTHER_SCANS = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 
 
@@ -36,7 +42,7 @@ def is_file(path: Path) -> bool:
     if not path.is_file():
         return False
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (".dcm", ".ima")
+        return file.read(132)[128:] == b"DICM" or path.suffix.lower() in (SUFFIX, ".ima")
 
 
 def read(path: Path, number: int | None = None) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray, float]:
@@ -53,8 +59,18 @@ def read(path: Path, number: int | None = None) -> tuple[np.ndarray, tuple[float
     Raises:
         InputError: no images, a broken file, several stacks and none named, a missing slice or frame.
     """
+    from shared.scans.dicom import pixels
+
+    rows, slice_mm, frame_s = stack(path, number)
+    first = rows[0][0]
+    spacing_mm = (*first.pixel_mm, slice_mm)
+    return pixels.read(rows), spacing_mm, first.affine(spacing_mm), frame_s
+
+
+def stack(path: Path, number: int | None = None) -> tuple[list[list["Frame"]], float, float]:
+    """The frames of one stack in order, see `stacks.arrange`; for arguments and errors see `read`."""
     from shared.progress import Progress
-    from shared.scans.dicom import headers, pixels, stacks
+    from shared.scans.dicom import headers, stacks
 
     path = Path(path)
     files = [path] if path.is_file() else _files(path)
@@ -63,10 +79,7 @@ def read(path: Path, number: int | None = None) -> tuple[np.ndarray, tuple[float
         raise InputError(f"{path}: {_no_images(path, files)}")
     if path.is_file() and frames[0].file.frames == 1:
         raise InputError(f"{path}: this file holds one slice only; give the folder that holds all slices of the scan")
-    rows, slice_mm, frame_s = stacks.arrange(stacks.choose(frames, number, path), path)
-    first = rows[0][0]
-    spacing_mm = (*first.pixel_mm, slice_mm)
-    return pixels.read(rows), spacing_mm, first.affine(spacing_mm), frame_s
+    return stacks.arrange(stacks.choose(frames, number, path), path)
 
 
 def _files(folder: Path) -> list[Path]:
