@@ -8,11 +8,11 @@ RUN := .venv/bin/python
 demo: setup  ## phantom -> train -> predict -> score -> pictures
 	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
 	@echo
-	@echo "That was a phantom and a few minutes: outlines may be torn. (A warning about an affine is part of it: some of ACDC's files have one too.)"
-	@echo "Next, on the 100 patients of ACDC (about 25 minutes on two cores):"
+	@echo "That was a phantom and a short training: outlines may be torn. (A warning about an affine is part of it: some of ACDC's files have one too.)"
+	@echo "Open the report in a browser: every slice, with outlines to switch on and off. Next, on the 100 patients of ACDC (about 25 minutes on two"
+	@echo "cores), and then your own scan with what it learned there:"
 	@echo "  $(RUN) -m acdc_segmenter_tf.train --dataset acdc --data-root DIR --preset quick"
-	@echo "and your own scan with what you have just trained:"
-	@echo "  $(RUN) -m acdc_segmenter_tf.predict --weights runs/acdc_segmenter_tf/unet2d_modified_wxent-quick/phantom/fold0 SCAN.nii.gz -o seg.nii.gz"
+	@echo "  $(RUN) -m acdc_segmenter_tf.predict --weights runs/acdc_segmenter_tf/unet2d_modified_wxent-quick/acdc/fold0 SCAN.nii.gz -o seg.nii.gz"
 
 test: setup  ## the test suite
 	$(RUN) -m pytest -n 2 --dist loadfile

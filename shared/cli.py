@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 from shared import startup
-from shared.datasets import DATASETS, FOLDERS, HOMEPAGES
+from shared.datasets import DATASETS, FOLDERS, HOMEPAGES, PHANTOM
 from shared.errors import InputError
 from shared.progress import clear_line
 
@@ -184,8 +184,8 @@ def data_root(dataset: str, root: Path | None, workdir: Path) -> Path:
     """
     if root is not None:
         return root
-    if dataset == "phantom":
-        return workdir / "phantom"
+    if dataset == PHANTOM:
+        return workdir / PHANTOM
     parent, folder = os.environ.get("CARDIAC_DATA"), FOLDERS.get(dataset, dataset)
     places = [*([Path(parent) / folder] if parent else []), Path("data") / folder]
     for place in places:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shared import cli, datasets, transfer
+from shared import cli, datasets, runs, transfer
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
 from shared.lazy import lazily
@@ -234,6 +234,7 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             return score_dataset(options, load, predict)
         todo = jobs(options.scans, options.ed, options.es, options.output)
         segmenter = load(options.weights)
+        warn_of_phantoms(options.weights)
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
         segment(
             todo,
@@ -248,6 +249,14 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             report.write(options.output, table_paths(options.output), segmenter.structures)
         output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
         print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+
+
+def warn_of_phantoms(weights: Path) -> None:
+    """Warn where a run learned from the phantom alone, whose segmentation of a patient's scan looks better than it is."""
+    folder = weights if weights.is_dir() else weights.parent
+    if (folder / runs.RECORD).is_file() and runs.read_record(folder).get("dataset") == datasets.PHANTOM:
+        text = f"{weights}: this network learned from phantoms alone; what it finds in a patient's scan means nothing"
+        warnings.warn(text, stacklevel=2)
 
 
 def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Callable[[Path, Volume, Volume], None]:

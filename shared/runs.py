@@ -23,6 +23,7 @@ from shared.recipes import number, shown
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 RECORD = "run.json"
+REPORT = "report.html"
 AGAIN = "put it back, or remove the run folder to start again"
 R = TypeVar("R")  # a recipe
 

@@ -11,7 +11,7 @@ from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
 from shared.errors import InputError
 from shared.lifecycle import Method, split_of
-from shared.runs import Experiment
+from shared.runs import REPORT, Experiment
 
 
 def training_parser(method: Method, description: str) -> cli.Parser:
@@ -81,6 +81,15 @@ def run_experiments(
                 folders.append(train(recipe, cases, experiment, **{argument: getattr(options, argument) for argument in own}))
         if options.fold == "all":
             held_out.pool(folders, folders[0].parent)
+        print(next_step(method.package, options.dataset, folders[-1]))
+
+
+def next_step(package: str, dataset: str, folder: Path) -> str:
+    """What to do with a finished run."""
+    look = f"next: open {folder / REPORT}"
+    if dataset == datasets.PHANTOM:
+        return f"{look}; this network knows phantoms only: train on real scans before you segment any"
+    return f"{look}, or segment a scan: python -m {package}.predict --weights {folder} SCAN -o seg.nii.gz"
 
 
 def default_of(method: Method, dataset: str) -> str:

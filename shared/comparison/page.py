@@ -1,5 +1,6 @@
 """report.html of a comparison: every case with the Dice of all methods, and all its slices with all their label maps."""
 
+from shared import runs
 from shared.comparison import report, scored
 from shared.comparison.entrants import Contest
 from shared.comparison.scored import Scored
@@ -14,7 +15,7 @@ REFERENCE = "reference"
 
 def write(contest: Contest, found: Scored) -> None:
     """Write the page of a contest, beside its tables and figures, which are in it; none where no method was run."""
-    path = contest.folder / page.NAME
+    path = contest.folder / runs.REPORT
     if not contest.compared:
         path.unlink(missing_ok=True)  # of an earlier comparison
         return

@@ -18,6 +18,7 @@ from shared.datasets.case import (
 from shared.errors import InputError
 from shared.scans.volume import stem
 
+PHANTOM = "phantom"  # hearts drawn from formulas: no network that learned from them is for patients
 DATASETS = {
     "acdc": acdc.find,
     "lasc": lasc.find,
@@ -25,7 +26,7 @@ DATASETS = {
     "mmwhs_mr": mmwhs.find_mr,
     "mnms": mnms.find,
     "nnunet": nnunet.find,
-    "phantom": phantom.find,
+    PHANTOM: phantom.find,
     "stacom": stacom.find,
 }
 FOLDERS = {"mmwhs_ct": "mmwhs", "mmwhs_mr": "mmwhs"}  # of data sets that are unpacked together; another's folder has its own name
@@ -35,7 +36,7 @@ MODALITIES = {  # of all scans of a data set; nnU-Net's may be any
     "mmwhs_ct": "CT",
     "mmwhs_mr": "MR",
     "mnms": "MR",
-    "phantom": "MR",
+    PHANTOM: "MR",
     "stacom": "MR",
 }
 HOMEPAGES = {  # where to get the data
@@ -76,7 +77,7 @@ def find(name: str, root: Path | str) -> list[Case]:
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
-    if name != "phantom" and not Path(root).is_dir():
+    if name != PHANTOM and not Path(root).is_dir():
         raise InputError(f"{root}: no such folder; --data-root is where the data set {name!r} was unpacked")
     return DATASETS[name](root)
 

@@ -19,7 +19,6 @@ from shared.files import write_text
 from shared.reports.views import View
 from shared.scoring import plots
 
-NAME = "report.html"
 TEMPLATE = "page.html"
 BYTES = 15_000_000  # for the views of all cases
 MOST_BYTES = 2_500_000  # for the view of one

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from shared import runs
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.prediction_jobs import name_of
@@ -44,7 +45,7 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
         remarks = [missing, *remarks_on(frames[scan], of_scan.get(scan), structures)]
         entries.append(Entry(name_of(Path(scan)), values, "; ".join(filter(None, remarks)), drawing))
     page.write(
-        folder / page.NAME,
+        folder / runs.REPORT,
         Page(
             title=f"Label maps in {folder.resolve().name}",
             text=TEXT,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from shared import runs
 from shared.files import visible
 from shared.progress import Progress
 from shared.reports import page, views
@@ -41,7 +42,7 @@ def write(
     columns, entries = of_scores(rows, drawings)
     title, _, below = text.partition("\n")
     page.write(
-        folder / page.NAME,
+        folder / runs.REPORT,
         Page(
             title=title.removeprefix("# "),
             text=below,

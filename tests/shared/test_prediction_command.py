@@ -1,5 +1,6 @@
 """The prediction command: which scan goes to which file; volumes and function of what was segmented."""
 
+import warnings
 from pathlib import Path
 
 import nibabel
@@ -9,6 +10,7 @@ import pytest
 from shared import files, prediction_command, prediction_jobs
 from shared.datasets import acdc
 from shared.errors import InputError
+from shared.files import write_json
 from shared.prediction_jobs import Job
 from shared.scans import volume
 from shared.scans.volume import from_array
@@ -485,3 +487,14 @@ def test_a_label_map_of_another_scan_with_the_same_name_is_not_replaced_silently
     assert (
         error.endswith("scan.nii.gz, which has the same name; to keep both, choose another --output\n") and error.count("\n") == 1
     )
+
+
+def test_weights_from_phantoms_are_said(folder):
+    for dataset, count in (("phantom", 1), ("acdc", 0)):
+        write_json(folder / "run.json", {"dataset": dataset})
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            prediction_command.warn_of_phantoms(folder)
+            prediction_command.warn_of_phantoms(folder / "best.weights.h5")
+            prediction_command.warn_of_phantoms(folder / "elsewhere/checkpoint")
+        assert len(given) == 2 * count and all("learned from phantoms alone" in str(each.message) for each in given)

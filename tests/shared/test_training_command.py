@@ -1,10 +1,12 @@
 """The training command: which experiment, folds and seed are asked for, and what is said when it is interrupted."""
 
+from pathlib import Path
+
 import pytest
 
 from shared.errors import InputError
 from shared.lifecycle import Method
-from shared.training_command import default_of, folds_of, resumable, training_parser
+from shared.training_command import default_of, folds_of, next_step, resumable, training_parser
 
 NAMES, PRESETS = ("small", "large", "other"), ("paper", "quick")
 
@@ -78,3 +80,11 @@ def test_only_a_run_with_a_checkpoint_goes_on(checkpoint, said, tmp_path):
     with pytest.raises(KeyboardInterrupt) as stopped, resumable(tmp_path):
         raise KeyboardInterrupt
     assert stopped.value.args == said
+
+
+def test_the_next_step_is_no_patient_for_a_network_that_knows_phantoms_only():
+    folder = Path("runs/dr_unet/a/lasc/fold0")
+    assert next_step("dr_unet", "lasc", folder).endswith(
+        f"report.html, or segment a scan: python -m dr_unet.predict --weights {folder} SCAN -o seg.nii.gz"
+    )
+    assert "predict" not in next_step("dr_unet", "phantom", folder) and "phantoms only" in next_step("dr_unet", "phantom", folder)

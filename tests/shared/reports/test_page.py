@@ -8,6 +8,7 @@ from PIL import Image
 
 from shared.reports import page, views
 from shared.reports.page import Column, Entry, Page
+from shared.runs import REPORT
 from shared.scans import volume
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
@@ -36,7 +37,7 @@ def written(tmp_path_factory):
         Entry("patient4", ["HCM", 0.5], "", view(seed=1)),
     ]
     page.write(
-        folder / page.NAME,
+        folder / REPORT,
         Page(
             title="A & B <i>",
             text="- command: `train --set a=1`\n\n| structure | n |\n|---|---|\n| LV | 4 |\n\n<script>alert(1)</script>",
@@ -47,7 +48,7 @@ def written(tmp_path_factory):
             figures=[folder / "learning_curve.png"],
         ),
     )
-    return folder / page.NAME
+    return folder / REPORT
 
 
 def test_names_are_text_and_nothing_is_fetched(written):

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from shared.reports import page, scored
+from shared.reports import scored
 from shared.reports.scored import of_methods, of_scores, remark
+from shared.runs import REPORT
 from shared.scans import volume
 
 
@@ -49,8 +50,8 @@ def test_the_page_of_a_run(tmp_path):
     scan = volume.from_array(np.arange(128.0).reshape(8, 8, 2), (1, 1, 5))
     drawing = scored.drawing(scan, scan.with_array(labels), scan.with_array(0 * labels), {3: "LV"}, 1)
     scored.write(tmp_path, "# Title\n\ntext", [row("p", "LV", 0.9)], {3: "LV"}, {"p": drawing})
-    text = (tmp_path / page.NAME).read_text()
+    text = (tmp_path / REPORT).read_text()
     assert "<h1>Title</h1>" in text and "<p>text</p>" in text and text.count('<path class="s0"') == 1
-    again = (tmp_path / page.NAME).read_bytes()
+    again = (tmp_path / REPORT).read_bytes()
     scored.write(tmp_path, "# Title\n\ntext", [row("p", "LV", 0.9)], {3: "LV"}, {"p": drawing})
-    assert (tmp_path / page.NAME).read_bytes() == again
+    assert (tmp_path / REPORT).read_bytes() == again
