@@ -3,7 +3,7 @@
 python -m acdc_segmenter_tf.predict --weights RUN_OR_FILE SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from shared.datasets import acdc
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
+from shared.prediction import predict_frames
 from shared.scans import preprocess
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import Volume
@@ -90,22 +91,34 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     Raises:
         InputError: see `prepare`.
     """
-    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame: prepare -> network -> softmax back onto the scan's grid -> argmax -> components."""
+    return cleaned(np.concatenate([part.argmax(axis=3).astype(np.uint8) for part in slabs(segmenter, scan)], axis=2))
+
+
+def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
+    """Probabilities (x, y, z, classes) of one frame on its own voxels; those outside the network's image are 0."""
+    return np.concatenate(list(slabs(segmenter, scan)), axis=2)
+
+
+def cleaned(classes: np.ndarray) -> np.ndarray:
+    """Of every structure the largest component (paper)."""
+    return largest_components(classes)
+
+
+def slabs(segmenter: Segmenter, scan: Volume) -> Iterator[np.ndarray]:
+    """Probabilities (x, y, n, classes) of some slices after the others; of a 3D network, of all at once."""
     recipe = segmenter.recipe
     prepared = prepare(scan, recipe.preparation, recipe.anti_alias_inference)
     if recipe.preparation.is_3d:
         probabilities = inference.probabilities(segmenter.model, prepared.array[None, ..., None], 1)[0]
-        classes = restore(prepared.with_array(probabilities), scan, recipe)
-    else:
-        classes = np.concatenate([
-            predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))
-            for z in range(0, scan.array.shape[2], SLICES_AT_ONCE)
-        ], axis=2)  # fmt: skip
-    return largest_components(classes)
+        yield restore(prepared.with_array(probabilities), scan, recipe)
+        return
+    for z in range(0, scan.array.shape[2], SLICES_AT_ONCE):
+        yield predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))
 
 
 def predict_slices(segmenter: Segmenter, prepared: Volume, scan: Volume) -> np.ndarray:
@@ -115,11 +128,10 @@ def predict_slices(segmenter: Segmenter, prepared: Volume, scan: Volume) -> np.n
 
 
 def restore(probabilities: Volume, scan: Volume, recipe: Recipe) -> np.ndarray:
-    """Class probabilities (x, y, z, classes) on the network's grid -> classes on the scan's; cropped-away voxels are 0."""
+    """Class probabilities (x, y, z, classes) on the network's grid -> on the scan's; those of cropped-away voxels are 0."""
     resampled_shape = preprocess.resampled_shape(scan, network_grid(scan, recipe.preparation)[0])
     pasted = preprocess.crop_or_pad(probabilities, resampled_shape)
-    native = preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe.preparation), recipe.anti_alias_inference)
-    return native.array.argmax(axis=3).astype(np.uint8)
+    return preprocess.onto_grid(pasted, scan, 1, edge_rule(recipe.preparation), recipe.anti_alias_inference).array
 
 
 def load(weights: str | Path) -> Segmenter:

@@ -154,7 +154,8 @@ def predict(cases: Sequence[Case], folder: Path, rounds: int) -> None:
         with clock(spent["network"]):
             probabilities = inference.probabilities(segmenter.model, images, UNET2D_MODIFIED.batch_size)
         with clock(spent["restore"]):
-            classes = prediction.restore(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, UNET2D_MODIFIED)
+            native = prediction.restore(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, UNET2D_MODIFIED)
+            classes = native.argmax(axis=3).astype(np.uint8)
         with clock(spent["components"]):
             classes = postprocess.largest_components(classes)
         with clock(spent["write"]):

@@ -3,7 +3,7 @@
 python -m dense_unet.predict --weights RUN SCAN... -o OUT [--ed FILE... --es FILE...]
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from shared import notebook, prediction_command, runs
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
+from shared.prediction import predict_frames
 from shared.scans import preprocess
 from shared.scans.volume import Volume
 
@@ -99,24 +100,31 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     Raises:
         InputError: see `prepare`.
     """
-    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
+    return np.concatenate([part.argmax(axis=3).astype(np.uint8) for part in slabs(segmenter, scan)], axis=2)
+
+
+def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
+    """Probabilities (x, y, z, classes) of one frame on its own voxels; those outside the network's image are 0."""
+    return np.concatenate(list(slabs(segmenter, scan)), axis=2)
+
+
+def slabs(segmenter: Segmenter, scan: Volume) -> Iterator[np.ndarray]:
+    """Probabilities (x, y, n, classes) of some slices after the others."""
     prepared = prepare(scan, segmenter.recipe.preparation)
-    return np.concatenate([
-        predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))
-        for z in range(0, scan.array.shape[2], SLICES_AT_ONCE)
-    ], axis=2)  # fmt: skip
+    for z in range(0, scan.array.shape[2], SLICES_AT_ONCE):
+        yield predict_slices(segmenter, *(preprocess.slab(part, z, z + SLICES_AT_ONCE) for part in (prepared, scan)))
 
 
 def predict_slices(segmenter: Segmenter, prepared: Volume, scan: Volume) -> np.ndarray:
-    """Class indices of some slices; pixels outside the network's image are background, since no class is likely there."""
+    """Probabilities of some slices; pixels outside the network's image become background, since no class is likely there."""
     images = np.moveaxis(prepared.array, 2, 0)[..., None]  # (z, x, y, 1)
     probabilities = inference.probabilities(segmenter.model, images, segmenter.recipe.batch_size)  # (z, x, y, classes)
-    native = preprocess.onto_grid(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, 1)
-    return native.array.argmax(axis=3).astype(np.uint8)
+    return preprocess.onto_grid(prepared.with_array(np.moveaxis(probabilities, 0, 2)), scan, 1).array
 
 
 def load(weights: str | Path) -> Segmenter:

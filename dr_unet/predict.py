@@ -15,6 +15,7 @@ from shared import datasets, notebook, prediction_command, runs
 from shared.datasets import Case
 from shared.lazy import lazily
 from shared.learning import inference
+from shared.prediction import predict_frames
 from shared.scans import preprocess
 from shared.scans.postprocess import classes_of
 from shared.scans.volume import Volume
@@ -99,12 +100,19 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     Raises:
         InputError: see `prepare`.
     """
-    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
     return classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation))).array
+
+
+def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
+    """Probabilities (x, y, z, classes), background first, of one frame on its own voxels; all may be 0 where the network saw
+    nothing."""
+    found = preprocess.onto_grid(probabilities(segmenter, prepare(scan, segmenter.recipe.preparation)), scan, 1).array
+    return np.concatenate([1 - found, found], axis=3) if found.shape[3] == 1 else found
 
 
 def probabilities(segmenter: Segmenter, prepared: Volume) -> Volume:

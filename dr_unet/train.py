@@ -15,7 +15,7 @@ from dr_unet import figures, localisation
 from dr_unet import predict as prediction
 from dr_unet.predict import LOCALISER, SEGMENTER, network, prepared_pair
 from dr_unet.recipe import DEFAULT, PRESETS, RECIPES, Preparation, Recipe
-from shared import datasets, held_out, lifecycle, prediction_command, runs
+from shared import datasets, held_out, lifecycle, runs
 from shared.datasets import Case, splits
 from shared.files import fingerprint
 from shared.held_out import Scorer
@@ -24,6 +24,7 @@ from shared.learning import inference
 from shared.learning.batches import Batches
 from shared.learning.examples import EXAMPLE, Examples, Volumes, generator
 from shared.lifecycle import Method, Run, Stage
+from shared.prediction import predict_frames
 from shared.runs import Experiment
 from shared.scans import preprocess
 from shared.scans.postprocess import classes_of
@@ -122,9 +123,7 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
         prepared = prediction.prepare(image, recipe.preparation)
         labels = prediction.prepare_labels(labels, recipe.preparation)
         probabilities = prediction.probabilities(segmenter, prepared)
-        native = prediction_command.predict_frames(
-            scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures
-        )
+        native = predict_frames(scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures)
         values = np.zeros(datasets.IGNORED + 1, np.uint16)  # class -> value on disk
         values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
         values[datasets.IGNORED] = case.ignore or 0

@@ -22,6 +22,7 @@ from shared.datasets import nnunet
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
+from shared.prediction import predict_frames
 from shared.scans import orientation, preprocess, volume
 from shared.scans.postprocess import largest_components
 from shared.scans.volume import Volume
@@ -191,7 +192,7 @@ def predict(segmenter: Segmenter, scan: Volume, base: int | None = None, apex_fi
         found, _ = segment(segmenter, scan, base)
         return on_grid(found, scan)[:, :, :: -1 if apex_first else 1]
 
-    return prediction_command.predict_frames(scan, predict_frame, segmenter.structures)
+    return predict_frames(scan, predict_frame, segmenter.structures)
 
 
 def load(weights: str | Path) -> Segmenter:

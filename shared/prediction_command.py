@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from shared import cli, datasets, runs, transfer
+from shared import cli, datasets, ensembles, runs, transfer
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
 from shared.lazy import lazily
 from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, name_of
 from shared.progress import Progress
-from shared.scans import orientation, volume
+from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.scoring import function
 
@@ -106,24 +106,6 @@ def predict_shown(scan: Volume, shown: Sequence[int], predict: Callable[[Volume,
     return scan.with_array(labels)
 
 
-def predict_frames(scan: Volume, predict_frame: Callable[[Volume], np.ndarray], structures: Mapping[int, str]) -> Volume:
-    """The label map on the grid of `scan`, in its own order of axes; each frame of a cine is predicted by itself.
-
-    Args:
-        scan: `Volume` (x, y, z) or (x, y, z, t).
-        predict_frame: `predict_frame(frame Volume (x, y, z) with its slices last) -> class indices (x, y, z)`, 0 = background.
-        structures: label value on disk -> name, in the order of the classes.
-    """
-
-    def segment(ordered: Volume) -> np.ndarray:
-        frames = [predict_frame(ordered.frame(t)) for t in Progress("frame", scan.frames).over(range(scan.frames))]
-        return frames[0] if scan.array.ndim == 3 else np.stack(frames, axis=3)
-
-    values = np.array([0, *structures], np.uint8 if max(structures) < 256 else np.uint16)
-    classes = orientation.with_slices_last(scan, segment)
-    return classes.with_array(values[classes.array])
-
-
 def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path) -> None:
     """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or next to the file `output`.
 
@@ -199,7 +181,7 @@ def table_paths(output: Path) -> tuple[Path, Path]:
 def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     """The arguments that all prediction commands share."""
     result = cli.Parser(prog=prog, description=description)
-    result.add_argument("--weights", required=True, type=Path, help=weights_help)
+    result.add_argument("--weights", required=True, type=Path, action="append", help=f"{weights_help}; repeated: their mean")
     result.add_argument(
         "scans",
         nargs="*",
@@ -230,11 +212,14 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
     """
     with cli.one_line_errors(options.debug):
+        if len(options.weights) > 1:
+            load, predict = functools.partial(ensembles.load, package=load.__module__.partition(".")[0]), ensembles.predict
         if options.dataset:
             return score_dataset(options, load, predict)
         todo = jobs(options.scans, options.ed, options.es, options.output)
-        segmenter = load(options.weights)
-        warn_of_phantoms(options.weights)
+        segmenter = loaded(options.weights, load)
+        for weights in options.weights:
+            warn_of_phantoms(weights)
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
         segment(
             todo,
@@ -249,6 +234,11 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             report.write(options.output, table_paths(options.output), segmenter.structures)
         output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
         print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+
+
+def loaded(weights: Sequence[Path], load: Callable[[Any], Any]) -> Any:
+    """The segmenter of the one run, or the ensemble of several."""
+    return load(weights[0] if len(weights) == 1 else weights)
 
 
 def warn_of_phantoms(weights: Path) -> None:
@@ -276,7 +266,10 @@ def score_dataset(
     if options.scans or options.ed or options.es or is_file_name(options.output):
         raise InputError("--dataset names all scans by itself: give no SCAN, --ed or --es, and a folder for --output")
     root = cli.data_root(options.dataset, options.data_root, options.output)
-    cases, known = transfer.unseen(datasets.labelled(datasets.find(options.dataset, root)), options.dataset, options.weights)
-    segmenter = load(options.weights)
+    cases, facts = datasets.labelled(datasets.find(options.dataset, root)), []
+    for weights in options.weights:
+        cases, fact = transfer.unseen(cases, options.dataset, weights)
+        facts.append(fact if len(options.weights) == 1 else f"{weights.name}: {fact}")
+    segmenter, known = loaded(options.weights, load), " ".join(facts)
     predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
     transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw)

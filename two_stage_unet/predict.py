@@ -15,6 +15,7 @@ from shared import datasets, notebook, prediction_command, runs
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.learning import inference
+from shared.prediction import predict_frames
 from shared.scans import orientation, preprocess
 from shared.scans.postprocess import largest_components
 from shared.scans.preprocess import cut
@@ -177,15 +178,30 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
     Raises:
         InputError: see `prepare`.
     """
-    return prediction_command.predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
+    return predict_frames(scan, lambda frame: predict_frame(segmenter, frame), segmenter.structures)
 
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
     turned, order, axes = orientation.facing_ras(scan)
     fine = prepare(turned, segmenter.recipe.preparation)
-    found = coarse_classes if segmenter.net2 is None else fine_classes
-    return np.flip(found(segmenter, fine, turned), axes).transpose(order)
+    if segmenter.net2 is not None and not segmenter.recipe.preparation.fine_mm:
+        classes = whole_classes(segmenter, fine)
+    else:
+        classes = likeliest(by_class(segmenter, fine, turned))
+    return np.flip(classes, axes).transpose(order)
+
+
+def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
+    """Probabilities (x, y, z, classes) of one frame on its own voxels; outside the tile, that of the background is 1."""
+    turned, order, axes = orientation.facing_ras(scan)
+    fine = prepare(turned, segmenter.recipe.preparation)
+    return np.stack([np.flip(one, axes).transpose(order) for one in by_class(segmenter, fine, turned)], axis=3)
+
+
+def by_class(segmenter: Segmenter, fine: Volume, scan: Volume) -> Iterator[np.ndarray]:
+    """Probabilities (x, y, z) of one class after the other, on the voxels of `scan`, which `prepare` made `fine`."""
+    return coarse_by_class(segmenter, fine, scan) if segmenter.net2 is None else fine_by_class(segmenter, fine, scan)
 
 
 def predict_file(segmenter: Segmenter, scan: Volume, path: Path) -> Volume:
@@ -198,28 +214,35 @@ def predict_file(segmenter: Segmenter, scan: Volume, path: Path) -> Volume:
     return predict(segmenter, scan)
 
 
-def coarse_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
-    """Classes of Net1 or the 3D U-Net on the voxels of `scan`: the likeliest of the probabilities, interpolated by B-splines of
-    second order (paper)."""
+def coarse_by_class(segmenter: Segmenter, fine: Volume, scan: Volume) -> Iterator[np.ndarray]:
+    """`by_class` of Net1 or the 3D U-Net: interpolated by B-splines of second order (paper)."""
     seen = coarse(fine, segmenter.recipe.preparation)
     probabilities = inference.softmax(coarse_logits(segmenter.coarse, seen))
     matrix = np.linalg.inv(seen.affine) @ scan.affine
     place = np.diag(matrix)[:3], matrix[:3, 3], scan.array.shape
-    each = np.moveaxis(probabilities, -1, 0)
-    return likeliest(ndimage.affine_transform(one, *place, order=2, mode="nearest") for one in each)
+    for one in np.moveaxis(probabilities, -1, 0):
+        yield ndimage.affine_transform(one, *place, order=2, mode="nearest")
 
 
-def fine_classes(segmenter: Segmenter, fine: Volume, scan: Volume) -> np.ndarray:
-    """Classes of both networks on the voxels of `scan`; background outside the tile."""
+def fine_by_class(segmenter: Segmenter, fine: Volume, scan: Volume) -> Iterator[np.ndarray]:
+    """`by_class` of both networks; background outside the tile."""
+    slices, back = slices_in_tile(segmenter, fine)
+    for value, one in enumerate(np.moveaxis(np.stack(list(slices), axis=2), -1, 0)):
+        whole = cut(one, back, fine.array.shape, float(value == 0))
+        yield preprocess.onto_grid(fine.with_array(whole), scan, 1).array if segmenter.recipe.preparation.fine_mm else whole
+
+
+def whole_classes(segmenter: Segmenter, fine: Volume) -> np.ndarray:
+    """Classes of both networks on the fine grid, which is the scan's: no probabilities need to be kept."""
+    slices, back = slices_in_tile(segmenter, fine)
+    return cut(np.stack([one.argmax(axis=-1).astype(np.uint8) for one in slices], axis=2), back, fine.array.shape, 0)
+
+
+def slices_in_tile(segmenter: Segmenter, fine: Volume) -> tuple[Iterator[np.ndarray], list[int]]:
+    """What both networks find in the slices of the tile, see `probabilities_in_tile`; and where the volume starts in the tile."""
     region, seen = soft_region(segmenter.coarse, fine, segmenter.recipe)
     starts, shape = tile(seen, fine, segmenter.recipe.tile_margin_mm)
-    slices, back = probabilities_in_tile(segmenter, fine, region, starts, shape), [-start for start in starts]
-    if not segmenter.recipe.preparation.fine_mm:  # the fine voxels are the scan's
-        part = np.stack([one.argmax(axis=-1).astype(np.uint8) for one in slices], axis=2)
-        return cut(part, back, scan.array.shape, 0)
-    each = np.moveaxis(np.stack(list(slices), axis=2), -1, 0)
-    inside = (cut(one, back, fine.array.shape, float(value == 0)) for value, one in enumerate(each))
-    return likeliest(preprocess.onto_grid(fine.with_array(one), scan, 1).array for one in inside)
+    return probabilities_in_tile(segmenter, fine, region, starts, shape), [-start for start in starts]
 
 
 def likeliest(probabilities: Iterable[np.ndarray]) -> np.ndarray:

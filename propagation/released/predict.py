@@ -18,10 +18,10 @@ from propagation.released.images import grey, normalised, resized_bilinear, resi
 from propagation.released.plausibility import cleaned
 from propagation.released.variants import DEFAULT, VARIANTS, Released, Variant
 from propagation.released.weights import identify, kind, load_released
-from shared import prediction_command
 from shared.errors import InputError
 from shared.files import visible
 from shared.lazy import lazily
+from shared.prediction import predict_frames
 from shared.scans import orientation, preprocess
 from shared.scans.volume import Volume
 
@@ -120,7 +120,7 @@ def labels_of(scan: Volume, nets: Nets, base: int | None, way: Variant, options:
         pasted = frame.with_array(classes.swapaxes(0, 1))
         return preprocess.window(pasted, (-square.column, -square.row, 0), shape[:3]).array
 
-    labels = prediction_command.predict_frames(images, segment_frame, STRUCTURES).array
+    labels = predict_frames(images, segment_frame, STRUCTURES).array
     return labels[:, :, ::order]
 
 

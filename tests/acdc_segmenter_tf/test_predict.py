@@ -279,3 +279,13 @@ def test_broken_weights_are_refused(run, tmp_path, damage, phantom_cases, capsys
     error = capsys.readouterr().err
     assert ended.value.code == 2 and "best.weights.h5" in error and len(error.splitlines()) == 1
     assert not (tmp_path / "seg.nii.gz").exists()
+
+
+@pytest.mark.parametrize("recipe", [UNET2D_MODIFIED, UNET3D_MODIFIED], ids=["2D", "3D"])
+def test_probabilities_decide_what_is_predicted(recipe):
+    """So an ensemble of one network and itself is that network."""
+    scan, _, levels = heart((150, 150, 8))
+    one = segmenter(levels, recipe)
+    found = prediction.chances(one, scan)
+    assert found.shape == (150, 150, 8, 4)
+    np.testing.assert_array_equal(prediction.cleaned(found.argmax(axis=3).astype(np.uint8)), prediction.predict_frame(one, scan))

@@ -158,3 +158,10 @@ def test_from_file_to_file(untrained, phantom_cases, tmp_path):
     scan, labels = volume.read(phantom_cases[0].image), volume.read_labels(tmp_path / "seg.nii.gz")
     assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1, 2, 3}
     np.testing.assert_array_equal(labels.array, prediction.predict(prediction.load(untrained), scan).array)
+
+
+def test_probabilities_decide_what_is_predicted(untrained):
+    segmenter, scan = prediction.load(untrained), blob()
+    found = prediction.chances(segmenter, scan)
+    assert found.shape == (*scan.array.shape, 4)
+    np.testing.assert_array_equal(found.argmax(axis=3), prediction.predict_frame(segmenter, scan))

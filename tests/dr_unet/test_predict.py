@@ -151,9 +151,11 @@ def test_a_network_that_knows_the_grey_levels_gives_back_the_heart(tiny, experim
     recipe = tiny(experiment, spacing_mm=(2.0, 2.0, 10.0), image_shape=(64, 64, 8), localiser_shape=(32, 32, 8),
                   crop_shape=(40, 40, 8), gcam_threshold=0.2)  # fmt: skip
     scan, labels = heart()
-    found = prediction.predict(knowing(recipe, scan, labels), scan)
+    segmenter = knowing(recipe, scan, labels)
+    found = prediction.predict(segmenter, scan)
     assert found.array.dtype == np.uint8 and found.array.shape == scan.array.shape
     assert worst_dice(found.array, labels.array) > 0.9
+    np.testing.assert_array_equal(prediction.chances(segmenter, scan).argmax(axis=3), prediction.predict_frame(segmenter, scan))
 
 
 @pytest.mark.parametrize("centre", [(0.25, 0.3), (0.75, 0.5), (0.4, 0.8)])

@@ -11,6 +11,7 @@ from shared import files, prediction_command, prediction_jobs
 from shared.datasets import acdc
 from shared.errors import InputError
 from shared.files import write_json
+from shared.prediction import predict_frames
 from shared.prediction_jobs import Job
 from shared.scans import volume
 from shared.scans.volume import from_array
@@ -239,7 +240,7 @@ def test_a_scan_that_is_constant_throughout_goes_to_the_network_as_it_is(tmp_pat
 ])  # fmt: skip
 def test_scans_made_in_python_are_checked_as_files_are(scan, words):
     with pytest.raises(InputError, match=words):
-        prediction_command.predict_frames(scan, lambda frame: np.zeros(frame.array.shape, np.uint8), ACDC)
+        predict_frames(scan, lambda frame: np.zeros(frame.array.shape, np.uint8), ACDC)
 
 
 def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):

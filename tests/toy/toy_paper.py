@@ -5,13 +5,14 @@ from typing import Annotated
 
 import numpy as np
 
-from shared import datasets, lifecycle, prediction_command, recipes, runs, training_command
+from shared import datasets, lifecycle, recipes, runs, training_command
 from shared.datasets import splits
 from shared.framework import keras
 from shared.held_out import Scorer
 from shared.learning import inference, training
 from shared.learning.batches import Batches
 from shared.learning.examples import Slices
+from shared.prediction import predict_frames
 from shared.scans import preprocess
 
 
@@ -48,7 +49,7 @@ def predict(segmenter, scan):
         found = inference.probabilities(model, np.moveaxis(prepared.array, 2, 0)[..., None], 8).argmax(axis=-1)
         return preprocess.onto_grid(prepared.with_array(np.moveaxis(found, 0, 2)), frame, 0).array
 
-    return prediction_command.predict_frames(scan, classes, structures)
+    return predict_frames(scan, classes, structures)
 
 
 def load(folder):

@@ -1,5 +1,6 @@
 """From scan to label map: grids and back, the dynamic tile, axes in any order, and files."""
 
+import dataclasses
 import shutil
 import warnings
 from pathlib import Path
@@ -86,9 +87,11 @@ def test_the_tile_is_pasted_back_where_it_was(fine_mm, monkeypatch):
     monkeypatch.setattr(prediction, "soft_region", lambda net1, fine, recipe: (fine.array[..., None], None))
     monkeypatch.setattr(prediction, "tile", lambda seen, fine, margin_mm: ([3, -1, 2], [16, 16, 4]))
     monkeypatch.setattr(prediction, "probabilities_in_tile", lambda *given: iter(probabilities))
-    classes = prediction.fine_classes(segmenter, fine, scan)
+    classes = prediction.likeliest(prediction.by_class(segmenter, fine, scan))
     found = [[5, 2, 3]] if fine_mm == 0 else [[x, y, z] for x in (10, 11) for y in (4, 5) for z in (6, 7)]
     assert classes.shape == scan.array.shape and np.argwhere(classes).tolist() == found
+    if fine_mm == 0:
+        np.testing.assert_array_equal(prediction.whole_classes(segmenter, fine), classes)
 
 
 def test_the_likeliest_class_is_the_first_of_equals():
@@ -176,3 +179,15 @@ def test_a_scan_of_another_modality_is_warned_of(dataset, low, warned, untrained
         prediction.predict_file(prediction.load(folder), scan, Path("scan.nii.gz"))
     found = [str(each.message) for each in caught if "grey values" in str(each.message)]
     assert [text.startswith(f"scan.nii.gz: {warned}") for text in found] == [True] * bool(warned)
+
+
+@pytest.mark.parametrize("net1_alone", [False, True])
+def test_probabilities_decide_what_is_predicted_in_any_order_of_axes(net1_alone, untrained):
+    segmenter = prediction.load(untrained)
+    segmenter = dataclasses.replace(segmenter, net2=None) if net1_alone else segmenter
+    scan = ball((40, 36, 24), (1.5, 1.5, 3.0), (20, 15, 12), 15.0)
+    scan = orientation.transpose(scan, (1, 0, 2))
+    found = prediction.chances(segmenter, scan)
+    assert found.shape == (*scan.array.shape, 4)
+    np.testing.assert_array_equal(found.argmax(axis=3), prediction.predict_frame(segmenter, scan))
+    np.testing.assert_allclose(found.sum(axis=3), 1, atol=1e-3)
