@@ -160,7 +160,7 @@ def also_of(options: argparse.Namespace) -> dict[str, Path]:
     Raises:
         InputError: something else than NAME=FOLDER, or a name that is taken.
     """
-    taken = {name.casefold() for key, method in METHODS.items() for name in (key, method.name)}
+    taken = {"reference", *(name.casefold() for key, method in METHODS.items() for name in (key, method.name))}
     folders: dict[str, Path] = {}
     for text in options.also:
         name, equals, folder = text.partition("=")

@@ -8,7 +8,7 @@ from typing import Any
 
 from shared import runs
 from shared.datasets import Case, load_image, load_reference
-from shared.files import read_csv, write_csv, write_text
+from shared.files import read_csv, visible, write_csv, write_text
 from shared.lazy import lazily
 from shared.progress import Progress, duration
 from shared.runs import Experiment, Record
@@ -42,8 +42,8 @@ class Scorer:
 
     Attributes:
         predict: gives the label map on the scan's grid, with values as on disk, and any further scorings: file name ->
-            (predicted, reference), two label maps of one grid. A pair called cases.csv is scored in the place of that label map
-            and `reference`.
+            (predicted, reference), two label maps of one grid. A pair called cases.csv, on the scan's grid, is scored in the
+            place of that label map and `reference`.
         reference: gives what the label map is compared with.
         finish: called when all cases are scored, with cases.csv and predictions/ in place: draws the paper's own pictures, writes
             its own tables, and returns lines for the summary.
@@ -80,8 +80,8 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
         predicted, further = scorer.predict(case, scan, on_disk)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
         reference = scorer.reference(case, scan, on_disk)
-        drawings[case.name] = report.drawing(scan, predicted, reference, structures, len(cases))
         pairs = further if CASES in further else {CASES: (predicted, reference), **further}
+        drawings[case.name] = report.drawing(scan, *pairs[CASES], structures, len(cases))
         for file, pair in pairs.items():
             rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))
     write_scores(folder, rows)
@@ -90,7 +90,7 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
     record.took("evaluate", time.monotonic() - start)
     record.write()
     text = summary([f"# {experiment.title}", "", *lines, "", *facts(record.content)], rows)
-    report.write(folder, text, rows[CASES], structures, drawings)
+    report.write(folder, text, rows[CASES], structures, drawings, visible(folder / "figures", "*.png"))
     write_text(folder / runs.SUMMARY, text)
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")

@@ -13,7 +13,7 @@ from shared import cli, datasets, ensembles, runs, transfer
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
 from shared.lazy import lazily
-from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, name_of
+from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, listed, name_of
 from shared.progress import Progress
 from shared.scans import volume
 from shared.scans.volume import Volume
@@ -72,7 +72,7 @@ def segment(
             else:
                 volume.write(labels, job.output)
             draw(job.output, scan, labels)
-            rows[job.scan] = function.volumes_ml(job.scan, labels, structures)
+            rows[job.scan] = function.volumes_ml(listed(job.scan), labels, structures)
             if labels.array.ndim == 4 and "LV" in structures.values():
                 of_cine = function.of_cine([rows[job.scan][t] for t in shown], structures)
                 functions += [of_cine] if of_cine else []
@@ -230,7 +230,8 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             lambda volumes, functions: write_tables(volumes, functions, options.output),
             drawing(options, segmenter.structures),
         )
-        if options.pictures and not is_file_name(options.output):
+        kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
+        if (options.pictures or kept) and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures)
         output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
         print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")

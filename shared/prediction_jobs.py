@@ -77,7 +77,13 @@ def name_of(scan: Path) -> str:
     """The name of a scan and of its label map, without suffix; for "." and ".." it is that of the folder, and for a file that is
     called as LASC calls all of its scans, that of the folder it lies in."""
     name = volume.stem(scan if scan.name not in ("", "..") else os.path.realpath(scan))
-    return Path(os.path.abspath(scan)).parent.name if name == lasc.IMAGE else name
+    alike = name == lasc.IMAGE and name != scan.name  # a file, which has a suffix
+    return (Path(os.path.abspath(scan)).parent.name if alike else "") or name
+
+
+def listed(scan: Path) -> Path:
+    """A scan as tables list it: its name must not depend on the current folder."""
+    return scan if name_of(scan) == volume.stem(scan) else Path(os.path.abspath(scan))
 
 
 def scans_in(scan: Path) -> list[Path]:

@@ -69,8 +69,8 @@ def check_output(cases: Sequence[Case], output: Path) -> None:
     """Raise InputError if what is written into `output` would replace a run, a scan or a reference."""
     if (output / runs.RECORD).exists():
         raise InputError(f"{output}: a run, whose scores would be replaced; choose another --output")
-    if (output / CASES).is_dir() or (output.exists() and not output.is_dir()):
-        raise InputError(f"{output}: expected a folder for label maps and {CASES}; choose another --output")
+    if any((output / file).is_dir() for file in (CASES, runs.REPORT)) or (output.exists() and not output.is_dir()):
+        raise InputError(f"{output}: expected a folder for label maps, {CASES} and {runs.REPORT}; choose another --output")
     inputs = {os.path.realpath(path) for case in cases for path in (case.image, case.label) if path}
     for case in cases:
         if os.path.realpath(output / f"{case.name}.nii.gz") in inputs:
@@ -119,8 +119,8 @@ def score(
     lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
     lines += [*tables.summarise(rows), *by_part(rows)]
     text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
-    report.write(output, text, rows, classes, drawings)
     write_text(output / runs.SUMMARY, text)
+    report.write(output, text, rows, classes, drawings)
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
 
 

@@ -33,7 +33,7 @@ def write(contest: Contest, found: Scored) -> None:
         return views.view(scan, layers, contest.structures, page.share(len(cases)))
 
     columns, entries = of_methods(found.cases, view_of)
-    text = (contest.folder / report.PAGE).read_text()
+    text = (contest.folder / report.PAGE).read_text(encoding="utf-8")
     page.write(
         path,
         page.Page(
@@ -41,7 +41,7 @@ def write(contest: Contest, found: Scored) -> None:
             text=text.partition("\n")[2],  # without its title
             columns=columns,
             entries=entries,
-            structures=list(contest.structures.values()),
+            structures=list(dict.fromkeys(contest.structures.values())),
             layers=(first, REFERENCE, *others),
             figures=visible(contest.folder / "figures", "*.png"),
         ),

@@ -21,6 +21,7 @@ from shared.scoring import plots
 
 TEMPLATE = "page.html"
 BYTES = 15_000_000  # for the views of all cases
+LARGEST = (3000, 12_000)  # pixels of a figure; WebP takes 16383
 MOST_BYTES = 2_500_000  # for the view of one
 
 
@@ -44,8 +45,13 @@ class Entry:
 
     name: str
     values: Sequence[Any]
-    remark: str = ""
+    said: str = ""
     view: View | None = None
+
+    @property
+    def remark(self) -> str:
+        """What is said of the case, and what its view lacks."""
+        return "; ".join(filter(None, [self.said, self.view.note if self.view else ""]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +88,7 @@ def write(path: Path, page: Page) -> None:
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )  # fmt: skip
-    text = Markup(markdown_it.MarkdownIt("commonmark", {"html": False}).enable("table").render(page.text))
+    text = Markup(markdown_it.MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(page.text))
     figures = {figure.stem.replace("_", " "): webp(figure) for figure in page.figures}
     colours = dict(zip(page.structures, plots.COLOURS * len(page.structures), strict=False))
     write_text(path, environment.get_template(TEMPLATE).render(page=page, text=text, figures=figures, colours=colours))
@@ -91,6 +97,7 @@ def write(path: Path, page: Page) -> None:
 
 def webp(figure: Path) -> str:
     """A picture as a data URI."""
-    file = io.BytesIO()
-    Image.open(figure).convert("RGB").save(file, "WEBP", quality=80, method=4)
+    file, image = io.BytesIO(), Image.open(figure).convert("RGB")
+    image.thumbnail(LARGEST)
+    image.save(file, "WEBP", quality=80, method=4)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"

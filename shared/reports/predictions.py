@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from shared import runs
 from shared.errors import InputError
 from shared.files import read_csv
@@ -12,7 +14,7 @@ from shared.progress import Progress
 from shared.reports import page, views
 from shared.reports.page import Column, Entry, Page
 from shared.reports.views import View
-from shared.scans import volume
+from shared.scans import orientation, volume
 from shared.scoring import function, metrics
 
 LAYER = "label map"
@@ -78,11 +80,11 @@ def measured(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str
 def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str]) -> list[str]:
     """What a reader should look at: nothing found, and an ejection fraction that cannot be right."""
     names = dict.fromkeys(structures.values())
-    empty = [str(row["frame"]) for row in rows if not any(row[f"{name}_ml"] for name in names)]
+    empty = [f"{row['frame']:.0f}" for row in rows if not any(row[f"{name}_ml"] for name in names)]
     where = "" if len(rows) == 1 else f" in frame {', '.join(empty)}"
     doubts = []
     if both:
-        ed, es = ({"scan": both[f"{end}_scan"], "frame": both[f"{end}_frame"]} for end in ("ed", "es"))
+        ed, es = ({"scan": both[f"{end}_scan"], "frame": round(both[f"{end}_frame"])} for end in ("ed", "es"))
         for cavity in (cavity for cavity in metrics.CAVITIES if cavity in names):
             volumes = ({**at, f"{cavity}_ml": both[f"{cavity}_{end}_ml"]} for at, end in ((ed, "edv"), (es, "esv")))
             doubts.append(function.doubt_of(cavity, *volumes))
@@ -90,9 +92,16 @@ def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, s
 
 
 def view_of(scan: Path, folder: Path, structures: Mapping[int, str], most_bytes: int) -> tuple[View | None, str]:
-    """The view of a scan and its label map; None, with the reason, where one of them cannot be read any more."""
+    """The view of a scan and its label map, and what is wrong with it; None where one of them cannot be read any more, or they do
+    not fit any more."""
+    path = folder / f"{name_of(scan)}.nii.gz"
     try:
-        labels = volume.read_labels(folder / f"{name_of(scan)}.nii.gz")
-        return views.view(volume.read_grey(scan), {LAYER: labels}, structures, most_bytes), ""
+        labels, grey = volume.read_labels(path), volume.read_grey(scan)
+        if labels.frames != grey.frames:
+            raise InputError(f"{path}: {labels.frames} frames, but {scan} has {grey.frames}")
+        labels = orientation.matched(grey, labels, (scan, path))
     except InputError as error:
         return None, str(error)
+    unknown = [str(value) for value in np.unique(labels.array) if value not in (0, *structures)]
+    problem = f"the label map has values of other structures, which are not drawn: {', '.join(unknown)}" if unknown else ""
+    return views.view(grey, {LAYER: labels}, structures, most_bytes), problem

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from shared import runs
-from shared.files import visible
 from shared.progress import Progress
 from shared.reports import page, views
 from shared.reports.page import Column, Entry, Page
@@ -29,8 +28,9 @@ def write(
     rows: Sequence[Scores],
     structures: Mapping[int, str],
     drawings: Mapping[str, View],
+    figures: Sequence[Path] = (),
 ) -> None:
-    """Write report.html into a folder: every case with its scores and slices, the folder's figures, and a text.
+    """Write report.html into a folder: every case with its scores and slices, figures, and a text.
 
     Args:
         folder: of a run, or of predictions that were scored.
@@ -38,6 +38,7 @@ def write(
         rows: of cases.csv.
         structures: label value -> name.
         drawings: name of a case -> its `drawing`.
+        figures: files of pictures.
     """
     columns, entries = of_scores(rows, drawings)
     title, _, below = text.partition("\n")
@@ -50,7 +51,7 @@ def write(
             entries=entries,
             structures=list(dict.fromkeys(structures.values())),
             layers=LAYERS,
-            figures=visible(folder / "figures", "*.png"),
+            figures=figures,
         ),
     )
 

@@ -5,7 +5,7 @@ The outlines are kept apart from the grey values, so that a reader can switch th
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import contourpy
@@ -19,8 +19,11 @@ from shared.scoring import plots
 
 MOST_SLICES = 100  # of a scan with more, so many evenly spread
 RANGE = (1, 99.5)  # percentiles of the grey values that are black and white
-SIZES = ((176, 75), (128, 70), (96, 60), (72, 50), (56, 40), (44, 30), (32, 20))  # longer side of a tile in pixels, WebP quality
-STRAIGHT = 0.35  # pixels by which a simplified outline may lie beside the true one
+SIZES = ((176, 75, 0.35), (128, 70, 0.35), (96, 60, 0.35), (64, 50, 0.5), (44, 35, 0.6), (32, 20, 0.7))
+#   longer side of a tile in pixels, WebP quality, and the pixels by which a simplified outline may lie beside the true one
+RAGGED = 20_000  # sides of pixels on outlines in one frame, from which on a label map is looked at
+MARKUP = 100  # bytes around a picture or an outline
+TORN = "the outlines are left out, since they are in too many pieces"
 SCREEN = 1.75  # width of the place for a sheet, over its height
 TENTHS = 10  # outlines count tenths of a pixel
 
@@ -45,6 +48,8 @@ class View:
     Attributes:
         slices: number of each tile's slice, from 1.
         middle: index of the tile that stands for the scan.
+        times: number of each frame, from 1; those of a long cine may be thinned out.
+        note: what the view lacks; empty where it lacks nothing.
     """
 
     width: int
@@ -53,6 +58,8 @@ class View:
     slices: tuple[int, ...]
     middle: int
     frames: tuple[Frame, ...]
+    times: tuple[int, ...]
+    note: str
 
     @property
     def rows(self) -> int:
@@ -65,11 +72,11 @@ class View:
     def bytes(self) -> int:
         """What the view adds to a page."""
         paths = [path for frame in self.frames for layer in frame.outlines.values() for path in layer.values()]
-        return sum(len(frame.picture) for frame in self.frames) + sum(map(len, paths))
+        return sum(len(frame.picture) + MARKUP for frame in self.frames) + sum(len(path) + MARKUP for path in paths)
 
 
 def view(scan: Volume, layers: Mapping[str, Volume], structures: Mapping[int, str], most_bytes: int) -> View:
-    """The view of a scan, in the largest size that takes at most `most_bytes` (or in the smallest).
+    """The view of a scan, in the largest size that takes at most `most_bytes`; if none does, of fewer frames.
 
     Args:
         scan: (x, y, z) or (x, y, z, t).
@@ -87,20 +94,58 @@ def view(scan: Volume, layers: Mapping[str, Volume], structures: Mapping[int, st
     middle = int(np.abs(chosen - (occupied[[0, -1]].mean() if occupied.size else depth / 2)).argmin())
     grey = eight_bits(image)[*box][:, :, chosen]
     named = {name: each[*box][:, :, chosen] for name, each in zip(layers, frames, strict=True)}
-    for side, quality in SIZES:
+    torn = any(is_torn(each, structures) for each in named.values())
+
+    def drawn(size: tuple[int, int, float], times: Sequence[int]) -> View:
+        side, quality, straight = size
         tile = size_of(grey.shape[:2], image.spacing_mm, side)
         columns = columns_for(len(chosen), tile)
-        sheets = tuple(
-            Frame(
-                picture(grey[..., t], tile, columns, quality),
-                {name: outlines(each[..., t], structures, tile, columns) for name, each in named.items()},
-            )
-            for t in range(grey.shape[3])
+        return View(
+            width=tile[0],
+            height=tile[1],
+            columns=columns,
+            slices=tuple(int(z) + 1 for z in chosen),
+            middle=middle,
+            frames=tuple(
+                Frame(
+                    picture(grey[..., t], tile, columns, quality),
+                    {
+                        name: outlines(each[..., t], structures, tile, columns, straight)
+                        for name, each in named.items()
+                        if not torn
+                    },
+                )
+                for t in times
+            ),
+            times=tuple(t + 1 for t in times),
+            note=TORN if torn else "",
         )
-        made = View(*tile, columns, tuple(int(z) + 1 for z in chosen), middle, sheets)
-        if made.bytes() <= most_bytes:
+
+    return fitting(drawn, grey.shape[3], most_bytes)
+
+
+def fitting(drawn: Callable[[tuple[int, int, float], Sequence[int]], View], count: int, most_bytes: int) -> View:
+    """The largest of the views `drawn(size, frames)` of so many frames that takes at most `most_bytes`; if none does, one of
+    fewer frames, evenly spread."""
+    for size in SIZES:  # one frame tells what all of them will take
+        if drawn(size, [count // 2]).bytes() * count <= most_bytes:
             break
-    return made
+    step = 1
+    while True:
+        made = drawn(size, range(0, count, step))
+        if made.bytes() <= most_bytes or step >= count:
+            return made
+        step = max(step + 1, made.bytes() * step // most_bytes)
+
+
+def is_torn(labels: np.ndarray, structures: Mapping[int, str]) -> bool:
+    """Whether a frame of a label map (x, y, n, t) has more border than area, as noise has: its outlines would fill the page."""
+    for t in range(labels.shape[3]):
+        known = np.isin(labels[..., t], list(structures)) * labels[..., t]
+        sides = np.count_nonzero(known[1:] != known[:-1]) + np.count_nonzero(known[:, 1:] != known[:, :-1])
+        if sides > max(RAGGED, int(np.count_nonzero(known))):
+            return True
+    return False
 
 
 def columns_for(count: int, tile: tuple[int, int]) -> int:
@@ -137,7 +182,9 @@ def picture(slices: np.ndarray, tile: tuple[int, int], columns: int, quality: in
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def outlines(labels: np.ndarray, structures: Mapping[int, str], tile: tuple[int, int], columns: int) -> dict[str, str]:
+def outlines(
+    labels: np.ndarray, structures: Mapping[int, str], tile: tuple[int, int], columns: int, straight: float
+) -> dict[str, str]:
     """Structure -> path of its outlines in all slices (x, y, n), where it has any; values of one name are one structure."""
     values = {name: [value for value, each in structures.items() if each == name] for name in structures.values()}
     scale = np.array(tile) / labels.shape[:2]
@@ -149,13 +196,15 @@ def outlines(labels: np.ndarray, structures: Mapping[int, str], tile: tuple[int,
             if mask.any():
                 lines = contourpy.contour_generator(z=mask.T.astype(np.float32)).lines(0.5)
                 # pixel i of the padded mask is pixel i - 1, whose middle is at i - 0.5
-                found.setdefault(name, []).extend(path((np.asarray(line) - 0.5) * scale + corner) for line in lines)
+                found.setdefault(name, []).extend(path((np.asarray(line) - 0.5) * scale + corner, straight) for line in lines)
     return {name: "".join(paths) for name, paths in found.items()}
 
 
-def path(points: np.ndarray) -> str:
+def path(points: np.ndarray, straight: float) -> str:
     """A closed line through points (n, 2) in pixels; those that a straight line can do without are left out."""
-    kept = cv2.approxPolyDP(points[:-1].astype(np.float32)[:, None], STRAIGHT, True)[:, 0]
+    kept = cv2.approxPolyDP(points[:-1].astype(np.float32)[:, None], straight, True)[:, 0]
+    if len(kept) < 3:  # a speck stays one
+        kept = points[:-1]
     places = np.round(kept * TENTHS).astype(int)
     steps = np.diff(places, axis=0)
     return f"M{places[0][0]} {places[0][1]}l{' '.join(f'{x} {y}' for x, y in steps)}z"

@@ -78,6 +78,14 @@ def test_scans_that_are_all_called_alike_are_named_after_their_folders(folder):
     out, scans = folder / "out", [folder / name / "lgemri.nrrd" for name in ("A1", "B2")]
     assert [job.output for job in prediction_jobs.jobs(scans, [], [], out)] == [out / "A1.nii.gz", out / "B2.nii.gz"]
     assert prediction_jobs.name_of(Path("lgemri.nrrd")) == folder.name  # in the current folder
+    assert prediction_jobs.name_of(Path("/lgemri.nrrd")) == prediction_jobs.name_of(Path("study/lgemri")) == "lgemri"
+
+
+def test_tables_list_scans_so_that_their_name_does_not_depend_on_the_folder(folder):
+    assert prediction_jobs.listed(Path("x/a.nii")) == Path("x/a.nii")
+    for typed in ("lgemri.nrrd", "x/lgemri.nrrd", "."):
+        found = prediction_jobs.listed(Path(typed))
+        assert found.is_absolute() and prediction_jobs.name_of(found) == prediction_jobs.name_of(Path(typed))
 
 
 def test_current_folder_as_a_dicom_scan_gives_a_visible_file(folder):

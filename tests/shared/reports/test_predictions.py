@@ -31,9 +31,9 @@ def report(tmp_path):
     class Segmenter:
         structures = STRUCTURES
 
-    def run(*arguments, **scans):
+    def run(*arguments, drawn=True, **scans):
         found.update({name: written(tmp_path, name, *about) for name, about in scans.items()})
-        words = ["--weights", "w", "-o", str(tmp_path / "out"), "--pictures", *map(str, arguments)]
+        words = ["--weights", "w", "-o", str(tmp_path / "out"), *(["--pictures"] if drawn else []), *map(str, arguments)]
         options = prediction_command.parser("predict", "", "").parse_args(words)
         names = lambda path: path.name.removesuffix(".nii.gz")  # noqa: E731
         prediction_command.command(options, lambda _: Segmenter, lambda _, scan, path: scan.with_array(found[names(path)]))
@@ -67,7 +67,7 @@ def test_a_cine_has_its_frames_and_function(report, tmp_path):
     assert headings(text) == ["case", "frames", *titles, "remarks"]
     *numbers, said = cells(text, "c")
     assert numbers == ["4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
-    assert text.count('class="frame"') == 4
+    assert text.count('<g class="frame') == 4
 
 
 @pytest.mark.filterwarnings("always")
@@ -77,3 +77,29 @@ def test_a_later_command_adds_to_the_page_and_a_scan_that_is_gone_is_said(report
     text = report(tmp_path / "b.nii.gz", b=(1, (5,)))
     assert cells(text, "a")[:2] == ["8.0", "0.0"] and "a.nii.gz: no such file" in cells(text, "a")[2]
     assert cells(text, "b")[0] == "5.0" and text.count('class="thumb"') == 1
+
+
+@pytest.mark.filterwarnings("always")
+def test_what_does_not_fit_any_more_is_said_and_costs_no_other_case(report, tmp_path):
+    report(tmp_path / "a.nii.gz", tmp_path / "c.nii.gz", a=(1, (8,)), c=(3, (8, 4)))
+    written(tmp_path, "c")  # the cine became a single frame
+    labels = volume.read_labels(tmp_path / "out/a.nii.gz")
+    volume.write(labels.with_array(labels.array[:, :, :2]), tmp_path / "out/a.nii.gz")
+    text = report(tmp_path / "b.nii.gz", b=(1, (5,)))
+    assert "shape (10, 6, 2) differs from (10, 6, 3)" in cells(text, "a")[-1]
+    assert "3 frames, but" in cells(text, "c")[-1] and text.count('class="thumb"') == 1
+
+
+@pytest.mark.filterwarnings("always")
+def test_values_of_other_structures_are_said(report, tmp_path):
+    report(tmp_path / "a.nii.gz", a=(1, (8,)))
+    labels = volume.read_labels(tmp_path / "out/a.nii.gz")
+    volume.write(labels.with_array(labels.array * 5), tmp_path / "out/a.nii.gz")
+    assert "not drawn: 15" in cells(report(tmp_path / "b.nii.gz", b=(1, (5,))), "a")[-1]
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_page_is_kept_up_to_date_by_commands_that_draw_nothing(report, tmp_path):
+    report(tmp_path / "a.nii.gz", a=(1, (8,)))
+    text = report(tmp_path / "a.nii.gz", drawn=False, a=(1, (3,)))
+    assert cells(text, "a")[0] == "3.0"

@@ -36,7 +36,7 @@ def corners(path):
 def test_a_square_has_the_outline_of_its_pixels():
     labels = np.zeros((20, 20, 1), np.uint8)
     labels[5:9, 10:16] = 1  # pixels 5 to 8 along x, that is from 5 to 9, and from 10 to 16 along y
-    found = views.outlines(labels, STRUCTURES, (20, 20), 1)
+    found = views.outlines(labels, STRUCTURES, (20, 20), 1, 0.35)
     assert list(found) == ["LV"]
     (line,) = corners(found["LV"])
     assert line.min(axis=0).tolist() == [5, 10] and line.max(axis=0).tolist() == [9, 16]
@@ -45,21 +45,21 @@ def test_a_square_has_the_outline_of_its_pixels():
 def test_outlines_lie_in_the_tile_of_their_slice_and_are_scaled_with_it():
     labels = np.zeros((20, 10, 5), np.uint8)
     labels[4:8, 2:6, 3] = 7
-    (line,) = corners(views.outlines(labels, STRUCTURES, (40, 20), 2)["RV"])  # slice 3 is in column 1 of row 1
+    (line,) = corners(views.outlines(labels, STRUCTURES, (40, 20), 2, 0.35)["RV"])  # slice 3 is in column 1 of row 1
     assert line.min(axis=0).tolist() == [40 + 8, 20 + 4] and line.max(axis=0).tolist() == [40 + 16, 20 + 12]
 
 
 def test_a_hole_and_a_second_piece_have_outlines_of_their_own_and_the_border_closes_them():
     labels = np.zeros((20, 20, 1), np.uint8)
     labels[2:10, 2:10], labels[4:7, 4:7], labels[16:, 16:] = 1, 0, 1
-    lines = corners(views.outlines(labels, STRUCTURES, (20, 20), 1)["LV"])
+    lines = corners(views.outlines(labels, STRUCTURES, (20, 20), 1, 0.35)["LV"])
     assert sorted((line.max(axis=0) - line.min(axis=0)).tolist() for line in lines) == [[3, 3], [4, 4], [8, 8]]
 
 
 def test_values_of_one_name_are_one_structure():
     labels = np.zeros((20, 20, 1), np.uint8)
     labels[2:6, 2:10], labels[6:10, 2:10] = 1, 7
-    (line,) = corners(views.outlines(labels, {1: "LV", 7: "LV"}, (20, 20), 1)["LV"])
+    (line,) = corners(views.outlines(labels, {1: "LV", 7: "LV"}, (20, 20), 1, 0.35)["LV"])
     assert (line.max(axis=0) - line.min(axis=0)).tolist() == [8, 8]
 
 
@@ -118,3 +118,30 @@ def test_many_slices_are_thinned_out_evenly():
 ])  # fmt: skip
 def test_columns(count, tile, columns):
     assert views.columns_for(count, tile) == columns
+
+
+def test_a_speck_has_an_outline_at_any_size():
+    labels = np.zeros((576, 576, 1), np.uint8)
+    labels[10, 10] = 1
+    for side in (576, 176, 32):
+        (line,) = corners(views.outlines(labels, STRUCTURES, (side, side), 1, 0.7)["LV"])
+        assert len(line) >= 3 and np.abs(line - 10.5 * side / 576).max() < 1
+
+
+def test_a_long_cine_is_thinned_out_where_nothing_else_fits():
+    rng = np.random.default_rng(0)
+    x, y = np.indices((80, 80))
+    labels = np.stack([np.hypot(x - 40, y - 40) < 20 + 8 * np.sin(8 * np.arctan2(y - 40, x - 40) + t) for t in range(20)], axis=2)
+    cine = labels[:, :, None].astype(np.uint8).repeat(4, axis=2)
+    view = views.view(scan(rng.random(cine.shape)), {"a": scan(cine)}, STRUCTURES, 12_000)
+    assert view.bytes() <= 12_000 and view.times[0] == 1 and 1 < len(view.times) < 20
+    steps = np.diff(view.times)
+    assert (steps == steps[0]).all() and len(view.frames) == len(view.times)
+
+
+def test_noise_has_no_outlines_and_says_so():
+    noise = np.random.default_rng(0).integers(0, 2, (150, 150, 4)).astype(np.uint8)
+    view = views.view(scan(noise.astype(np.float32)), {"a": scan(noise), "b": scan(0 * noise)}, STRUCTURES, 150_000)
+    assert view.bytes() <= 150_000 and view.frames[0].outlines == {} and "too many pieces" in view.note
+    whole = views.view(scan(noise.astype(np.float32)), {"a": scan(0 * noise + 1)}, STRUCTURES, 150_000)
+    assert whole.note == "" and list(whole.frames[0].outlines["a"]) == ["LV"]
