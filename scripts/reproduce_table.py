@@ -24,9 +24,10 @@ import propagation.recipe
 import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
-from shared import cli, datasets, held_out, runs
+from shared import cli, datasets, held_out, recipes, runs
 from shared.errors import InputError
 from shared.lazy import lazily
+from shared.lifecycle import Method
 from shared.runs import Experiment
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last, matched
@@ -47,26 +48,31 @@ class Paper:
     """A paper whose tables can be reproduced.
 
     Attributes:
-        package: that reproduces it.
+        method: what its package trains.
         published: number -> table of the paper; a table that the paper has only as pictures has a word for its number.
         train: the package's training command, which takes its arguments.
         reference: gives what its runs are scored against (see `held_out.Scorer`).
     """
 
-    package: str
+    method: Method
     published: Mapping[Any, Table]
     train: Callable[[list[str]], None]
     reference: Reference = held_out.as_on_disk
 
+    @property
+    def package(self) -> str:
+        """That reproduces it."""
+        return self.method.package
+
 
 # The only list of the papers: whoever adds one adds it here.
 PAPERS = {
-    "baumgartner2017": Paper("acdc_segmenter_tf", acdc_segmenter_tf.recipe.PUBLISHED, acdc_segmenter_tf.train.main),
-    "penso2020": Paper("dense_unet", dense_unet.recipe.PUBLISHED, dense_unet.train.main),
-    "vesal2020": Paper("dr_unet", dr_unet.recipe.PUBLISHED, dr_unet.train.main),
-    "wang2018": Paper("two_stage_unet", two_stage_unet.recipe.PUBLISHED, two_stage_unet.train.main),
+    "baumgartner2017": Paper(acdc_segmenter_tf.train.METHOD, acdc_segmenter_tf.recipe.PUBLISHED, acdc_segmenter_tf.train.main),
+    "penso2020": Paper(dense_unet.train.METHOD, dense_unet.recipe.PUBLISHED, dense_unet.train.main),
+    "vesal2020": Paper(dr_unet.train.METHOD, dr_unet.recipe.PUBLISHED, dr_unet.train.main),
+    "wang2018": Paper(two_stage_unet.train.METHOD, two_stage_unet.recipe.PUBLISHED, two_stage_unet.train.main),
     "zheng2018": Paper(
-        "propagation",
+        propagation.train.METHOD,
         propagation.recipe.PUBLISHED,
         propagation.train.main,
         functools.partial(propagation.masks.wall_on, rv_wall_mm=propagation.recipe.PROPAGATION.preparation.rv_wall_mm),
@@ -102,19 +108,55 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
             paper.train(command)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
-    file = f"{name}_{which.replace(' ', '')}" + ("" if options.preset == "paper" else f"_{options.preset}")
+    file = "_".join([name, which.replace(" ", ""), *parts_of(options)])
+    changes = {run: changed(paper, run, folder, options) for run, folder in done.items()}
     part = f", split {Path(options.split).stem}" if options.split else f", fold {options.fold}"
     chosen = "" if folds == table.folds else part
     title = f"{name} {which}: {table.title}; ours: {options.preset} preset on {used}{chosen}"
     commands = [command_of(*each, folds[0] if len(folds) == 1 else "all", table, options) for each in made_from]
+    for command, each in zip(commands, made_from, strict=True):
+        own = dict.fromkeys(change for run, found in changes.items() if run[:2] == each for change in found)
+        command += [word for change in own for word in ("--set", change)]
     reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
     for scoring in table.scorings:
-        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *unfinished(made_from, folds, done)])
+        remarks = *unfinished(made_from, folds, done), *not_the_preset(changes)
+        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *remarks])
         found = tables.compare(table, scores_of(table, scoring, options, done))
         text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), found)
         write(options.workdir / "tables", file + scoring.suffix, title, caption, found, text)
     if done and not options.report_only:
         picture(options.workdir / "tables" / f"{file}.png", done, roots, paper.reference)
+
+
+def parts_of(options: argparse.Namespace) -> list[str]:
+    """What the name of a table's file says besides the table: preset, data set, split and fold, if they are not the paper's."""
+    preset = [] if options.preset == "paper" else [options.preset]
+    split = [Path(options.split).stem] if options.split else []
+    fold = [] if options.fold == "all" else [f"fold{options.fold}"]
+    return [*preset, *([options.dataset] if options.dataset else []), *split, *fold]
+
+
+def changed(paper: Paper, run: Run, folder: Path, options: argparse.Namespace) -> list[str]:
+    """The fields of a run's recipe that are not those of the preset, as `--set` takes them: of a run with `--set`, or an old one.
+
+    Structures are left out, since a recipe takes those of the data set.
+    """
+    wanted = recipes.flat(paper.method.presets[options.preset](paper.method.recipes[run[0]]))
+    found = {
+        field: tuple(value) if isinstance(value, list) else value
+        for field, value in runs.read_record(folder, "recipe")["recipe"].items()
+    }
+    return [
+        f"{field}={recipes.shown(found.get(field, 'unknown'))}"
+        for field, value in wanted.items()
+        if field != "structures" and found.get(field, "unknown") != value
+    ]
+
+
+def not_the_preset(changes: Mapping[Run, Sequence[str]]) -> list[str]:
+    """At most one sentence: which runs were made with other settings."""
+    parts = [f"{name} on {dataset}, fold {fold}: {', '.join(found)}" for (name, dataset, fold), found in changes.items() if found]
+    return [f"Not with the settings of the preset: {'; '.join(parts)}."] if parts else []
 
 
 def source(row: Row, table: Table, options: argparse.Namespace) -> tuple[str, str]:

@@ -94,6 +94,19 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
+def differences(found: Any, wanted: Any) -> list[str]:
+    """The fields in which two recipes of run.json differ, such as "stacks=2 there, 4 here"."""
+    if not isinstance(found, dict) or not isinstance(wanted, dict):
+        return []
+
+    def said(values: Mapping[str, Any], name: str) -> str:
+        value = values.get(name, "unknown")
+        return shown(tuple(value) if isinstance(value, list) else value)
+
+    names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
+    return [f"{name}={said(found, name)} there, {said(wanted, name)} here" for name in names]
+
+
 # run.json -------------------------------------------------------------------------------------------------------------------
 
 
@@ -118,9 +131,10 @@ class Record:
             self.content = read_record(folder, "command", "commit", "hardware", "seconds")
             differing = [key for key in identity if self.content.get(key) != identity[key]]
             if differing:
-                raise InputError(
-                    f"{folder} holds a run with another {', '.join(differing)}; choose another --workdir or remove it"
-                )
+                fields = differences(self.content.get("recipe"), identity.get("recipe"))
+                recipe = f" ({'; '.join(fields)})" if fields else ""
+                text = f"{folder} holds a run with another {', '.join(differing)}{recipe}"
+                raise InputError(f"{text}; choose another --workdir or remove it")
             for name, digest in self.content.get("weights", {}).items():
                 if not (folder / name).is_file() or fingerprint(folder / name) != digest:
                     raise InputError(f"{folder / name}: missing, damaged or exchanged, {RECORD} records another file; {AGAIN}")

@@ -87,7 +87,8 @@ def test_a_record_goes_on_with_the_run_it_belongs_to(tmp_path):
     again.took("train", 9.0)
     assert again.content["seconds"] == {"train": 1.2}  # the first session counts
     before = (tmp_path / runs.RECORD).read_bytes()
-    for other, words in (({"seed": 1}, "seed"), ({"seed": 1, "recipe": {}}, "seed, recipe"), ({"new": 1}, "new")):
+    fields = r"seed, recipe \(width=3 there, 5 here; shape=8,9 there, unknown here\)"
+    for other, words in (({"seed": 1}, "seed"), ({"seed": 1, "recipe": {"width": 5}}, fields), ({"new": 1}, "new")):
         with pytest.raises(InputError, match=f"holds a run with another {words}; choose another --workdir or remove it"):
             Record(tmp_path, {**identity, **other}, lambda: ORIGIN)
     assert (tmp_path / runs.RECORD).read_bytes() == before
