@@ -232,7 +232,7 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         )
         kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
-            report.write(options.output, table_paths(options.output), segmenter.structures)
+            report.write(options.output, table_paths(options.output), segmenter.structures, options.weights)
         output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
         print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
 

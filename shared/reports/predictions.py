@@ -25,13 +25,14 @@ TEXT = f"""Volumes are those of the label maps. An ejection fraction (EF) is 100
 Row = Mapping[str, Any]
 
 
-def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]) -> None:
+def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str], weights: Sequence[Path]) -> None:
     """Write report.html into a folder of label maps.
 
     Args:
         folder: of the label maps.
         tables: its volumes.csv and function.csv; the second exists where there are ED and ES.
         structures: label value -> name.
+        weights: of the command that wrote the last of them.
     """
     volumes, functions = tables
     frames: dict[str, list[Row]] = {}
@@ -50,12 +51,24 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
         folder / runs.REPORT,
         Page(
             title=f"Label maps in {folder.resolve().name}",
-            text=TEXT,
+            text="\n".join([TEXT, *map(trained, weights)]),
             columns=[Column(title, 0 if title == "frames" else 1) for title in titles],
             entries=entries,
             structures=list(dict.fromkeys(structures.values())),
             layers=(LAYER,),
         ),
+    )
+
+
+def trained(weights: Path) -> str:
+    """A line about weights, and about the run that they are of."""
+    folder = weights if weights.is_dir() else weights.parent
+    if not (folder / runs.RECORD).is_file():
+        return f"- weights: `{weights}`"
+    record = runs.read_record(folder)
+    known = {name: record.get(name, "unknown") for name in ("package", "experiment", "preset", "dataset", "commit")}
+    return "- weights: `{}`, {package}, {experiment}, {preset} preset, trained on {dataset}, commit {commit}".format(
+        weights, **known
     )
 
 

@@ -66,14 +66,16 @@ def of_scores(rows: Sequence[Scores], drawings: Mapping[str, View]) -> tuple[lis
     about, cases = texts_in(rows), by_case(rows)
     structures = list(dict.fromkeys(row["structure"] for row in rows))
     measures = [(measure, structure) for measure in SHOWN for structure in structures]
-    columns = [Column(name) for name in about] + [Column("mean Dice", 3)]
+    several = len(structures) > 1
+    columns = [*(Column(name) for name in about), *([Column("mean Dice", 3)] if several else [])]
     columns += [Column(f"{structure} {titled(measure)}", MEASURES[measure].digits) for measure, structure in measures]
 
     def entry(name: str, own: Sequence[Scores]) -> Entry:
         found = {row["structure"]: row for row in own}
         numbers = [found.get(structure, {}).get(measure, UNDEFINED) for measure, structure in measures]
         mean = float(np.mean([row["dice"] for row in own]))
-        return Entry(name, [*(own[0].get(each, "") for each in about), mean, *numbers], remark(own), drawings[name])
+        values = [*(own[0].get(each, "") for each in about), *([mean] if several else []), *numbers]
+        return Entry(name, values, remark(own), drawings[name])
 
     return columns, [entry(name, cases[name]) for name in sorted(cases)]
 

@@ -135,6 +135,11 @@ def test_a_case_opens_with_all_slices_frames_and_layers(browser):
     assert len(paths) == 2 and all(each.is_displayed() for each in paths)
     found(browser, "input.layer")[1].click()
     assert not any(each.is_displayed() for each in found(browser, "#place .frame:nth-of-type(2) .layer1 path"))
+    drawing.click()  # the middle of the sheet: 3 tiles in a row
+    x, y, *size = map(float, drawing.get_dom_attribute("viewBox").split())
+    assert size == [whole.width, whole.height] and x % whole.width == 0 and y % whole.height == 0
+    drawing.click()
+    assert drawing.get_dom_attribute("viewBox") == f"0 0 {whole.columns * whole.width} {whole.rows * whole.height}"
     found(browser, "#after")[0].click()
     assert found(browser, "#opened")[0].text == "patient4" and not found(browser, "#time")[0].is_displayed()
     found(browser, "#close")[0].click()

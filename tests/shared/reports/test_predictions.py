@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from shared import prediction_command
+from shared.files import write_json
+from shared.reports import predictions
 from shared.scans import volume
 
 STRUCTURES = {3: "LV", 1: "RV"}
@@ -57,7 +59,7 @@ def test_volumes_of_single_scans_and_an_empty_one(report, tmp_path):
     text = report(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", a=(1, (8,)), b=(1, (0,)))
     assert headings(text) == ["case", "LV ml", "RV ml", "remarks"]
     assert cells(text, "a") == ["8.0", "0.0", ""] and cells(text, "b") == ["0.0", "0.0", "nothing was found"]
-    assert text.count('class="thumb"') == 2
+    assert text.count('class="thumb"') == 2 and "<li>weights: <code>w</code></li>" in text
 
 
 @pytest.mark.filterwarnings("always")
@@ -68,6 +70,12 @@ def test_a_cine_has_its_frames_and_function(report, tmp_path):
     *numbers, said = cells(text, "c")
     assert numbers == ["4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
     assert text.count('<g class="frame') == 4
+
+
+def test_a_run_is_named_by_what_it_is(tmp_path):
+    write_json(tmp_path / "run.json", {"package": "dense_unet", "experiment": "a", "preset": "quick", "dataset": "acdc"})
+    line = f"- weights: `{tmp_path}`, dense_unet, a, quick preset, trained on acdc, commit unknown"
+    assert predictions.trained(tmp_path) == line
 
 
 @pytest.mark.filterwarnings("always")

@@ -30,6 +30,11 @@ def test_a_line_per_case_with_its_measures_by_structure():
     assert first.remark == "Dice below 0.5: LV" and second.remark == ""
 
 
+def test_one_structure_has_no_mean_beside_it():
+    columns, (entry,) = of_scores([row("p", "LA", 0.75)], {"p": None})
+    assert [column.title for column in columns] == ["LA Dice", "LA ASSD mm", "LA HD mm"] and entry.values == [0.75, 0.25, 6.75]
+
+
 def test_methods_stand_side_by_side():
     rows = [{**each, "method": method, "dice": each["dice"] - less} for method, less in (("A", 0), ("B", 0.35)) for each in ROWS]
     columns, (first, second) = of_methods(rows, lambda name: None)
