@@ -212,9 +212,30 @@ def summarise_by(rows: Sequence[Scores], column: str, word: str) -> list[str]:
 
 
 def markdown(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
-    """The table as a page in Markdown."""
-    lines = markdown_lines(HEADER, [each.texts for each in comparisons])
+    """The table as a page in Markdown, in the paper's layout."""
+    lines = markdown_lines(*as_printed(comparisons))
     return "\n".join([f"# {title}", "", *lines, "", caption, ""])
+
+
+def as_printed(comparisons: Iterable[Comparison]) -> tuple[list[str], list[list[str]]]:
+    """Header and lines of texts in the layout of the paper's table: its rows and columns, and below each of its rows ours and the
+    difference. A row that was not run, or is only quoted, says so once."""
+    of_row: dict[Row, dict[str, Comparison]] = {}
+    for each in comparisons:
+        of_row.setdefault(each.row, {})[each.column.title] = each
+    columns = list(dict.fromkeys(title for cells in of_row.values() for title in cells))
+    lines = []
+    for row, cells in of_row.items():
+        shown = [cells[title].texts if title in cells else ("",) * len(HEADER) for title in columns]
+        _, _, paper, ours, difference, n = zip(*shown, strict=True)
+        said = {text for text in ours if text}
+        lines.append([row.title, "paper", *paper, ""])
+        if said <= {NOT_RUN, QUOTED}:
+            lines.append(["", *said, *("" for _ in columns), ""])
+        else:
+            lines.append(["", "ours", *ours, ", ".join(dict.fromkeys(filter(None, n)))])
+            lines.append(["", "ours - paper", *difference, ""])
+    return ["row", "", *columns, "n"], lines
 
 
 def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
@@ -223,8 +244,9 @@ def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list
 
 
 def latex(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:
-    """The table as a LaTeX float."""
-    return latex_float(f"{title}. {caption}", (*HEADER[:-1], "$n$"), [each.texts for each in comparisons], left=2)
+    """The table as a LaTeX float, in the paper's layout."""
+    header, lines = as_printed(comparisons)
+    return latex_float(f"{title}. {caption}", [*map(escaped, header[:-1]), "$n$"], lines, left=2)
 
 
 def latex_float(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
@@ -251,7 +273,7 @@ def escaped(text: str) -> str:
 
 
 def write_tables(folder: Path, name: str, title: str, caption: str, comparisons: Sequence[Comparison], text: str) -> None:
-    """Write NAME.md (`text`), NAME.csv and NAME.tex into `folder`."""
+    """Write NAME.md (`text`) and NAME.tex, in the paper's layout, and NAME.csv, a line per number, into `folder`."""
     write_text(folder / f"{name}.md", text)
     write_text(folder / f"{name}.tex", latex(title, caption, comparisons))
     write_csv(folder / f"{name}.csv", [dict(zip(HEADER, each.texts, strict=True)) for each in comparisons])

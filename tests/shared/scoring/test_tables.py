@@ -210,10 +210,17 @@ def test_tables_are_written(tmp_path):
 
     markdown = (tmp_path / "tables" / "table2.md").read_text().splitlines()
     assert markdown[0] == "# A title" and "A caption." in markdown
-    assert "| Net A, LV | ED Dice | 0.950 (0.020) | 0.850 (0.050) | -0.100 | 2 |" in markdown
-    assert "| Net B, LV | HD (mm) | 6.00 (1.00) | not run |  |  |" in markdown
     table = [text for text in markdown if text.startswith("|")]
-    assert len(table) == 2 + 8 and {text.count("|") for text in table} == {7}
+    assert table[:7] == [
+        "| row |  | ED Dice | ED ASSD (mm) | HD (mm) | n |",
+        "|---|---|---|---|---|---|",
+        "| Net A, LV | paper | 0.950 (0.020) | 0.40 (0.30) |  |  |",
+        "|  | ours | 0.850 (0.050) | 1.00 (0.00) |  | 2, 1 |",
+        "|  | ours - paper | -0.100 | +0.60 |  |  |",
+        "| Net B, LV | paper | 0.900 (0.050) | 0.60 (0.20) | 6.00 (1.00) |  |",
+        "|  | not run |  |  |  |  |",
+    ]
+    assert len(table) == 10 and {text.count("|") for text in table} == {7}
 
     with open(tmp_path / "tables" / "table2.csv", newline="") as file:
         found = list(csv.DictReader(file))
@@ -221,7 +228,8 @@ def test_tables_are_written(tmp_path):
     assert list(found[0]) == ["row", "measure", "paper", "ours", "difference", "n"]
 
     latex = (tmp_path / "tables" / "table2.tex").read_text()
-    assert r"Net A, LV & ED Dice & 0.950 (0.020) & 0.850 (0.050) & -0.100 & 2 \\" in latex.splitlines()
+    assert r"Net A, LV & paper & 0.950 (0.020) & 0.40 (0.30) &  &  \\" in latex.splitlines()
+    assert r" & ours & 0.850 (0.050) & 1.00 (0.00) &  & 2, 1 \\" in latex.splitlines()
     assert latex.count(r"\begin") == latex.count(r"\end") == 2 and "A title" in latex and "A caption." in latex
 
 
