@@ -7,7 +7,6 @@ python scripts/compare_methods.py --dataset acdc --methods fcn8,unet2d --preset 
 import argparse
 import dataclasses
 import functools
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -239,8 +238,7 @@ def reruns(
         if key in done:
             record, own = runs.read_record(done[key], "commit", "hardware", "recipe"), method.train.METHOD
             preset = own.presets[options.preset](own.recipes[method.experiments[options.dataset]])
-            fields = json.loads(json.dumps(recipes.flat(own.for_cases(preset, cases))))
-            changed = [field for field in fields if record["recipe"].get(field) != fields[field]]
+            changed = recipes.changes(record["recipe"], own.for_cases(preset, cases))
             line += f"; commit {record['commit']}, {record['hardware']}"
             line += f"; its settings are not those of the preset: {', '.join(changed)}" if changed else ""
         lines.append(line)

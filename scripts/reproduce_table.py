@@ -141,16 +141,9 @@ def changed(paper: Paper, run: Run, folder: Path, options: argparse.Namespace) -
 
     Structures are left out, since a recipe takes those of the data set.
     """
-    wanted = recipes.flat(paper.method.presets[options.preset](paper.method.recipes[run[0]]))
-    found = {
-        field: tuple(value) if isinstance(value, list) else value
-        for field, value in runs.read_record(folder, "recipe")["recipe"].items()
-    }
-    return [
-        f"{field}={recipes.shown(found.get(field, 'unknown'))}"
-        for field, value in wanted.items()
-        if field != "structures" and found.get(field, "unknown") != value
-    ]
+    preset = paper.method.presets[options.preset](paper.method.recipes[run[0]])
+    found = recipes.changes(runs.read_record(folder, "recipe")["recipe"], preset)
+    return [change for change in found if not change.startswith("structures=")]
 
 
 def not_the_preset(changes: Mapping[Run, Sequence[str]]) -> list[str]:

@@ -60,7 +60,7 @@ def about(case: Case) -> dict[str, str]:
     return found | ({"vendor": case.vendor} if case.vendor else {})
 
 
-def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer) -> None:
+def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer, changed: Sequence[str] = ()) -> None:
     """Predict and score `cases`, and write predictions/, the tables, figures/, report.html and summary.md of the run.
 
     The summary comes last: it means "done".
@@ -70,6 +70,7 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
         record: its run.json, to which the seconds are added.
         cases: labelled test cases.
         scorer: of the paper.
+        changed: settings that are not those of the preset, as `recipes.changes` gives them.
     """
     start, folder, structures = time.monotonic(), experiment.folder, record.structures
     rows: dict[str, Rows] = {CASES: []}
@@ -89,7 +90,8 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
     lines = scorer.finish()
     record.took("evaluate", time.monotonic() - start)
     record.write()
-    text = summary([f"# {experiment.title}", "", *lines, "", *facts(record.content)], rows)
+    other = [f"- settings that are not those of the preset: {', '.join(changed)}"] if changed else []
+    text = summary([f"# {experiment.title}", "", *lines, "", *other, *facts(record.content)], rows)
     report.write(folder, text, rows[CASES], structures, drawings, visible(folder / "figures", "*.png"))
     write_text(folder / runs.SUMMARY, text)
     for picture in sorted((folder / "figures").glob("*.png")):

@@ -135,7 +135,9 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
             print("no GPU here: a paper's recipe takes days to months on a processor; --preset quick takes minutes", flush=True)
         for stage in method.stages(recipe, run):
             run.fit(stage)
-        held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run))
+        preset = method.for_cases(method.presets[experiment.preset](method.recipes[experiment.name]), cases)
+        changed = recipes.changes(recipes.flat(recipe), preset)
+        held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run), changed)
         print(f"done in {duration(time.monotonic() - started)}: {summary}")
         return run.folder
 

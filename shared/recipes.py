@@ -127,6 +127,12 @@ def flat(recipe: Any) -> dict[str, Any]:
     return values
 
 
+def changes(found: Mapping[str, Any], recipe: Any) -> list[str]:
+    """The fields whose values `found` (of `flat`, or of run.json) are not those of a recipe, as `--set` takes them."""
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+    return [f"{name}={shown(values.get(name, 'unknown'))}" for name, value in flat(recipe).items() if values.get(name) != value]
+
+
 def replace(recipe: R, **changes: Any) -> R:
     """`dataclasses.replace` that finds the fields of groups too."""
     for field in dataclasses.fields(recipe):  # type: ignore[arg-type]  # R is a dataclass

@@ -238,5 +238,6 @@ def test_a_comparison_from_scans_to_tables(phantom_root, tmp_path, monkeypatch):
     (row,) = read_csv(folder / "methods.csv")
     assert row["parameters"] > 1000 and row["prediction_s"] > 1 and 0.2 < row["memory_gib"] < 10 and row["hardware"]
     text = (folder / "comparison.md").read_text()
-    assert "its settings are not those of the preset: width, image_shape, batch_size, steps, precision" in text
+    changed = "width=2, image_shape=36,36, batch_size=2, steps=2, precision=float32"
+    assert f"its settings are not those of the preset: {changed}" in text
     assert len(list((folder / "figures").glob("*.png"))) == 8  # one patient: no agreement
