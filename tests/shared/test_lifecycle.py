@@ -95,7 +95,7 @@ def toy(stages=two_stages, **more):
         "package": PACKAGE,
         "recipes": {"toy": RECIPE},
         "default": "toy",
-        "presets": {"paper": lambda recipe: recipe},
+        "presets": {"paper": lambda recipe: recipe, "quick": lambda recipe: recipes.replace(recipe, scale=0.5)},
         "split": lambda recipe, cases, fold: Split(("a", "b"), ("c",), ("d",)),
         "folds": lambda recipe: 1,
         "stages": stages,
@@ -141,6 +141,8 @@ def test_who_begins_a_papers_recipe_on_a_processor_is_told(preset, accelerators,
     monkeypatch.setattr(lifecycle.provenance, "accelerators", lambda: accelerators)
     lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path, preset=preset))
     assert ("--preset quick takes minutes" in capsys.readouterr().out) == warned
+    (summary,) = (tmp_path / "runs").rglob("summary.md")
+    assert ("- settings that are not those of the preset: scale=2.0" in summary.read_text()) == (preset == "quick")
 
 
 def test_a_stage_begins_with_the_best_weights_of_an_earlier_one(tmp_path, cases):
@@ -221,7 +223,7 @@ def test_what_is_refused_before_it_starts_leaves_no_folder(part, tmp_path, cases
 
 @pytest.mark.parametrize(("other", "words"), [
     ({"seed": 1}, "seed"), ({"deterministic": False}, "deterministic"),
-    ({"recipe": recipes.replace(RECIPE, scale=3.0)}, "recipe"), ({"localiser": "x"}, "localiser"),
+    ({"recipe": recipes.replace(RECIPE, scale=3.0)}, r"recipe \(scale=2.0 there, 3.0 here\)"), ({"localiser": "x"}, "localiser"),
 ])  # fmt: skip
 def test_another_run_in_the_folder_is_refused(other, words, tmp_path, cases):
     def stopped(recipe, run):

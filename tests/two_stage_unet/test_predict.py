@@ -190,4 +190,4 @@ def test_probabilities_decide_what_is_predicted_in_any_order_of_axes(net1_alone,
     found = prediction.chances(segmenter, scan)
     assert found.shape == (*scan.array.shape, 4)
     np.testing.assert_array_equal(found.argmax(axis=3), prediction.predict_frame(segmenter, scan))
-    np.testing.assert_allclose(found.sum(axis=3), 1, atol=1e-3)
+    np.testing.assert_allclose(found.sum(axis=3)[4:-4, 4:-4, 4:-4], 1, atol=1e-3)  # at the border they are mixed with nothing
