@@ -134,7 +134,10 @@ def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[st
         scores = scored.evaluate(contest)
         figures.draw(contest, scores)
         print("\n" + report.write(contest, scores, costs, facts))
-        page.write(contest, scores)
+        if contest.compared:
+            page.write(contest, scores)
+        else:
+            (contest.folder / runs.REPORT).unlink(missing_ok=True)  # of an earlier comparison
 
 
 def methods_of(options: argparse.Namespace) -> dict[str, Method]:

@@ -14,11 +14,7 @@ REFERENCE = "reference"
 
 
 def write(contest: Contest, found: Scored) -> None:
-    """Write the page of a contest, beside its tables and figures, which are in it; none where no method was run."""
-    path = contest.folder / runs.REPORT
-    if not contest.compared:
-        path.unlink(missing_ok=True)  # of an earlier comparison
-        return
+    """Write the page of a contest with at least one method that was run, beside its tables and figures, which are in it."""
     cases = {case.name: case for case in contest.cases}
     first, *others = (entrant.name for entrant in contest.compared)
 
@@ -35,7 +31,7 @@ def write(contest: Contest, found: Scored) -> None:
     columns, entries = of_methods(found.cases, view_of)
     text = (contest.folder / report.PAGE).read_text(encoding="utf-8")
     page.write(
-        path,
+        contest.folder / runs.REPORT,
         page.Page(
             title=contest.title,
             text=text.partition("\n")[2],  # without its title

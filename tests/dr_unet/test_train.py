@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import sys
 from dataclasses import replace
 from itertools import cycle
@@ -373,8 +374,10 @@ def test_a_finished_run_stands_beside_the_paper(tables, multi_stage, tmp_path):
     folder = vesal(tmp_path, fold=1).folder
     native = read_csv(multi_stage / "cases.csv")
     write_csv(folder / "cases.csv", native)
+    shutil.copy(multi_stage / "run.json", folder)
     write_text(folder / "summary.md", "")
     rows, text = tables(2)
+    assert "Not with the settings of the preset: multi_stage_f8 on lasc, fold 1: " in text  # it is a tiny one
     ours = [row["dice"] for row in native]
     dice = rows["multi-stage, 8", "LA Dice"]
     assert (dice["paper"], dice["ours"], dice["n"]) == ("0.904 (0.029)", f"{np.mean(ours):.3f} ({np.std(ours):.3f})", 2)

@@ -144,6 +144,7 @@ def stacom(folder):
 def tables(folder):
     """What commands wrote, in a run folder that is finished as far as files tell."""
     run = baumgartner(folder / "runs").folder
+    write_json(run / runs.RECORD, {"recipe": {"width": 16}})
     write_csv(run / held_out.CASES, case_rows())
     write_text(run / runs.SUMMARY, "")
 
