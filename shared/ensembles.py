@@ -15,7 +15,6 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,8 @@ def load(weights: Sequence[Path], package: str) -> Ensemble:
         Member(segmenter, module.chances, (0, *(1 + named(segmenter).index(name) for name in first)))
         for segmenter, module in zip(segmenters, modules, strict=True)
     ]
-    return Ensemble(tuple(members), segmenters[0].structures, cleaning(modules[0]))
+    cleaned = getattr(modules[0], "cleaned", lambda classes: classes)
+    return Ensemble(tuple(members), segmenters[0].structures, cleaned)
 
 
 def predict(ensemble: Ensemble, scan: Volume, path: Path | None = None) -> Volume:
@@ -99,15 +99,8 @@ def named(segmenter: Any) -> list[str]:
     return [name.casefold() for name in segmenter.structures.values()]
 
 
-def cleaning(module: ModuleType) -> Callable[[np.ndarray], np.ndarray]:
-    return getattr(module, "cleaned", lambda classes: classes)
-
-
 def package_of(weights: Path) -> str:
     """The paper whose run the weights are; "" where they are no run."""
-    folder = weights if weights.is_dir() else weights.parent
-    if not (folder / runs.RECORD).is_file():
-        return ""
-    package = str(runs.read_record(folder).get("package"))
+    package = str(runs.record_of(weights).get("package", ""))
     known = package.isidentifier() and importlib.util.find_spec(package) and importlib.util.find_spec(f"{package}.predict")
     return package if known else ""

@@ -80,8 +80,7 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
         on_disk = load_reference(case, scan)
         predicted, further = scorer.predict(case, scan, on_disk)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        reference = scorer.reference(case, scan, on_disk)
-        pairs = further if CASES in further else {CASES: (predicted, reference), **further}
+        pairs = further if CASES in further else {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
         drawings[case.name] = report.drawing(scan, *pairs[CASES], structures, len(cases))
         for file, pair in pairs.items():
             rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))

@@ -244,8 +244,7 @@ def loaded(weights: Sequence[Path], load: Callable[[Any], Any]) -> Any:
 
 def warn_of_phantoms(weights: Path) -> None:
     """Warn where a run learned from the phantom alone, whose segmentation of a patient's scan looks better than it is."""
-    folder = weights if weights.is_dir() else weights.parent
-    if (folder / runs.RECORD).is_file() and runs.read_record(folder).get("dataset") == datasets.PHANTOM:
+    if runs.record_of(weights).get("dataset") == datasets.PHANTOM:
         text = f"{weights}: this network learned from phantoms alone; what it finds in a patient's scan means nothing"
         warnings.warn(text, stacklevel=2)
 

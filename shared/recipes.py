@@ -110,7 +110,7 @@ def shown(value: object) -> str:
     """A value as it is typed on the command line, cut where it is long."""
     if isinstance(value, int) and abs(value) > 10**SHOWN:  # Python refuses to print the longest
         return f"a number of {int(math.log10(abs(value))) + 1} digits"
-    text = ",".join(map(shown, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(map(shown, value)) if isinstance(value, (tuple, list)) else str(value)
     text = text if text.isprintable() else repr(text)[1:-1]
     return (text if len(text) <= SHOWN else f"{text[:SHOWN]}...") or "nothing"
 

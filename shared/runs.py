@@ -99,12 +99,18 @@ def differences(found: Any, wanted: Any) -> list[str]:
     if not isinstance(found, dict) or not isinstance(wanted, dict):
         return []
 
-    def said(values: Mapping[str, Any], name: str) -> str:
-        value = values.get(name, "unknown")
-        return shown(tuple(value) if isinstance(value, list) else value)
-
     names = [name for name in {**wanted, **found} if found.get(name) != wanted.get(name)]
-    return [f"{name}={said(found, name)} there, {said(wanted, name)} here" for name in names]
+    return [f"{name}={shown(found.get(name, 'unknown'))} there, {shown(wanted.get(name, 'unknown'))} here" for name in names]
+
+
+def record_of(weights: Path) -> dict[str, Any]:
+    """The run.json of a run folder, or of the run that a file of weights lies in; nothing where they are of no run.
+
+    Raises:
+        InputError: a broken run.json.
+    """
+    folder = weights if weights.is_dir() else weights.parent
+    return read_record(folder) if (folder / RECORD).is_file() else {}
 
 
 # run.json -------------------------------------------------------------------------------------------------------------------

@@ -62,10 +62,9 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
 
 def trained(weights: Path) -> str:
     """A line about weights, and about the run that they are of."""
-    folder = weights if weights.is_dir() else weights.parent
-    if not (folder / runs.RECORD).is_file():
+    record = runs.record_of(weights)
+    if not record:
         return f"- weights: `{weights}`"
-    record = runs.read_record(folder)
     known = {name: record.get(name, "unknown") for name in ("package", "experiment", "preset", "dataset", "commit")}
     return "- weights: `{}`, {package}, {experiment}, {preset} preset, trained on {dataset}, commit {commit}".format(
         weights, **known

@@ -128,8 +128,11 @@ def fitting(drawn: Callable[[tuple[int, int, float], Sequence[int]], View], coun
     """The largest of the views `drawn(size, frames)` of so many frames that takes at most `most_bytes`; if none does, one of
     fewer frames, evenly spread."""
     for size in SIZES:  # one frame tells what all of them will take
-        if drawn(size, [count // 2]).bytes() * count <= most_bytes:
+        one = drawn(size, [count // 2])
+        if one.bytes() * count <= most_bytes:
             break
+    if count == 1:
+        return one
     step = 1
     while True:
         made = drawn(size, range(0, count, step))
