@@ -162,7 +162,7 @@ def also_of(options: argparse.Namespace) -> dict[str, Path]:
     Raises:
         InputError: something else than NAME=FOLDER, or a name that is taken.
     """
-    taken = {"reference", *(name.casefold() for key, method in METHODS.items() for name in (key, method.name))}
+    taken = {entrants.REFERENCE, *(name.casefold() for key, method in METHODS.items() for name in (key, method.name))}
     folders: dict[str, Path] = {}
     for text in options.also:
         name, equals, folder = text.partition("=")

@@ -11,6 +11,7 @@ from shared.datasets.splits import SIDES, Split
 from shared.errors import InputError
 from shared.scans.volume import Volume
 
+REFERENCE = "reference"  # what pictures call it, and therefore no method's name
 SHORT_AXIS = ({"RV", "Myo", "LV"}, {"BV"})  # structures of scans whose slices go from the base of the ventricles to the apex
 
 

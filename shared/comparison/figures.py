@@ -9,7 +9,7 @@ from shared.comparison.entrants import Contest
 from shared.comparison.scored import Scored
 from shared.datasets import Case, load_image
 from shared.lazy import lazily
-from shared.scans.orientation import all_slices_last, matched
+from shared.scans.orientation import all_slices_last
 from shared.scans.volume import Volume
 from shared.scoring import statistics, tables
 from shared.scoring.scores import Scores
@@ -65,10 +65,7 @@ def same_case(path: Path, contest: Contest, case: Case, rows: list[Scores]) -> N
     scan = load_image(case)
     lines: list[tuple[str, Volume, Volume, Volume]] = []
     for entrant in contest.compared:
-        predicted, reference = (
-            matched(scan, labels, (case.image, case.label)) for labels in scored.pair_of(contest, entrant, case)
-        )
-        image, predicted, reference = all_slices_last(scan, predicted, reference)
+        image, predicted, reference = all_slices_last(scan, *scored.on_scan(contest, entrant, case, scan))
         own = [row["dice"] for row in rows if (row["case"], row["method"]) == (case.name, entrant.name)]
         lines = lines or [(f"{case.name}\nreference", image, reference, reference)]
         lines.append((f"{entrant.name}\nDice {np.mean(own):.3f}", image, predicted, reference))

@@ -2,15 +2,12 @@
 
 from shared import runs
 from shared.comparison import report, scored
-from shared.comparison.entrants import Contest
+from shared.comparison.entrants import REFERENCE, Contest
 from shared.comparison.scored import Scored
 from shared.datasets import load_image
 from shared.files import visible
 from shared.reports import page, views
 from shared.reports.scored import of_methods
-from shared.scans.orientation import matched
-
-REFERENCE = "reference"
 
 
 def write(contest: Contest, found: Scored) -> None:
@@ -23,9 +20,7 @@ def write(contest: Contest, found: Scored) -> None:
         scan = load_image(case)
         layers = {}
         for entrant in contest.compared:
-            predicted, reference = scored.pair_of(contest, entrant, case)
-            layers[entrant.name] = matched(scan, predicted, (case.image, case.label))
-            layers[REFERENCE] = matched(scan, reference, (case.image, case.label))
+            layers[entrant.name], layers[REFERENCE] = scored.on_scan(contest, entrant, case, scan)
         return views.view(scan, layers, contest.structures, page.share(len(cases)))
 
     columns, entries = of_methods(found.cases, view_of)

@@ -108,6 +108,12 @@ def pair_of(contest: Contest, entrant: Entrant, case: Case) -> tuple[Volume, Vol
     return entrant.as_compared(case, labels, on_disk), contest.reference_of(case, on_disk)
 
 
+def on_scan(contest: Contest, entrant: Entrant, case: Case, scan: Volume) -> tuple[Volume, Volume]:
+    """`pair_of` in the voxel order of the scan, for pictures."""
+    predicted, reference = (matched(scan, labels, (case.image, case.label)) for labels in pair_of(contest, entrant, case))
+    return predicted, reference
+
+
 def along_axis(
     predicted: Volume,
     reference: Volume,
