@@ -50,7 +50,7 @@ with lazily():
     from acdc_segmenter_tf import model as acdc_networks
     from propagation import losses as propagation_losses
     from shared.framework import keras
-    from shared.learning import training
+    from shared.learning import arithmetic, training
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def data(cases: Sequence[Case], folder: Path, rounds: int) -> None:
         start = time.perf_counter()
         count = sum(1 for _ in stream(batches, 0, 200))
         supply = count * recipe.batch_size / (time.perf_counter() - start)
-        with training.precision(recipe.precision):
+        with arithmetic.building_in(recipe.precision):
             model = prediction.network(recipe)
         model.compile(training_command.optimizer(recipe), acdc_losses.of(recipe), jit_compile=False)
         batch = batches[0]
@@ -140,7 +140,7 @@ def data(cases: Sequence[Case], folder: Path, rounds: int) -> None:
 def predict(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """One volume from file to file with the paper's network, and where the time goes."""
     case, output = cases[0], folder / "segmentation.nii.gz"
-    with training.precision("auto") as precision:
+    with arithmetic.building_in("auto") as precision:
         segmenter = prediction.Segmenter(
             acdc_networks.build("unet2d_modified", (212, 212)), UNET2D_MODIFIED, dict(case.structures)
         )
@@ -171,7 +171,7 @@ def recipe(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     training.seed_everything(0)
     paths = stored(UNET2D_MODIFIED, cases, folder / "paper")
     batches = Batches(Slices(paths), UNET2D_MODIFIED.batch_size, seed=0)
-    with training.precision(UNET2D_MODIFIED.precision) as precision:
+    with arithmetic.building_in(UNET2D_MODIFIED.precision) as precision:
         model = prediction.network(UNET2D_MODIFIED)
     optimizer = training_command.optimizer(UNET2D_MODIFIED)
     model.compile(optimizer, acdc_losses.of(UNET2D_MODIFIED), jit_compile=False)
@@ -215,7 +215,7 @@ def propagation(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     names, given = [case.name for case in cases], PROPAGATION.preparation
     paths = list(store_all(folder / "hearts", cases, names, lambda case: database.prepared(case, given)).values())
     common = {"spacing_mm": given.spacing_mm, "variants": PROPAGATION.variants, "instants": PROPAGATION.instants}
-    with training.precision(PROPAGATION.precision):
+    with arithmetic.building_in(PROPAGATION.precision):
         first, second = propagating.network(PROPAGATION, propagating.INITIALIZATION), propagating.network(PROPAGATION)
     slices = {"used": PROPAGATION.initialization_instants, "margin": PROPAGATION.initialization_margin}
     carrying = {"used": PROPAGATION.instants, "mask_lag": PROPAGATION.mask_lag}

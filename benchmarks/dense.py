@@ -18,7 +18,7 @@ with lazily():
     from dense_unet import augmentation, losses
     from shared import framework
     from shared.framework import keras, ops
-    from shared.learning import training
+    from shared.learning import arithmetic
     from tests.dense_unet import plain_keras
 
 SHARES = (930, 30, 25, 20)  # of background, LV, RV, Myo, as they are in short-axis images
@@ -43,7 +43,7 @@ def dense_unet(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     drawn = {name: ops.convert_to_tensor(np.stack([draw[name] for draw in draws])) for name in draws[0]}
     augment = framework.compiled(augmentation.apply)
     for precision in ("float32", "auto"):
-        with training.precision(precision) as name:
+        with arithmetic.building_in(precision) as name:
             model = prediction.network(DENSE)
         model.compile(training_command.optimizer(DENSE, 1), losses.of(DENSE, SHARES), jit_compile=False)
 

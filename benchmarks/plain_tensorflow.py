@@ -16,7 +16,7 @@ from shared.learning import inference
 with lazily():
     from acdc_segmenter_tf import losses
     from acdc_segmenter_tf import model as acdc_networks
-    from shared.learning import training
+    from shared.learning import arithmetic
     from tests.acdc_segmenter_tf import plain_tf
 
 NAME = "unet2D_bn_modified"
@@ -31,7 +31,7 @@ def networks(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     rivals: dict[str, tuple[Callable, Callable]] = {}
     rivals["plain TensorFlow"] = (lambda: step(images[:2], labels[:2]), lambda: [forward(images[i : i + 1]) for i in range(10)])
     for precision in ("float32", "auto"):
-        with training.precision(precision) as name:
+        with arithmetic.building_in(precision) as name:
             model = acdc_networks.build("unet2d_modified", (212, 212))
         model.compile(training_command.optimizer(UNET2D_MODIFIED), losses.of(UNET2D_MODIFIED), jit_compile=False)
         rivals[f"ours, {name}"] = (

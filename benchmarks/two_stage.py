@@ -31,7 +31,7 @@ from two_stage_unet.sampling import Cubes, Joints, Stacks, Wholes, slices_about
 with lazily():
     from shared import framework
     from shared.framework import keras
-    from shared.learning import training
+    from shared.learning import arithmetic, training
     from two_stage_unet import augmentation, losses
 
 SHAPE, SPACING_MM = (512, 512, 300), (0.45, 0.45, 0.6)
@@ -64,7 +64,7 @@ def main() -> None:
 def step(what: str, folder: Path, rounds: int) -> dict[str, Any]:
     """An iteration of a step of the training: drawn, transformed and learnt; and learnt alone."""
     examples, move, build, loss = parts(what, folder)
-    with training.precision(TWO_STAGE.precision):
+    with arithmetic.building_in(TWO_STAGE.precision):
         model = build()
     model.compile(keras.optimizers.Adam(TWO_STAGE.learning_rate), loss, jit_compile=False)
     batches, move = Batches(examples, 1, 0, training_command.drawn(TWO_STAGE, f"step {what}")), framework.compiled(move)
@@ -114,7 +114,7 @@ def stored(folder: Path, name: str, shape: Sequence[int], regions: Sequence[str]
 
 def predict(what: str, folder: Path, rounds: int) -> dict[str, Any]:
     """A CT from file to file, and the networks' part of it in plain Keras."""
-    with training.precision("auto"):
+    with arithmetic.building_in("auto"):
         net1, net2 = (prediction.network(TWO_STAGE, name) for name in (prediction.NET1, prediction.NET2))
     segmenter = prediction.Segmenter(net1, net2, TWO_STAGE, dict(enumerate(TWO_STAGE.preparation.structures, start=1)))
     path, output = folder / "ct.nii.gz", folder / "seg.nii.gz"

@@ -24,7 +24,7 @@ with lazily():
     from dr_unet import losses
     from dr_unet import model as networks
     from shared.framework import keras
-    from shared.learning import training
+    from shared.learning import arithmetic
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
     if options.plain:
         networks.NORMS["batch"] = keras.layers.BatchNormalization
     recipe = RECIPES[options.experiment]
-    with training.precision(recipe.precision):
+    with arithmetic.building_in(recipe.precision):
         model = prediction.network(recipe)
         localiser = prediction.network(recipe, prediction.LOCALISER) if recipe.method == "multi_stage" else None
     if options.what == "step":

@@ -13,7 +13,7 @@ and, if its label maps are cleaned, `cleaned(classes)`. The rule of the first ne
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,11 @@ def predict_frame(ensemble: Ensemble, scan: Volume) -> np.ndarray:
         total += np.divide(found, share, out=np.zeros_like(found), where=share > 0)
         total[..., 0] += share[..., 0] <= 0
     return ensemble.cleaned(total.argmax(axis=-1).astype(np.uint8))
+
+
+def last_alone(ensemble: Ensemble) -> Ensemble:
+    """The last network of an ensemble, by itself."""
+    return replace(ensemble, members=ensemble.members[-1:])
 
 
 def named(segmenter: Any) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from shared.errors import InputError
 
 # columns of text, even where the text looks like a number
-NAMES = {"case", "patient", "phase", "group", "vendor", "structure", "method", "side", "scan", "ed_scan", "es_scan"}
+NAMES = {"case", "patient", "phase", "group", "vendor", "structure", "method", "side", "scan", "ed_scan", "es_scan", "reasons"}
 LARGEST = 1e15  # of the numbers in tables; squares of larger ones would not be exact, or overflow
 TEMPORARY = re.compile(r"\.([0-9a-f]{8})-(\d+)-[0-9a-f]{8}\.")  # machine, process, and a number drawn for each file
 TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "backslashreplace"}  # because file names may not be UTF-8

@@ -8,9 +8,12 @@ from typing import Any
 
 from shared import runs
 from shared.datasets import Case, load_image, load_reference
+from shared.doubt.judge import Verdict
+from shared.doubt.watch import Watch
 from shared.files import read_csv, visible, write_csv, write_text
 from shared.lazy import lazily
 from shared.progress import Progress, duration
+from shared.run_fields import HELD
 from shared.runs import Experiment, Record
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
@@ -19,6 +22,7 @@ from shared.scoring import metrics, scores, statistics, tables
 from shared.scoring.scores import Scores
 
 with lazily():
+    from shared.doubt import caught, judge
     from shared.reports import scored as report
     from shared.reports import views
     from shared.scoring import plots
@@ -60,8 +64,17 @@ def about(case: Case) -> dict[str, str]:
     return found | ({"vendor": case.vendor} if case.vendor else {})
 
 
-def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scorer: Scorer, changed: Sequence[str] = ()) -> None:
+def evaluate(
+    experiment: Experiment,
+    record: Record,
+    cases: Sequence[Case],
+    scorer: Scorer,
+    changed: Sequence[str] = (),
+    learned: Sequence[Case] = (),
+) -> None:
     """Predict and score `cases`, and write predictions/, the tables, figures/, report.html and summary.md of the run.
+
+    What training held goes into run.json, so that later predictions can be doubted.
 
     The summary comes last: it means "done".
 
@@ -71,30 +84,45 @@ def evaluate(experiment: Experiment, record: Record, cases: Sequence[Case], scor
         cases: labelled test cases.
         scorer: of the paper.
         changed: settings that are not those of the preset, as `recipes.changes` gives them.
+        learned: labelled cases of the training.
     """
     start, folder, structures = time.monotonic(), experiment.folder, record.structures
     rows: dict[str, Rows] = {CASES: []}
     drawings: dict[str, views.View] = {}
+    verdicts: dict[str, Verdict] = {}
+    record.content[HELD] = held(learned, structures, scorer)
+    watch = Watch(record.content[HELD], structures)
     for case in Progress("predicting and scoring", len(cases)).over(cases):
         scan = load_image(case)
         on_disk = load_reference(case, scan)
         predicted, further = scorer.predict(case, scan, on_disk)
         volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
         pairs = further if CASES in further else {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
+        if watch.held:
+            verdicts[case.name] = watch.verdict(scan, pairs[CASES][0])
         drawings[case.name] = report.drawing(scan, *pairs[CASES], structures, len(cases))
         for file, pair in pairs.items():
             rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))
     write_scores(folder, rows)
     draw(folder, cases, rows[CASES], structures, scorer.reference)
-    lines = scorer.finish()
+    lines = [*scorer.finish(), *caught.write(folder, verdicts, rows[CASES])]
     record.took("evaluate", time.monotonic() - start)
     record.write()
     other = [f"- settings that are not those of the preset: {', '.join(changed)}"] if changed else []
     text = summary([f"# {experiment.title}", "", *lines, "", *other, *facts(record.content)], rows)
-    report.write(folder, text, rows[CASES], structures, drawings, visible(folder / "figures", "*.png"))
+    report.write(folder, text, rows[CASES], structures, drawings, visible(folder / "figures", "*.png"), verdicts)
     write_text(folder / runs.SUMMARY, text)
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")
+
+
+def held(cases: Sequence[Case], structures: Mapping[int, str], scorer: Scorer) -> dict[str, list[float]]:
+    """What the training cases had, see `judge.held`."""
+    found, some = [], judge.some_of(cases)
+    for case in Progress("what training held", len(some)).over(some):
+        scan = load_image(case)
+        found.append(judge.measured(scan, scorer.reference(case, scan, load_reference(case, scan)), structures))
+    return judge.held(found)
 
 
 def facts(record: Mapping[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ from shared.runs import Experiment, Record
 
 with lazily():
     from shared.framework import keras
-    from shared.learning import checkpoints, training
+    from shared.learning import arithmetic, checkpoints, training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +137,8 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
             run.fit(stage)
         preset = method.for_cases(method.presets[experiment.preset](method.recipes[experiment.name]), cases)
         changed = recipes.changes(recipes.flat(recipe), preset)
-        held_out.evaluate(experiment, run.record, run.side("test"), method.scorer(recipe, run), changed)
+        scorer = method.scorer(recipe, run)
+        held_out.evaluate(experiment, run.record, run.side("test"), scorer, changed, run.side("train"))
         print(f"done in {duration(time.monotonic() - started)}: {summary}")
         return run.folder
 
@@ -255,7 +256,7 @@ class Run:
     def fit(self, stage: Stage) -> None:
         """Train the network of a stage, or go on with it, and record the result."""
         training.seed_everything(self.seed, self.experiment.deterministic)
-        with training.precision(stage.precision) as precision:
+        with arithmetic.building_in(stage.precision) as precision:
             model = stage.build()
         if stage.start_from is not None:
             checkpoints.load_weights(model, runs.weights_of(self.folder, stage.start_from))

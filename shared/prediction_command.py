@@ -3,28 +3,29 @@
 import argparse
 import functools
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from shared import cli, datasets, ensembles, runs, transfer
+from shared.doubt import second
+from shared.doubt.judge import IMPLAUSIBLE
+from shared.doubt.watch import UNKNOWN, Watch, held_by, in_words
 from shared.errors import InputError
-from shared.files import read_csv, write_csv
 from shared.lazy import lazily
-from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, listed, name_of
+from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, listed
+from shared.prediction_tables import DOUBT, Row, check_tables, table_paths, write_tables
 from shared.progress import Progress
 from shared.scans import volume
 from shared.scans.volume import Volume
-from shared.scoring import function
+from shared.scoring import function, metrics
 
 with lazily():
     from shared.reports import predictions as report
     from shared.scans.dicom import segmentation
     from shared.scoring import sheets
-
-Row = dict[str, Any]  # of a table: column -> value
 
 
 def segment(
@@ -35,10 +36,11 @@ def segment(
     es: Sequence[Path] = (),
     write: Callable[[list[Row], list[Row]], None] = lambda volumes, functions: None,
     draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
+    watch: Watch | None = None,
 ) -> tuple[list[Row], list[Row]]:
-    """Write the label map of every job, and return the tables of volumes and of function.
+    """Write the label map of every job, and return the tables of volumes, with doubts, and of function.
 
-    A warning names each scan in which nothing was found.
+    A warning names each scan in which nothing was found, and a line each whose label map is doubtful.
 
     Args:
         scans: what to segment.
@@ -46,6 +48,7 @@ def segment(
         structures: label value -> name.
         ed, es: scans (paths) of the same patients, in the same order.
         draw: `draw(file of the label map, scan, label map)`, after that file is written.
+        watch: who doubts the label maps; None: nobody.
         write: `write(volumes, functions)` receives both tables; after an error or Ctrl-C, those of the label maps written so far.
 
     Returns:
@@ -72,17 +75,39 @@ def segment(
             else:
                 volume.write(labels, job.output)
             draw(job.output, scan, labels)
-            rows[job.scan] = function.volumes_ml(listed(job.scan), labels, structures)
+            rows[job.scan] = doubted(function.volumes_ml(listed(job.scan), labels, structures), scan, labels, job, shown, watch)
             if labels.array.ndim == 4 and "LV" in structures.values():
                 of_cine = function.of_cine([rows[job.scan][t] for t in shown], structures)
                 functions += [of_cine] if of_cine else []
     finally:
         pairs = [(rows[first][0], rows[last][0]) for first, last in zip(ed, es, strict=True) if first in rows and last in rows]
         functions += [function.function(*pair, structures) for pair in pairs]
+        doubt_function(functions, rows, structures)
         volumes = [row for frames in rows.values() for row in frames]
         if volumes:
             write(volumes, functions)
     return volumes, functions
+
+
+def doubted(rows: list[Row], scan: Volume, labels: Volume, job: Job, shown: Sequence[int], watch: Watch | None) -> list[Row]:
+    """The rows of the frames of a scan with the columns `DOUBT`; where one is flagged, a line is printed."""
+    verdicts = watch.verdicts(scan, labels, job.scan, shown) if watch else [UNKNOWN] * len(rows)
+    said = in_words(job.scan, verdicts)
+    if said:
+        print(said)
+    columns = (dict(zip(DOUBT, (verdict.doubt, verdict.reasons), strict=True)) for verdict in verdicts)
+    return [row | more for row, more in zip(rows, columns, strict=True)]
+
+
+def doubt_function(functions: Sequence[Row], rows: Mapping[Path, Sequence[Row]], structures: Mapping[int, str]) -> None:
+    """Raise the doubt in the frames at ED and ES where an ejection fraction cannot be right."""
+    by_place = {function.place(row): row for frames in rows.values() for row in frames}
+    for both in functions:
+        ends = [by_place[function.place({"scan": both[f"{end}_scan"], "frame": both[f"{end}_frame"]})] for end in ("ed", "es")]
+        texts = [function.doubt_of(cavity, *ends) for cavity in metrics.CAVITIES if cavity in structures.values()]
+        for row in ends if any(texts) else ():
+            row["doubt"] = float(np.fmax(row["doubt"], IMPLAUSIBLE))
+            row["reasons"] = "; ".join(filter(None, [*texts, row["reasons"]]))
 
 
 def frames_with_contrast(scan: Volume, path: Path) -> list[int]:
@@ -106,78 +131,6 @@ def predict_shown(scan: Volume, shown: Sequence[int], predict: Callable[[Volume,
     return scan.with_array(labels)
 
 
-def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path) -> None:
-    """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or next to the file `output`.
-
-    Rows that an earlier command wrote into the folder stay, unless the label map of their scan was replaced now.
-
-    Args:
-        volumes, functions: rows from `segment`.
-        output: folder or file name, from the command line.
-    """
-    replaced = {name_of(Path(row["scan"])) for row in volumes}
-    for path, rows in zip(table_paths(output), (volumes, functions), strict=True):
-        kept = []
-        if not is_file_name(output) and path.exists():
-            kept = [row for row in earlier_rows(path, list(rows[0]) if rows else None) if not scans_of(row) & replaced]
-        if kept or rows:
-            write_csv(path, [*kept, *rows])
-            print(f"wrote {path}")
-        else:
-            path.unlink(missing_ok=True)  # its label map was replaced
-
-
-def check_tables(output: Path, structures: Mapping[int, str], scans: Iterable[Path]) -> None:
-    """Check the tables in the folder `output`, and warn where the label map of another scan will be replaced.
-
-    Args:
-        output: folder or file name, from the command line.
-        structures: label value -> name.
-        scans: paths of those that will be segmented.
-
-    Raises:
-        InputError: rows for these structures cannot be added to a table.
-    """
-    earlier: list[Row] = []
-    for path, columns in zip(table_paths(output), function.columns(structures), strict=True):
-        if not is_file_name(output) and path.exists():
-            earlier += earlier_rows(path, columns)
-    before = {name_of(Path(row["scan"])): row["scan"] for row in earlier if "scan" in row}
-    for scan in scans:
-        other = before.get(name_of(scan))
-        if other and Path(other).resolve() != scan.resolve():
-            text = f"the label map of {other} is replaced by that of {scan}, which has the same name"
-            warnings.warn(f"{text}; to keep both, choose another --output", stacklevel=2)
-
-
-def earlier_rows(path: Path, columns: list[str] | None) -> list[Row]:
-    """The rows of a table that an earlier command wrote.
-
-    Args:
-        path: of the file.
-        columns: those that it must have; None allows any.
-
-    Raises:
-        InputError: see `files.read_csv`; or the table has other columns.
-    """
-    rows = read_csv(path, columns or ())
-    if columns and list(rows[0]) != columns:
-        raise InputError(f"{path}: a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
-                         "--output or move it away")  # fmt: skip
-    return rows
-
-
-def scans_of(row: Row) -> set[str]:
-    """The names of the label maps that a row of a table describes."""
-    return {name_of(Path(row[column])) for column in ("scan", "ed_scan", "es_scan") if column in row}
-
-
-def table_paths(output: Path) -> tuple[Path, Path]:
-    """The files for the tables of volumes and of function."""
-    folder, prefix = (output.parent, f"{volume.stem(output)}_") if is_file_name(output) else (output, "")
-    return folder / f"{prefix}volumes.csv", folder / f"{prefix}function.csv"
-
-
 def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     """The arguments that all prediction commands share."""
     result = cli.Parser(prog=prog, description=description)
@@ -196,6 +149,8 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
     )
+    help_doubt = "how label maps are doubted: by what training held, or by a second look of the network too, at twice the time"
+    result.add_argument("--doubt", choices=("quick", "thorough"), default="quick", help=f"{help_doubt} (default: quick)")
     pictures = "draw every label map over its scan, beside the label map; and, in a folder, report.html with all of them"
     result.add_argument("--pictures", action="store_true", help=pictures)
     cli.add_data(result, required=False)
@@ -229,6 +184,7 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             options.es,
             lambda volumes, functions: write_tables(volumes, functions, options.output),
             drawing(options, segmenter.structures),
+            watching(options, segmenter, predict),
         )
         kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
@@ -247,6 +203,20 @@ def warn_of_phantoms(weights: Path) -> None:
     if runs.record_of(weights).get("dataset") == datasets.PHANTOM:
         text = f"{weights}: this network learned from phantoms alone; what it finds in a patient's scan means nothing"
         warnings.warn(text, stacklevel=2)
+
+
+def watching(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any, Volume, Path], Volume]) -> Watch:
+    """Who doubts the label maps: what the training of the first network held, and with --doubt thorough a second opinion, which
+    is that of the last network of an ensemble, or of the one network about the scan moved by some voxels."""
+    other: second.Predict | None = None
+    if options.doubt == "thorough" and len(options.weights) > 1:
+        other = functools.partial(ensembles.predict, ensembles.last_alone(segmenter))
+    elif options.doubt == "thorough":
+        other = second.of(functools.partial(predict, segmenter))
+    held = held_by(options.weights[0])
+    if not held:
+        print(f"{options.weights[0]} does not say what its training held: label maps get no doubt")
+    return Watch(held, segmenter.structures, other)
 
 
 def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Callable[[Path, Volume, Volume], None]:
@@ -272,4 +242,5 @@ def score_dataset(
         facts.append(fact if len(options.weights) == 1 else f"{weights.name}: {fact}")
     segmenter, known = loaded(options.weights, load), " ".join(facts)
     predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
-    transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw)
+    watch = watching(options, segmenter, predict)
+    transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw, watch)

@@ -14,6 +14,8 @@ from pathlib import Path
 from shared import provenance, runs
 from shared.datasets import IGNORED, Case, load_image, load_reference
 from shared.datasets.case import as_classes, classes_of
+from shared.doubt.judge import Verdict
+from shared.doubt.watch import Watch
 from shared.errors import InputError
 from shared.files import fingerprint, write_csv, write_text
 from shared.held_out import CASES, about
@@ -26,6 +28,7 @@ from shared.scoring.scores import RULE, Scores
 from shared.scoring.scores import score as score_pair
 
 with lazily():
+    from shared.doubt import caught
     from shared.reports import scored as report
     from shared.reports import views
 
@@ -84,6 +87,7 @@ def score(
     output: Path,
     fact: str,
     draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
+    watch: Watch | None = None,
 ) -> None:
     """Predict and score labelled cases, write label maps, tables and report.html into the folder `output`, and print the tables.
 
@@ -97,6 +101,7 @@ def score(
         output: a folder.
         fact: a sentence for the summary.
         draw: `draw(file of the label map, scan, label map)`.
+        watch: who doubts the label maps; None: nobody.
 
     Raises:
         InputError: network and data set have no structure in common, a case that cannot be used, or an output folder that holds
@@ -107,9 +112,13 @@ def score(
     classes = dict(enumerate(names, start=1))
     rows: list[Scores] = []
     drawings: dict[str, views.View] = {}
+    verdicts: dict[str, Verdict] = {}
     try:
         for case in Progress("predicting and scoring", len(cases)).over(cases):
-            scan, predicted, reference = segmented(case, structures, names, predict, output, draw)
+            scan, found, reference = segmented(case, structures, names, predict, output, draw)
+            predicted = as_classes(found, structures, names)
+            if watch and watch.held:
+                verdicts[case.name] = watch.verdicts(scan, found, case.image, range(scan.frames))[0]
             rows += score_pair(predicted, reference, classes, about(case), None if case.ignore is None else IGNORED)
             drawings[case.name] = report.drawing(scan, predicted, reference, classes, len(cases))
     finally:
@@ -117,10 +126,10 @@ def score(
             write_csv(output / CASES, rows)
     left_out = [name for name in structures.values() if name not in names]
     lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
-    lines += [*tables.summarise(rows), *by_part(rows)]
+    lines += [*tables.summarise(rows), *by_part(rows), *caught.write(output, verdicts, rows)]
     text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
     write_text(output / runs.SUMMARY, text)
-    report.write(output, text, rows, classes, drawings)
+    report.write(output, text, rows, classes, drawings, verdicts=verdicts)
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
 
 
@@ -132,8 +141,8 @@ def segmented(
     output: Path,
     draw: Callable[[Path, Volume, Volume], None],
 ) -> tuple[Volume, Volume, Volume]:
-    """The scan of one case, its label map, which is written, and the reference, both with the indices of `names` from 1 on; for
-    the other arguments see `score`."""
+    """The scan of one case, its label map, which is written, and the reference with the indices of `names` from 1 on; for the
+    other arguments see `score`."""
     scan = load_image(case)
     reference = classes_of(case, load_reference(case, scan), names)
     try:
@@ -145,7 +154,7 @@ def segmented(
     path = output / f"{case.name}.nii.gz"
     volume.write(found, path)
     draw(path, scan, found)
-    return scan, as_classes(found, structures, names), reference
+    return scan, found, reference
 
 
 def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list[str]:

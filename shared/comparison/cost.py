@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from shared import provenance, recipes, runs
+from shared import provenance, recipes, run_fields, runs
 from shared.datasets import Case, load_image
 from shared.errors import InputError
 from shared.files import fingerprint, read_json, write_json
@@ -73,7 +73,7 @@ def kept(folder: Path) -> dict[str, Prediction]:
         found = {key: Prediction(**values) for key, values in content.items()}
         numbers = [value for each in found.values() for value in (each.parameters, each.seconds, each.memory_gib)]
         texts = [value for each in found.values() for value in (each.case, each.hardware, each.weights)]
-        if not all(map(number.holds, numbers)) or not all(map(runs.is_text, texts)):
+        if not all(map(number.holds, numbers)) or not all(map(run_fields.is_text, texts)):
             raise TypeError
     except (AttributeError, TypeError):
         raise InputError(f"{path}: expected what predictions cost, found something else; remove it to measure again") from None

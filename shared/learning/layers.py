@@ -1,8 +1,12 @@
 """Normalisation by statistics of the batch or of each example, through TensorFlow's fused kernel on that backend."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from shared.framework import Tensor, keras, ops
+
+_plain = False
 
 
 @keras.saving.register_keras_serializable("shared")
@@ -62,6 +66,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return {**super().get_config(), "unbiased": self.unbiased}
 
 
+@contextlib.contextmanager
+def plain_operations() -> Iterator[None]:
+    """In the block, `InstanceNormalization` uses no kernel of a backend's own, which other runtimes rebuild less exactly."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
+
+
 @keras.saving.register_keras_serializable("shared")
 class InstanceNormalization(keras.layers.Layer):
     """Every channel of every example by its own mean and variance over the voxels, then scale and offset.
@@ -78,7 +93,7 @@ class InstanceNormalization(keras.layers.Layer):
         self.beta = self.add_weight(shape=(input_shape[-1],), initializer="zeros", name="beta")
 
     def call(self, inputs: Tensor) -> Tensor:
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and not _plain:
             return self.normalised_fused(inputs)
         values = ops.cast(inputs, "float32")
         mean, variance = ops.moments(values, axes=tuple(range(1, len(inputs.shape) - 1)), keepdims=True)

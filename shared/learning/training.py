@@ -20,6 +20,7 @@ from shared.errors import InputError
 from shared.files import write_csv
 from shared.framework import compiled, keras, ops
 from shared.learning import checkpoints
+from shared.learning.arithmetic import building_in
 from shared.learning.batches import Batches, stream
 from shared.learning.nested import Nested
 from shared.progress import Progress, clear_line, duration
@@ -232,51 +233,16 @@ def seed_everything(seed: int, deterministic: bool = True) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-@contextlib.contextmanager
-def precision(name: str) -> Iterator[str]:
-    """Build layers that compute in `name`: "float32", "bfloat16" (variables stay float32), or "auto", which takes bfloat16
-    if the machine computes in it. The block gets the name that was taken."""
-    if name not in ("float32", "bfloat16", "auto"):
-        raise InputError(f"precision {name!r}: expected float32, bfloat16 or auto")
-    if name == "auto":
-        name = "bfloat16" if has_bfloat16() else "float32"
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if name == "bfloat16" else "float32")
-    try:
-        yield name
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def trained(build: Callable[[], keras.Model], precision_name: str, weights: Path) -> keras.Model:
     """The network that `build` gives, in the precision of a recipe, with the weights of a file.
 
     Raises:
         InputError: a file that does not fit the network.
     """
-    with precision(precision_name):
+    with building_in(precision_name):
         model = build()
     checkpoints.load_weights(model, weights)
     return model
-
-
-def has_bfloat16() -> bool:
-    """Whether the accelerator, or else the processor, multiplies bfloat16 matrices in hardware."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        if jax.default_backend() != "cpu":
-            return True
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        gpus = tf.config.list_physical_devices("GPU")
-        if gpus:
-            return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
-    with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        return keras.backend.backend() == "tensorflow" and ("avx512_bf16" in flags or "amx_bf16" in flags)
-    return False
 
 
 def tensorboard(folder: Path) -> Callable[[dict[str, float]], None]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from shared import runs
+from shared.doubt.judge import Verdict
 from shared.progress import Progress
 from shared.reports import page, views
 from shared.reports.page import Column, Entry, Page
@@ -20,6 +22,7 @@ ABOUT = ("phase", "group", "vendor")  # columns of text, where any case has them
 LOW = 0.5  # a Dice that is remarked on
 UNDEFINED = float("nan")
 LAYERS = ("predicted", "reference")
+NOBODY: Mapping[str, Verdict] = MappingProxyType({})  # doubts the label maps
 
 
 def write(
@@ -29,6 +32,7 @@ def write(
     structures: Mapping[int, str],
     drawings: Mapping[str, View],
     figures: Sequence[Path] = (),
+    verdicts: Mapping[str, Verdict] = NOBODY,
 ) -> None:
     """Write report.html into a folder: every case with its scores and slices, figures, and a text.
 
@@ -39,8 +43,9 @@ def write(
         structures: label value -> name.
         drawings: name of a case -> its `drawing`.
         figures: files of pictures.
+        verdicts: name of a case -> how much its label map is to be doubted.
     """
-    columns, entries = of_scores(rows, drawings)
+    columns, entries = of_scores(rows, drawings, verdicts)
     title, _, below = text.partition("\n")
     page.write(
         folder / runs.REPORT,
@@ -61,21 +66,26 @@ def drawing(scan: Volume, predicted: Volume, reference: Volume, structures: Mapp
     return views.view(scan, dict(zip(LAYERS, (predicted, reference), strict=True)), structures, page.share(cases))
 
 
-def of_scores(rows: Sequence[Scores], drawings: Mapping[str, View]) -> tuple[list[Column], list[Entry]]:
-    """Columns and entries of one method: mean Dice, then each measure of each structure."""
+def of_scores(
+    rows: Sequence[Scores], drawings: Mapping[str, View], verdicts: Mapping[str, Verdict] = NOBODY
+) -> tuple[list[Column], list[Entry]]:
+    """Columns and entries of one method: mean Dice, doubt, then each measure of each structure."""
     about, cases = texts_in(rows), by_case(rows)
     structures = list(dict.fromkeys(row["structure"] for row in rows))
     measures = [(measure, structure) for measure in SHOWN for structure in structures]
     several = len(structures) > 1
     columns = [*(Column(name) for name in about), *([Column("mean Dice", 3)] if several else [])]
+    columns += [Column("doubt", 2)] if verdicts else []
     columns += [Column(f"{structure} {titled(measure)}", MEASURES[measure].digits) for measure, structure in measures]
 
     def entry(name: str, own: Sequence[Scores]) -> Entry:
         found = {row["structure"]: row for row in own}
         numbers = [found.get(structure, {}).get(measure, UNDEFINED) for measure, structure in measures]
         mean = float(np.mean([row["dice"] for row in own]))
-        values = [*(own[0].get(each, "") for each in about), *([mean] if several else []), *numbers]
-        return Entry(name, values, remark(own), drawings[name])
+        doubt = [verdicts[name].doubt] if verdicts else []
+        values = [*(own[0].get(each, "") for each in about), *([mean] if several else []), *doubt, *numbers]
+        said = [remark(own), verdicts[name].reasons if verdicts and verdicts[name].flagged else ""]
+        return Entry(name, values, "; ".join(filter(None, said)), drawings[name])
 
     return columns, [entry(name, cases[name]) for name in sorted(cases)]
 

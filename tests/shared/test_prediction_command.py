@@ -15,14 +15,9 @@ from shared.prediction import predict_frames
 from shared.prediction_jobs import Job
 from shared.scans import volume
 from shared.scans.volume import from_array
-from shared.scoring import function
 from tests.volumes import write_labels
 
 ACDC = acdc.STRUCTURES
-
-
-def row(lv_ml, frame=1, scan="a.nii", rv_ml=50.0, myo_ml=80.0):
-    return {"scan": scan, "frame": frame, "RV_ml": rv_ml, "Myo_ml": myo_ml, "LV_ml": lv_ml}
 
 
 def write_scan(path, array):
@@ -130,7 +125,7 @@ def test_cine(cine, tmp_path):
 
     assert [(v["scan"], v["frame"]) for v in volumes] == [(str(cine), t) for t in (1, 2, 3, 4)]
     assert [v["LV_ml"] for v in volumes] == [15, 25, 20, 10]
-    assert volumes[0] == {"scan": str(cine), "frame": 1, "RV_ml": 18, "Myo_ml": 30, "LV_ml": 15}
+    assert [volumes[0][column] for column in ("scan", "frame", "RV_ml", "Myo_ml", "LV_ml")] == [str(cine), 1, 18, 30, 15]
     assert functions == [
         {
             "ed_scan": str(cine), "ed_frame": 2, "es_scan": str(cine), "es_frame": 4,
@@ -160,7 +155,7 @@ def test_pairs_of_scans(tmp_path):
 def test_only_what_the_structures_allow(tmp_path, cine):
     job = Job(cine, tmp_path / "labels.nii.gz")
     volumes, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {2: "LA"})
-    assert volumes[0] == {"scan": str(cine), "frame": 1, "LA_ml": 30} and functions == []
+    assert (volumes[0]["scan"], volumes[0]["frame"], volumes[0]["LA_ml"]) == (str(cine), 1, 30) and functions == []
     _, functions = prediction_command.segment([job], lambda scan, path: scan.with_array(beating()), {3: "LV"})
     assert [key for key in functions[0] if key.startswith(("RV", "Myo"))] == []
 
@@ -257,7 +252,7 @@ def test_a_scan_in_which_nothing_is_found_is_said(tmp_path):
         volumes, _ = prediction_command.segment(
             [Job(path, tmp_path / "seg.nii.gz")], lambda scan, _: scan.with_array(0 * scan.array), ACDC
         )
-    assert volumes == [{"scan": str(path), "frame": 1, "RV_ml": 0, "Myo_ml": 0, "LV_ml": 0}]
+    assert [volumes[0][column] for column in ("scan", "frame", "RV_ml", "Myo_ml", "LV_ml")] == [str(path), 1, 0, 0, 0]
 
 
 # ED and ES ------------------------------------------------------------------------------------------------------------------
@@ -369,39 +364,6 @@ def test_a_folder_with_dicom_stays_one_scan(tmp_path):
 
 
 # Tables that grow -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_second_command_keeps_the_rows_of_the_first(tmp_path):
-    out = tmp_path / "out"
-    first = [row(100, scan="001.nii"), row(50, scan="b.nii")]
-    prediction_command.write_tables(first, [function.measured(*first, ACDC)], out)
-    prediction_command.write_tables([row(70, scan="c.nii")], [], out)
-    prediction_command.write_tables([row(60, scan="elsewhere/b.nii")], [], out)  # the label map out/b.nii.gz was replaced
-    rows = files.read_csv(out / "volumes.csv")
-    assert [(r["scan"], r["frame"], r["LV_ml"]) for r in rows] == [
-        ("001.nii", 1, 100),
-        ("c.nii", 1, 70),
-        ("elsewhere/b.nii", 1, 60),
-    ]
-    assert not (out / "function.csv").exists()  # its only row was of the label map that was replaced
-
-
-def test_function_rows_of_other_scans_stay(tmp_path):
-    for name, es_ml in (("a", 40), ("b", 50), ("a", 60)):
-        pair = [row(100, scan=f"{name}_ed.nii"), row(es_ml, scan=f"{name}_es.nii", rv_ml=20)]
-        prediction_command.write_tables(pair, [function.measured(*pair, ACDC)], tmp_path)
-    rows = files.read_csv(tmp_path / "function.csv")
-    assert [(r["ed_scan"], r["LV_ef_percent"], r["ed_frame"]) for r in rows] == [("b_ed.nii", 50, 1), ("a_ed.nii", 40, 1)]
-    assert len(files.read_csv(tmp_path / "volumes.csv")) == 4
-
-
-def test_tables_beside_one_label_map_are_of_that_label_map(tmp_path):
-    prediction_command.write_tables(
-        [row(1, scan="a.nii")], [function.measured(row(9), row(5, scan="b"), ACDC)], tmp_path / "seg.nii.gz"
-    )
-    prediction_command.write_tables([row(2, scan="b.nii")], [], tmp_path / "seg.nii.gz")
-    assert [r["scan"] for r in files.read_csv(tmp_path / "seg_volumes.csv")] == ["b.nii"]
-    assert not (tmp_path / "seg_function.csv").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import pytest
 
-from shared import recipes, runs
+from shared import recipes, run_fields, runs
 from shared.errors import InputError
 from shared.runs import Experiment, Record
 from tests.experiments import ORIGIN
@@ -208,10 +208,11 @@ WRONG = [None, 3, "x", [], ["a"], {"a": "b"}, {"train": ["a"]}, {"train": "a", "
          {"train": [1], "validation": [2], "test": [3]}, {"a": float("nan")}, {"a": True}]  # fmt: skip
 TABLES = [value for value in WRONG if isinstance(value, dict)]
 RIGHT = {"command": ["x"], "commit": ["x"], "hardware": ["x"], "recipe": TABLES, "result": TABLES, "structures": [],
-         "seconds": [], "split": [], "weights": [{"a": "b"}, {"train": "a", "validation": "b", "test": "c"}]}  # fmt: skip
+         "seconds": [], "split": [], "held": [],
+         "weights": [{"a": "b"}, {"train": "a", "validation": "b", "test": "c"}]}  # fmt: skip
 
 
-@pytest.mark.parametrize("field", runs.FIELDS)
+@pytest.mark.parametrize("field", run_fields.FIELDS)
 def test_fields_of_a_record_are_checked_before_they_are_used(tmp_path, field):
     for record in [*({field: value} for value in WRONG if value not in RIGHT[field]), {}, [], 3]:
         (tmp_path / "run.json").write_text(json.dumps(record))

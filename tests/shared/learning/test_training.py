@@ -499,13 +499,3 @@ def test_divergence_is_said_in_one_line(stored, tmp_path):
     with pytest.raises(InputError, match="diverged.*step 1"):
         fit(stored, tmp_path, loss=Broken())
     assert not (tmp_path / runs.BEST).exists()
-
-
-def test_precision_is_set_for_the_block_only():
-    before = keras.config.dtype_policy().name
-    with training.precision("bfloat16") as name:
-        assert (name, keras.config.dtype_policy().name) == ("bfloat16", "mixed_bfloat16")
-        assert keras.layers.Dense(1).variable_dtype == "float32"
-    assert keras.config.dtype_policy().name == before
-    with pytest.raises(InputError, match="float16"), training.precision("float16"):
-        pass

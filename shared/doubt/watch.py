@@ -1,0 +1,55 @@
+"""What a prediction command asks about each label map that it makes."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared import runs
+from shared.doubt import judge
+from shared.doubt.judge import Held, Verdict
+from shared.doubt.second import Predict
+from shared.run_fields import HELD
+from shared.scans.volume import Volume
+
+UNKNOWN, NOTHING_TO_SEE = Verdict(math.nan), Verdict(1.0, "a constant image")
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What training held, label value -> name, and who is asked for a second opinion."""
+
+    held: Held
+    structures: Mapping[int, str]
+    second: Predict | None = None
+
+    def verdicts(self, scan: Volume, labels: Volume, path: Path, shown: Sequence[int]) -> list[Verdict]:
+        """The verdict on every frame of a scan; those that are not `shown` are constant."""
+        if not self.held:
+            return [UNKNOWN] * scan.frames
+        other = None if self.second is None else self.second(scan, path)
+        return [
+            self.verdict(scan.frame(t), labels.frame(t), other and other.frame(t)) if t in shown else NOTHING_TO_SEE
+            for t in range(scan.frames)
+        ]
+
+    def verdict(self, scan: Volume, labels: Volume, other: Volume | None = None) -> Verdict:
+        """The verdict on one frame, and its label map by the second opinion."""
+        differs = None if other is None else judge.disagreement(labels.array, other.array, self.structures)
+        return judge.judge(judge.measured(scan, labels, self.structures), self.held, differs)
+
+
+def held_by(weights: Path) -> Held:
+    """What the training cases of a run had; nothing where it is not known, as of weights that are no run."""
+    found = runs.record_of(weights).get(HELD, {})
+    return found if isinstance(found, dict) else {}
+
+
+def in_words(path: object, verdicts: Sequence[Verdict]) -> str:
+    """A line for the terminal about the frames of a scan that are flagged; empty where there are none."""
+    flagged = [(t + 1, verdict) for t, verdict in enumerate(verdicts) if verdict.flagged]
+    if not flagged:
+        return ""
+    frame, worst = max(flagged, key=lambda each: each[1].doubt)
+    where = f", frame {frame} ({len(flagged)} of {len(verdicts)} frames are above {judge.FLAGGED})" if len(verdicts) > 1 else ""
+    return f"doubt {worst.doubt:.2f} about {path}{where}: {worst.reasons or 'several small signs'}"
