@@ -182,11 +182,11 @@ def quick(recipe: Recipe) -> Recipe:
         net1_activation="selu",  # of the preprint, made for networks without normalisation
         dropout=0.0,
         slices=5,
-        iterations=(150, 500, 150, 4000),  # paper: only step 4 needs to converge
+        iterations=(150, 500, 150, 4500),  # paper: only step 4 needs to converge
         unet3d_iterations=2000,
         validate_every=200,
         edges=(32, 48, 96),  # 96 coarse voxels are a whole chest, as prediction shows it to Net1
-        cubes=(2, 1, 1),
+        cubes=(2, 2, 1),
         net1_edge=32,
         stack_edge=96,  # about what the tile of prediction holds; whole slices take up to four times as long
         unet3d_edge=64,
