@@ -8,7 +8,7 @@ RUN := .venv/bin/python
 demo: setup  ## phantom -> train -> predict -> score -> pictures
 	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
 	@echo
-	@echo "That was a phantom and a short training: outlines may be torn. (A warning about an affine is part of it: some of ACDC's files have one too.)"
+	@echo "That was a phantom and a short training: outlines may be torn."
 	@echo "Open the report in a browser: every slice, with outlines to switch on and off. Next, on the 100 patients of ACDC (about 25 minutes on two"
 	@echo "cores), and then your own scan with what it learned there:"
 	@echo "  $(RUN) -m acdc_segmenter_tf.train --dataset acdc --data-root DIR --preset quick"
@@ -35,5 +35,6 @@ setup: .venv/installed-$(EXTRAS)
 .venv/installed-%: pyproject.toml requirements.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, $(PYTHON) is {v[0]}.{v[1]}: make PYTHON=python3.12 ...")'
 	@test -x $(RUN) || $(PYTHON) -m venv .venv || { echo "Debian and Ubuntu keep venv apart: apt install python3-venv"; rm -rf .venv; exit 1; }
+	@echo "installing into .venv, once: about 1 GB to download, 3 GB on disk, a few minutes"
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c requirements.txt -e '.[$*]'
 	@touch $@

@@ -14,5 +14,5 @@ def find(root: Path | str) -> list[Case]:
     root = Path(root)
     if not root.exists():
         print(f"writing the phantom of {PATIENTS} patients to {root}", flush=True)
-        phantom.write_acdc(root, patients=PATIENTS)
+        phantom.write_acdc(root, patients=PATIENTS, faults=False)
     return acdc.find(root)

@@ -27,12 +27,18 @@ Tell = Callable[[str], object] | None  # receives one line per patient
 
 
 def write_acdc(
-    root: Path | str, patients: int = 20, seed: int = 0, cine: bool = False, size: int | None = None, progress: Tell = None
+    root: Path | str,
+    patients: int = 20,
+    seed: int = 0,
+    cine: bool = False,
+    size: int | None = None,
+    progress: Tell = None,
+    faults: bool = True,
 ) -> Path:
     """Write `root/training/patientNNN/{Info.cfg, patientNNN_frameFF.nii.gz, patientNNN_frameFF_gt.nii.gz}`, ED and ES frames.
 
-    ED is frame 1. Every patient whose number is a multiple of 4 has the fault of some official files: an sform of unit scale next
-    to a correct qform and voxel size. With `cine`, `patientNNN_4d.nii.gz` (x, y, z, t) holds the whole beat.
+    ED is frame 1. With `faults`, every patient whose number is a multiple of 4 has the fault of some official files: an sform of
+    unit scale next to a correct qform and voxel size. With `cine`, `patientNNN_4d.nii.gz` (x, y, z, t) holds the whole beat.
 
     Args:
         root: folder to make. It appears when it is complete; a folder that holds the same phantom already is left as it is.
@@ -52,10 +58,11 @@ def write_acdc(
             patient = draw_patient(number, group_of(number), seed)
             patient = patient if size is None else on_square_grid(patient, size)
             name = f"patient{number:03d}"
-            _write_acdc_patient(folder / "training" / name, name, patient, cine)
+            _write_acdc_patient(folder / "training" / name, name, patient, cine, faults)
             _tell(progress, f"{name} {patient.group}", number, patients)
 
-    request = {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine} | ({} if size is None else {"size": size})
+    request = {"layout": "acdc", "patients": patients, "seed": seed, "cine": cine}
+    request |= ({} if size is None else {"size": size}) | ({} if faults else {"faults": False})
     return _write_once(root, request, fill)
 
 
@@ -187,14 +194,14 @@ def group_of(number: int) -> str:
     return GROUPS[(number - 1 + (number - 1) // 5) % 5]
 
 
-def _write_acdc_patient(folder: Path, name: str, patient: Patient, cine: bool) -> None:
+def _write_acdc_patient(folder: Path, name: str, patient: Patient, cine: bool, faults: bool) -> None:
     folder.mkdir(parents=True)
     (folder / "Info.cfg").write_text(
         f"ED: 1\nES: {patient.es_frame}\nGroup: {patient.group}\nHeight: {patient.height_cm:.1f}\n"
         f"NbFrame: {patient.frames}\nWeight: {patient.weight_kg:.1f}\n"
     )
     unit_sform = None
-    if patient.number % 4 == 0:
+    if faults and patient.number % 4 == 0:
         unit_sform = np.diag([-1.0, -1.0, 1.0, 1.0]) if patient.number % 8 == 0 else np.eye(4)
     for frame, phase in ((1, 0), (patient.es_frame, 1)):
         image, label, spacing_mm = render(patient, phase)

@@ -160,6 +160,13 @@ def test_acdc_layout(acdc):
             np.testing.assert_allclose(by_affine, (1, 1, 1) if number == 4 else spacing_mm, rtol=1e-5)
 
 
+def test_without_faults_every_affine_has_the_voxel_size(tmp_path):
+    root = write_acdc(tmp_path / "acdc", patients=4, seed=3, faults=False)
+    for path in root.rglob("*.nii.gz"):
+        image = nibabel.load(path)
+        np.testing.assert_allclose(nibabel.affines.voxel_sizes(image.affine), image.header.get_zooms()[:3], rtol=1e-5)
+
+
 def test_equal_bytes(acdc, tmp_path):
     time.sleep(1.1)
     again = contents(write_acdc(tmp_path / "acdc", patients=1, seed=3) / "training")
