@@ -105,7 +105,9 @@ def rows_of(run: Path) -> Iterator[Row]:
         ours = [case for case in cases if case.patient in record["split"][side]]
         for case in Progress(f"{about['run']} on {side}", len(ours)).over(ours):
             for kind, scan, reference in versions(case, segmenter.structures, per_case):
-                row = evidence(lambda scan, path: predict.predict(segmenter, scan), scan, reference, segmenter.structures, held)
+                row = evidence(
+                    lambda scan, path: predict.predict(segmenter, scan), scan, reference, segmenter.structures, held, case.ignore
+                )
                 yield {**about, "side": side, "patient": case.patient, "case": case.name, "kind": kind, **row}
 
 
@@ -126,11 +128,11 @@ def versions(case: Case, structures: dict[int, str], count: int) -> Iterator[tup
 
 
 def evidence(
-    predict: second.Predict, scan: Volume, reference: Volume, structures: dict[int, str], held: Held
+    predict: second.Predict, scan: Volume, reference: Volume, structures: dict[int, str], held: Held, ignore: int | None
 ) -> dict[str, float]:
     """Mean Dice of a label map, and the evidence against it."""
     labels, other = predict(scan, Path()), second.of(predict)(scan, Path())
-    dice = [row["dice"] for row in scores.score(labels, reference, structures, {"case": ""}, datasets.IGNORED)]
+    dice = [row["dice"] for row in scores.score(labels, reference, structures, {"case": ""}, ignore)]
     differs = judge.disagreement(labels.array, other.array, structures)
     found = judge.measured(scan, labels, structures)
     about = judge.evidence_of(judge.excess_of(found, held), held)

@@ -5,9 +5,11 @@
 takes two label maps, or two folders of them whose file names match (see `score_folders`).
 """
 
+import os
 import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +51,7 @@ SETS = {
     "mmwhs": Values(mmwhs.STRUCTURES, None, closed=mmwhs.CLOSED),
     "mnms": Values(mnms.STRUCTURES, None, closed=True),
 }
+THREADS = 8  # at most: each holds a pair of label maps in memory
 EXPECTED = f"{', '.join(SETS)}, or VALUE=NAME,VALUE=NAME,... (VALUE=ignore: leave these voxels of the reference out)"
 
 
@@ -72,15 +75,17 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
     in_references: set[int] = set()
     others: set[int] = set()
     other_files = 0
-    for name in Progress("scoring", len(pairs)).over(pairs):
-        (predicted, first), (reference, second) = (read_known(path, values) for path in pairs[name])
-        found = [first, second]
-        in_references |= found[1]
-        others |= (found[0] | found[1]) - set(values.known)
-        other_files += sum(bool(each - set(values.known)) for each in found)
-        patient, phase = nnunet.patient_and_phase(name)
-        about = {"case": name, "patient": patient, "phase": phase, "group": ""}
-        rows += score(predicted, reference, values.structures, about, values.ignore)
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, THREADS)) as pool:
+        scored = pool.map(lambda name: score_files(name, *pairs[name], values), pairs)
+        try:
+            for own, found in Progress("scoring", len(pairs)).over(scored):
+                rows += own
+                in_references |= found[1]
+                others |= (found[0] | found[1]) - set(values.known)
+                other_files += sum(bool(each - set(values.known)) for each in found)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
     check_found(references, in_references, values)
     if others:
         where = f"{other_files} file{'s' * (other_files > 1)}"
@@ -88,6 +93,14 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
             f"label values {listed(others)} in {where} count as background: --structures does not name them", stacklevel=2
         )
     return rows
+
+
+def score_files(name: str, predicted: Path, reference: Path, values: Values) -> tuple[list[Scores], list[set[int]]]:
+    """Rows of one pair of files, and the values that occur in each of them."""
+    (ours, first), (theirs, second) = (read_known(path, values) for path in (predicted, reference))
+    patient, phase = nnunet.patient_and_phase(name)
+    about = {"case": name, "patient": patient, "phase": phase, "group": ""}
+    return score(ours, theirs, values.structures, about, values.ignore), [first, second]
 
 
 def read_known(path: Path, values: Values) -> tuple[Volume, set[int]]:

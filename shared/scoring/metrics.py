@@ -8,7 +8,7 @@ mask (the outside of the array counts); distances are exact, Euclidean, between 
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 MYOCARDIUM_G_PER_ML = 1.05
 CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
@@ -68,16 +68,15 @@ def surface_distances_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[floa
         ValueError: masks of different shape, or not as many spacings as axes.
     """
     a, b = _masks(a, b, spacing_mm)
-    box = ndimage.find_objects((a | b).astype(np.uint8))  # nothing outside both masks can matter
+    box = ndimage.find_objects((a | b).view(np.uint8))  # nothing outside both masks can matter
     if not box:
         return np.zeros(0), np.zeros(0)
     a, b = a[box[0]], b[box[0]]
     surface_a, surface_b = _surface(a), _surface(b)
     if not surface_a.any() or not surface_b.any():
         return np.full(np.count_nonzero(surface_a), np.nan), np.full(np.count_nonzero(surface_b), np.nan)
-    to_b = ndimage.distance_transform_edt(~surface_b, sampling=spacing_mm)[surface_a]
-    to_a = ndimage.distance_transform_edt(~surface_a, sampling=spacing_mm)[surface_b]
-    return to_b, to_a
+    places_a, places_b = np.argwhere(surface_a), np.argwhere(surface_b)
+    return _nearest_mm(places_a, places_b, spacing_mm), _nearest_mm(places_b, places_a, spacing_mm)
 
 
 def hausdorff_of(to_b: np.ndarray, to_a: np.ndarray) -> float:
@@ -123,6 +122,16 @@ def _masks(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float] | None = No
     if spacing_mm is not None and len(spacing_mm) != a.ndim:
         raise ValueError(f"spacing_mm: expected {a.ndim} numbers, found {spacing_mm}")
     return a, b
+
+
+def _nearest_mm(places: np.ndarray, others: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """(n,) distance of each of the voxels `places` (n, axes) to the nearest one of `others`.
+
+    A search tree is two to four times as fast as a distance transform, which finds the distance of every voxel.
+    """
+    size = np.asarray(spacing_mm, float)
+    _, nearest = spatial.cKDTree(others * size, balanced_tree=False, compact_nodes=False).query(places * size)
+    return np.sqrt((((places - others[nearest]) * size) ** 2).sum(axis=1))
 
 
 def _surface(mask: np.ndarray) -> np.ndarray:
