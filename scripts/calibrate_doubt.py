@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, optimize
 
-from shared import cli, datasets, ensembles, runs
+from shared import cli, datasets, ensembles, provenance, runs
 from shared.datasets import Case
 from shared.doubt import caught, judge, second
 from shared.doubt.judge import Held
@@ -222,7 +222,11 @@ def calibrate(options: argparse.Namespace) -> None:
             write_csv(path, rows)
     if not rows:
         raise InputError("no RUN given, and no rows there")
+    origin = provenance.origin()
     text = ["# What doubt catches", "", f"A label map has failed if its mean Dice is below {caught.FAILED:.2f}.", ""]
+    made = f"`python scripts/calibrate_doubt.py RUN... -o {options.output}`"
+    text += [f"Made by {made}, commit {origin['commit']}, {origin['hardware']}."]
+    text += [f"The networks: {'; '.join(dict.fromkeys(row['run'] for row in rows))}.", ""]
     text += ["## Without a second opinion", "", *report(rows, EVIDENCE[:-1]), ""]
     text += ["## With a second opinion (`--doubt thorough`)", "", *report(rows, EVIDENCE), ""]
     write_text(options.output / SUMMARY, "\n".join(text))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from shared import cli, datasets, ensembles, runs, transfer
+from shared import cli, datasets, ensembles, prediction_list, runs, transfer
 from shared.doubt import second
 from shared.doubt.judge import IMPLAUSIBLE
 from shared.doubt.watch import UNKNOWN, Watch, held_by, in_words
@@ -17,7 +17,7 @@ from shared.errors import InputError
 from shared.lazy import lazily
 from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, listed
 from shared.prediction_tables import DOUBT, Row, check_tables, table_paths, write_tables
-from shared.progress import Progress
+from shared.progress import Progress, clear_line
 from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.scoring import function, metrics
@@ -94,6 +94,7 @@ def doubted(rows: list[Row], scan: Volume, labels: Volume, job: Job, shown: Sequ
     verdicts = watch.verdicts(scan, labels, job.scan, shown) if watch else [UNKNOWN] * len(rows)
     said = in_words(job.scan, verdicts)
     if said:
+        clear_line()
         print(said)
     columns = (dict(zip(DOUBT, (verdict.doubt, verdict.reasons), strict=True)) for verdict in verdicts)
     return [row | more for row, more in zip(rows, columns, strict=True)]
@@ -143,6 +144,9 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
         help="NIfTI, NRRD or MetaImage file, 3D or cine; a folder of such files; a DICOM folder",
     )
     result.add_argument(
+        "--list", type=Path, metavar="TABLE.csv", help="instead of SCAN: a table with a column scan, of any length"
+    )
+    result.add_argument(
         "-o", "--output", required=True, type=Path, help="label map (one scan; .dcm: DICOM SEG of a DICOM scan), or folder"
     )
     result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one per patient")
@@ -171,26 +175,51 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             load, predict = functools.partial(ensembles.load, package=load.__module__.partition(".")[0]), ensembles.predict
         if options.dataset:
             return score_dataset(options, load, predict)
-        todo = jobs(options.scans, options.ed, options.es, options.output)
+        todo = jobs([*options.scans, *listed_in(options)], options.ed, options.es, options.output)
         segmenter = loaded(options.weights, load)
         for weights in options.weights:
             warn_of_phantoms(weights)
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
-        segment(
-            todo,
-            lambda scan, path: predict(segmenter, scan, path),
-            segmenter.structures,
-            options.ed,
-            options.es,
-            lambda volumes, functions: write_tables(volumes, functions, options.output),
-            drawing(options, segmenter.structures),
-            watching(options, segmenter, predict),
+        one = functools.partial(
+            segment,
+            predict=functools.partial(predict, segmenter),
+            structures=segmenter.structures,
+            draw=drawing(options, segmenter.structures),
+            watch=watching(options, segmenter, predict),
         )
+        write = functools.partial(write_tables, output=options.output)
+        if options.list:
+            segment_list(options, todo, lambda job: one([job]), write)
+        else:
+            one(todo, ed=options.ed, es=options.es, write=write)
         kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures, options.weights)
         output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
         print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+
+
+def listed_in(options: argparse.Namespace) -> list[Path]:
+    """The scans of --list."""
+    if not options.list:
+        return []
+    if options.scans or options.ed or options.es:
+        raise InputError("--list names all scans by itself: give no SCAN, --ed or --es")
+    return prediction_list.scans_of(options.list)
+
+
+def segment_list(
+    options: argparse.Namespace,
+    todo: Sequence[Job],
+    one: Callable[[Job], prediction_list.Rows],
+    write: Callable[[list[Row], list[Row]], None],
+) -> None:
+    """The command with --list; for the other arguments see `prediction_list.segment_all`."""
+    missing = prediction_list.left(todo, options.output)
+    print(f"{len(todo)} scans, {len(todo) - len(missing)} of them done before", flush=True)
+    failed = prediction_list.segment_all(missing, one, write, options.output, len(missing))
+    if failed:
+        print(f"{failed} scans could not be segmented, see {options.output / prediction_list.FAILURES}")
 
 
 def loaded(weights: Sequence[Path], load: Callable[[Any], Any]) -> Any:
@@ -233,8 +262,8 @@ def score_dataset(
     options: argparse.Namespace, load: Callable[[Path], Any], predict: Callable[[Any, Volume, Path], Volume]
 ) -> None:
     """The command with --dataset in the place of scans; for arguments see `command`."""
-    if options.scans or options.ed or options.es or is_file_name(options.output):
-        raise InputError("--dataset names all scans by itself: give no SCAN, --ed or --es, and a folder for --output")
+    if options.scans or options.list or options.ed or options.es or is_file_name(options.output):
+        raise InputError("--dataset names all scans by itself: give no SCAN, --list, --ed or --es, and a folder for --output")
     root = cli.data_root(options.dataset, options.data_root, options.output)
     cases, facts = datasets.labelled(datasets.find(options.dataset, root)), []
     for weights in options.weights:

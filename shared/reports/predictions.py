@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from shared import runs
+from shared.doubt.judge import FLAGGED
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.prediction_jobs import name_of
@@ -20,8 +21,10 @@ from shared.scoring import function, metrics
 LAYER = "label map"
 TEXT = f"""Volumes are those of the label maps. An ejection fraction (EF) is 100 (EDV - ESV) / EDV; of a cine, end-diastole
 (ED) is the frame with the largest LV, and end-systole (ES) the one with the smallest. Mass is that of the myocardium at ED, with
-{metrics.MYOCARDIUM_G_PER_ML} g/ml. A network can be wrong without a remark: look at the slices.
+{metrics.MYOCARDIUM_G_PER_ML} g/ml. Doubt, from 0 to 1, says how much label map and scan differ from those of the training; of a
+cine it is that of the worst frame. A network can be wrong without a remark: look at the slices.
 """
+DIGITS = {"frames": 0, "doubt": 2}  # after the point; volumes, EF and mass have one
 Row = Mapping[str, Any]
 
 
@@ -36,7 +39,7 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
     """
     volumes, functions = tables
     frames: dict[str, list[Row]] = {}
-    for row in read_csv(volumes, ("scan",)):
+    for row in read_csv(volumes, ("scan", "doubt", "reasons")):
         frames.setdefault(row["scan"], []).append(row)
     of_scan = {row["ed_scan"]: row for row in read_csv(functions, ("ed_scan",))} if functions.exists() else {}
     numbers = {scan: measured(rows, of_scan.get(scan), structures) for scan, rows in frames.items()}
@@ -52,7 +55,7 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
         Page(
             title=f"Label maps in {folder.resolve().name}",
             text="\n".join([TEXT, *map(trained, weights)]),
-            columns=[Column(title, 0 if title == "frames" else 1) for title in titles],
+            columns=[Column(title, DIGITS.get(title, 1)) for title in titles],
             entries=entries,
             structures=list(dict.fromkeys(structures.values())),
             layers=(LAYER,),
@@ -72,7 +75,8 @@ def trained(weights: Path) -> str:
 
 
 def measured(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str]) -> dict[str, float]:
-    """Title -> number of one scan: the volumes of its one frame, or of a cine how many frames it has; then function.
+    """Title -> number of one scan: its doubt, of a cine that of the worst frame; the volumes of its one frame, or of a cine how
+    many frames it has; then function.
 
     Args:
         rows: of volumes.csv, one per frame.
@@ -81,7 +85,9 @@ def measured(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str
     """
     names = dict.fromkeys(structures.values())
     volumes: dict[str, float] = {f"{name} ml": rows[0][f"{name}_ml"] for name in names}
-    found = volumes if len(rows) == 1 else {"frames": float(len(rows))}
+    doubts = [row["doubt"] for row in rows if row["doubt"] == row["doubt"]]
+    found = {"doubt": max(doubts)} if doubts else {}
+    found |= volumes if len(rows) == 1 else {"frames": float(len(rows))}
     for column, value in (both or {}).items():
         if not column.startswith(("ed_", "es_")):
             name, what, unit = column.split("_")
@@ -90,7 +96,7 @@ def measured(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str
 
 
 def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, str]) -> list[str]:
-    """What a reader should look at: nothing found, and an ejection fraction that cannot be right."""
+    """What a reader should look at: nothing found, an ejection fraction that cannot be right, why the worst frame is doubted."""
     names = dict.fromkeys(structures.values())
     empty = [f"{row['frame']:.0f}" for row in rows if not any(row[f"{name}_ml"] for name in names)]
     where = "" if len(rows) == 1 else f" in frame {', '.join(empty)}"
@@ -100,7 +106,9 @@ def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, s
         for cavity in (cavity for cavity in metrics.CAVITIES if cavity in names):
             volumes = ({**at, f"{cavity}_ml": both[f"{cavity}_{end}_ml"]} for at, end in ((ed, "edv"), (es, "esv")))
             doubts.append(function.doubt_of(cavity, *volumes))
-    return [f"nothing was found{where}" if empty else "", *doubts]
+    worst = max(rows, key=lambda row: -1.0 if row["doubt"] != row["doubt"] else row["doubt"])
+    reasons = worst["reasons"].split("; ") if worst["doubt"] > FLAGGED else []
+    return list(dict.fromkeys([f"nothing was found{where}" if empty else "", *doubts, *reasons]))
 
 
 def view_of(scan: Path, folder: Path, structures: Mapping[int, str], most_bytes: int) -> tuple[View | None, str]:

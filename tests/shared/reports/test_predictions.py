@@ -66,10 +66,24 @@ def test_volumes_of_single_scans_and_an_empty_one(report, tmp_path):
 def test_a_cine_has_its_frames_and_function(report, tmp_path):
     text = report(tmp_path / "c.nii.gz", c=(4, (8, 4)))
     titles = ["LV EDV ml", "LV ESV ml", "LV EF %", "RV EDV ml", "RV ESV ml", "RV EF %"]
-    assert headings(text) == ["case", "frames", *titles, "remarks"]
+    assert headings(text) == ["case", "doubt", "frames", *titles, "remarks"]
     *numbers, said = cells(text, "c")
-    assert numbers == ["4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
+    assert numbers == ["0.90", "4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
     assert text.count('<g class="frame') == 4
+
+
+def test_doubt_is_that_of_the_worst_frame_with_its_reasons():
+    volumes = {"LV_ml": 8.0, "RV_ml": 3.0}
+    rows = [
+        {"frame": 1, **volumes, "doubt": 0.2, "reasons": "noise 3"},
+        {"frame": 2, **volumes, "doubt": 0.7, "reasons": "LV x; y"},
+    ]
+    assert predictions.measured(rows, None, STRUCTURES) == {"doubt": 0.7, "frames": 2}
+    assert predictions.remarks_on(rows, None, STRUCTURES) == ["", "LV x", "y"]
+    assert predictions.remarks_on(rows[:1], None, STRUCTURES) == [""]
+    unknown = [{**rows[0], "doubt": float("nan"), "reasons": ""}]
+    assert predictions.measured(unknown, None, STRUCTURES) == {"LV ml": 8, "RV ml": 3}
+    assert predictions.remarks_on(unknown, None, STRUCTURES) == [""]
 
 
 def test_a_run_is_named_by_what_it_is(tmp_path):

@@ -1,0 +1,87 @@
+"""Many scans, named in a table: the prediction command with --list.
+
+What is done stays done: a label map with its row in volumes.csv is not made again, so the command can be killed and started
+again. A scan that cannot be segmented is a line in failures.csv, and costs the others nothing.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from shared.errors import InputError
+from shared.files import read_csv, write_csv
+from shared.prediction_jobs import Job, is_file_name, name_of
+from shared.prediction_tables import Row, table_paths
+from shared.progress import Progress
+
+FAILURES = "failures.csv"
+EVERY_S = 30.0  # between two writings of the tables
+
+Rows = tuple[list[Row], list[Row]]  # of volumes.csv and of function.csv
+
+
+def scans_of(table: Path) -> list[Path]:
+    """The scans that the column `scan` of a CSV file names; a relative name counts from the folder of that file.
+
+    Raises:
+        InputError: the file cannot be read, has no such column, or no row.
+    """
+    rows = read_csv(table, ("scan",))
+    if not rows:
+        raise InputError(f"{table}: no scans in it")
+    return [table.parent / row["scan"] for row in rows]
+
+
+def left(todo: Sequence[Job], output: Path) -> list[Job]:
+    """The jobs whose label map, or its row in volumes.csv, is missing.
+
+    Raises:
+        InputError: `output` is the name of one label map.
+    """
+    if is_file_name(output):
+        raise InputError(f"{output}: the label maps of a list go to a folder")
+    volumes = table_paths(output)[0]
+    done = {name_of(Path(row["scan"])) for row in read_csv(volumes, ("scan",))} if volumes.exists() else set()
+    return [job for job in todo if not job.output.exists() or name_of(job.scan) not in done]
+
+
+def segment_all(
+    todo: Iterable[Job], segment: Callable[[Job], Rows], write: Callable[[list[Row], list[Row]], None], output: Path, total: int
+) -> int:
+    """Segment one scan after the other, and return how many failed.
+
+    Args:
+        todo: what to segment.
+        segment: `segment(job)` writes the label map, and returns rows of the tables.
+        write: `write(volumes, functions)` adds rows to the tables.
+        output: folder.
+        total: number of jobs.
+    """
+    volumes: list[Row] = []
+    functions: list[Row] = []
+    failures: list[Row] = []
+    written = time.monotonic()
+
+    def flush() -> None:
+        if volumes:
+            write(volumes, functions)
+            volumes.clear()
+            functions.clear()
+
+    (output / FAILURES).unlink(missing_ok=True)
+    try:
+        for job in Progress("scan", total).over(todo):
+            try:
+                found = segment(job)
+            except (InputError, OSError) as error:
+                failures.append({"scan": str(job.scan), "error": str(error)})
+                write_csv(output / FAILURES, failures)
+                continue
+            volumes += found[0]
+            functions += found[1]
+            if time.monotonic() - written > EVERY_S:
+                flush()
+                written = time.monotonic()
+    finally:
+        flush()
+    return len(failures)

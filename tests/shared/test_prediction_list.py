@@ -1,0 +1,105 @@
+"""Many scans, named in a table."""
+
+import pytest
+
+from shared import files, prediction_list
+from shared.errors import InputError
+from shared.prediction_jobs import Job
+from tests.shared.test_prediction_command import all_lv, grey, run, write_scan
+
+TABLES = ("volumes.csv", "function.csv")
+
+
+@pytest.fixture
+def cohort(tmp_path):
+    """Three scans, of which the second is no image, and the table that names them."""
+    for name in "ac":
+        write_scan(tmp_path / "scans" / f"{name}.nii.gz", grey())
+    (tmp_path / "scans" / "b.nii.gz").write_bytes(b"no image")
+    table = tmp_path / "scans.csv"
+    files.write_csv(table, [{"scan": f"scans/{name}.nii.gz"} for name in "abc"])
+    return table, tmp_path / "out"
+
+
+def of_list(table, out, predict=all_lv):
+    run([], out, predict, "--list", str(table))
+
+
+def scans_in(out):
+    return [row["scan"].rpartition("/")[2] for row in files.read_csv(out / "volumes.csv")]
+
+
+def test_a_broken_scan_is_a_line_and_costs_the_others_nothing(cohort, capsys):
+    table, out = cohort
+    of_list(table, out)
+    assert scans_in(out) == ["a.nii.gz", "c.nii.gz"] and (out / "a.nii.gz").exists() and not (out / "b.nii.gz").exists()
+    (failure,) = files.read_csv(out / "failures.csv", ("scan",), ("error",))
+    assert failure["scan"].endswith("b.nii.gz") and failure["error"]
+    assert "1 scans could not be segmented" in capsys.readouterr().out
+
+
+def test_what_is_done_is_not_done_again_and_what_failed_is_tried_again(cohort, capsys):
+    table, out = cohort
+    of_list(table, out)
+    seen = []
+
+    def predict(segmenter, scan, path):
+        seen.append(path.name)
+        return all_lv(segmenter, scan, path)
+
+    write_scan(table.parent / "scans" / "b.nii.gz", grey())
+    (out / "c.nii.gz").unlink()
+    capsys.readouterr()
+    of_list(table, out, predict)
+    assert seen == ["b.nii.gz", "c.nii.gz"] and sorted(scans_in(out)) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
+    assert "3 scans, 1 of them done before" in capsys.readouterr().out and not (out / "failures.csv").exists()
+
+
+def test_a_list_that_is_stopped_keeps_the_rows_of_what_it_made(cohort):
+    table, out = cohort
+
+    def predict(segmenter, scan, path):
+        if path.name == "c.nii.gz":
+            raise KeyboardInterrupt
+        return all_lv(segmenter, scan, path)
+
+    with pytest.raises(SystemExit) as ended:
+        of_list(table, out, predict)
+    assert ended.value.code == 130 and scans_in(out) == ["a.nii.gz"]
+
+
+def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_list, "EVERY_S", -1.0)
+    written = []
+    todo = [Job(tmp_path / name, tmp_path / f"{name}.nii.gz") for name in "abc"]
+    prediction_list.segment_all(
+        todo, lambda job: ([{"scan": job.scan.name}], []), lambda v, f: written.append(list(v)), tmp_path, 3
+    )
+    assert written == [[{"scan": "a"}], [{"scan": "b"}], [{"scan": "c"}]]
+
+
+@pytest.mark.parametrize(("content", "words"), [("", "no column scan"), ("scan\n", "no"), ("path\na.nii\n", "no column scan")])
+def test_a_table_that_names_no_scans(tmp_path, content, words):
+    table = tmp_path / "scans.csv"
+    table.write_text(content)
+    with pytest.raises(InputError, match=words):
+        prediction_list.scans_of(table)
+
+
+def test_a_list_and_scans_or_a_file_as_output_are_refused(cohort, capsys):
+    table, out = cohort
+    for output, scans in ((out, ["x.nii.gz"]), (out / "seg.nii.gz", [])):
+        with pytest.raises(SystemExit) as ended:
+            run(scans, output, all_lv, "--list", str(table))
+        assert ended.value.code == 2
+    errors = capsys.readouterr().err
+    assert "--list names all scans by itself" in errors and not out.exists()
+
+
+def test_the_label_maps_are_those_of_the_command_without_a_list(cohort, tmp_path):
+    table, out = cohort
+    of_list(table, out)
+    run([tmp_path / "scans" / "a.nii.gz"], tmp_path / "alone", all_lv)
+    assert (out / "a.nii.gz").read_bytes() == (tmp_path / "alone" / "a.nii.gz").read_bytes()
+    one, other = (files.read_csv(folder / "volumes.csv")[0] for folder in (out, tmp_path / "alone"))
+    assert [one[f"{name}_ml"] for name in ("RV", "Myo", "LV")] == [other[f"{name}_ml"] for name in ("RV", "Myo", "LV")]
