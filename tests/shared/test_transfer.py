@@ -72,7 +72,7 @@ def test_what_cannot_be_scored(sites, tmp_path, capsys):
     for more, segmenter, message in (
         ((), Atria, "the network finds LA, but the data set labels LV, Myo, RV: there is nothing to score"),
         (("scan.nii.gz",), Segmenter, "give no SCAN"),
-        (("--ed", "a.nii", "--es", "b.nii"), Segmenter, "give no SCAN, --ed or --es"),
+        (("--ed", "a.nii", "--es", "b.nii"), Segmenter, "give no SCAN, --list, --ed or --es"),
     ):
         with pytest.raises(SystemExit) as ended:
             command(sites, tmp_path / "out", *more, segmenter=segmenter)
