@@ -12,6 +12,7 @@ and, if its label maps are cleaned, `cleaned(classes)`. The rule of the first ne
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +60,8 @@ def load(weights: Sequence[Path], package: str) -> Ensemble:
     Raises:
         InputError: see the papers' `load`; or networks that label other structures, or one whose paper gives no probabilities.
     """
+    if len({os.path.realpath(each) for each in weights}) < len(weights):
+        raise InputError(f"{', '.join(map(str, weights))}: the same weights twice")
     modules = [importlib.import_module(f"{package_of(each) or package}.predict") for each in weights]
     for module, each in zip(modules, weights, strict=True):
         if not hasattr(module, "chances"):

@@ -16,9 +16,9 @@ import inspect
 import io
 import os
 import shutil
-import tempfile
+import types
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,14 @@ def export(weights: Path, output: Path) -> list[Path]:
 
     Args:
         weights: run folder, or its best.weights.h5.
-        output: a name that ends in .onnx, or a folder that does not exist yet.
+        output: a name that ends in .onnx, or that of a folder; neither it nor the JSON file beside it may exist.
 
     Raises:
-        InputError: not a run, a backend or library that cannot export, an output that exists, or a network that gives something
+        InputError: not a run, a backend or library that cannot export, a name that is taken, or a network that gives something
             else once it is exported.
     """
     folder = runs.folder_holding(weights)
-    record, package = runs.read_record(folder), ensembles.package_of(folder)
+    package = ensembles.package_of(folder)
     if not package:
         raise InputError(f"{folder}: not a run of a paper of this package")
     check(output)
@@ -59,31 +59,51 @@ def export(weights: Path, output: Path) -> list[Path]:
     with arithmetic.always_float32():
         segmenter = predict.load(folder)
     networks = networks_of(segmenter)
-    written = []
+    paths = {name: output.with_name(f"{output.stem}_{name}{output.suffix}") if len(networks) > 1 else output for name in networks}
+    for path in paths.values():
+        for taken in filter(os.path.lexists, (path, beside(path))):
+            raise InputError(f"{taken}: is there already; choose another --output")
     for name, network in networks.items():
-        path = output.with_name(f"{output.stem}_{name}{output.suffix}") if len(networks) > 1 else output
+        path = paths[name]
         difference = write_onnx(network, path) if output.suffix == ONNX else write_saved_model(network, path)
-        about = {
-            "network": name,
-            "made_from": {
-                field: record.get(field) for field in ("package", "experiment", "preset", "dataset", "commit", "versions")
-            },
-            "input": {"shape": list(network.inputs[0].shape), "axes": axes_of(network), "type": "float32"},
-            "output": {"shape": list(network.outputs[0].shape), "what": "logits of the classes, of which 0 is the background"},
-            "classes": ["background", *segmenter.structures.values()],
-            "values_on_disk": {name: value for value, name in segmenter.structures.items()},
-            "preparation": inspect.cleandoc(predict.prepare.__doc__ or ""),
-            "recipe": recipes.flat(segmenter.recipe),
-            "largest_difference_to_keras": difference,
+        about = description(name, list(networks), network, segmenter, predict, runs.read_record(folder))
+        write_json(beside(path), {**about, "largest_difference_to_keras": difference})
+        print(f"wrote {path} and {beside(path)}: within {difference:.1e} of Keras, as a share of the largest logit")
+    return list(paths.values())
+
+
+def beside(path: Path) -> Path:
+    """The JSON file about an exported network."""
+    return path.with_name(f"{path.name}.json")
+
+
+def description(
+    name: str, names: Sequence[str], network: "keras.Model", segmenter: Any, predict: types.ModuleType, record: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a program must know that runs the network: what goes in, how that is made from a scan, and what comes out."""
+    outputs, structures = network.outputs[0].shape, list(segmenter.structures.values())
+    if outputs[-1] == 1:
+        gives = {
+            "what": "one logit, above 0 where the class is",
+            "classes": structures if len(structures) == 1 else ["any structure"],
         }
-        write_json(path.with_suffix(".json"), about)
-        print(f"wrote {path} and {path.with_suffix('.json')}: within {difference:.1e} of Keras, as a share of the largest logit")
-        written.append(path)
-    return written
+    else:
+        gives = {"what": "logits of the classes, of which the greatest counts", "classes": ["background", *structures]}
+    return {
+        "network": name,
+        "networks_of_the_method": list(names),
+        "made_from": {field: record.get(field) for field in ("package", "experiment", "preset", "dataset", "commit", "versions")},
+        "input": {"shape": list(network.inputs[0].shape), "axes": axes_of(network), "type": "float32"},
+        "output": {"shape": list(outputs), **gives},
+        "values_on_disk": {structure: value for value, structure in segmenter.structures.items()},
+        "preparation": inspect.cleandoc(predict.prepare.__doc__ or ""),
+        "prediction": f"{predict.__name__}.predict says what is done between the preparation, the networks and the label map",
+        "recipe": recipes.flat(segmenter.recipe),
+    }
 
 
 def check(output: Path) -> None:
-    """Raise InputError unless `output` can be written, here."""
+    """Raise InputError unless something can be exported to a name like `output`, here."""
     if keras.backend.backend() != "tensorflow":
         raise InputError("only the TensorFlow backend can export: unset KERAS_BACKEND")
     if output.suffix == ONNX:
@@ -91,8 +111,6 @@ def check(output: Path) -> None:
             library(name, "export")
     elif output.suffix:
         raise InputError(f"{output}: expected a name that ends in {ONNX}, or the name of a folder for a SavedModel")
-    elif output.exists():
-        raise InputError(f"{output}: is there already; choose another --output")
     if not output.absolute().parent.is_dir():
         raise InputError(f"{output.parent}: no such folder")
 
@@ -111,7 +129,7 @@ def axes_of(network: "keras.Model") -> list[str]:
 def write_onnx(network: "keras.Model", path: Path) -> float:
     """Write a network as ONNX; see `compared` for what is returned and raised."""
     onnxruntime = library("onnxruntime", "export")
-    with beside(path) as temporary:
+    with unfinished(path) as temporary:
         exported(network, temporary, "onnx")
         session = onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         image = example(network)
@@ -124,7 +142,7 @@ def write_saved_model(network: "keras.Model", path: Path) -> float:
     """Write a network as SavedModel; see `compared` for what is returned and raised."""
     import tensorflow as tf
 
-    with beside(path) as temporary:
+    with unfinished(path) as temporary:
         exported(network, temporary, "tf_saved_model")
         image, loaded = example(network), tf.saved_model.load(str(temporary))
         difference = compared(network, image, loaded.serve(image))
@@ -133,9 +151,11 @@ def write_saved_model(network: "keras.Model", path: Path) -> float:
 
 
 @contextlib.contextmanager
-def beside(path: Path) -> Any:
-    """A path of the same name in a new folder beside `path`, which is removed at the end."""
-    folder = Path(tempfile.mkdtemp(prefix=".exporting-", dir=path.absolute().parent))
+def unfinished(path: Path) -> Iterator[Path]:
+    """A path of the same name in a hidden folder beside `path`, which goes at the end; so does one that a killed process left."""
+    folder = path.absolute().with_name(f".exporting-{path.name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
         yield folder / path.name
     finally:

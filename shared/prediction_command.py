@@ -105,6 +105,8 @@ def doubt_function(functions: Sequence[Row], rows: Mapping[Path, Sequence[Row]],
     by_place = {function.place(row): row for frames in rows.values() for row in frames}
     for both in functions:
         ends = [by_place[function.place({"scan": both[f"{end}_scan"], "frame": both[f"{end}_frame"]})] for end in ("ed", "es")]
+        if ends[0] is ends[1]:
+            continue  # a slip in the command, which says nothing about the label map
         texts = [function.doubt_of(cavity, *ends) for cavity in metrics.CAVITIES if cavity in structures.values()]
         for row in ends if any(texts) else ():
             row["doubt"] = float(np.fmax(row["doubt"], IMPLAUSIBLE))
@@ -195,8 +197,9 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures, options.weights)
-        output = todo[0].output if todo[0].output.exists() else todo[0].output.parent  # of a cine there is a SEG for each frame
-        print(f"next: open {output} over {todo[0].scan} in a viewer such as ITK-SNAP or 3D Slicer")
+        first = next((job for job in todo if job.output.exists()), todo[0])
+        output = first.output if first.output.exists() else first.output.parent  # of a cine there is a SEG for each frame
+        print(f"next: open {output} over {first.scan} in a viewer such as ITK-SNAP or 3D Slicer")
 
 
 def listed_in(options: argparse.Namespace) -> list[Path]:
@@ -216,10 +219,15 @@ def segment_list(
 ) -> None:
     """The command with --list; for the other arguments see `prediction_list.segment_all`."""
     missing = prediction_list.left(todo, options.output)
-    print(f"{len(todo)} scans, {len(todo) - len(missing)} of them done before", flush=True)
+    done = len(todo) - len(missing)
+    stay = ", which stay as they are: for other weights choose another --output" if done else ""
+    print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
     failed = prediction_list.segment_all(missing, one, write, options.output, len(missing))
     if failed:
-        print(f"{failed} scans could not be segmented, see {options.output / prediction_list.FAILURES}")
+        text = f"{failed} of {len(todo)} scans could not be segmented, see {options.output / prediction_list.FAILURES}"
+        if failed == len(todo):
+            raise InputError(text)
+        print(text)
 
 
 def loaded(weights: Sequence[Path], load: Callable[[Any], Any]) -> Any:

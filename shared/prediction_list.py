@@ -4,13 +4,14 @@ What is done stays done: a label map with its row in volumes.csv is not made aga
 again. A scan that cannot be segmented is a line in failures.csv, and costs the others nothing.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
-from shared.prediction_jobs import Job, is_file_name, name_of
+from shared.prediction_jobs import Job, is_file_name
 from shared.prediction_tables import Row, table_paths
 from shared.progress import Progress
 
@@ -26,14 +27,19 @@ def scans_of(table: Path) -> list[Path]:
     Raises:
         InputError: the file cannot be read, has no such column, or no row.
     """
+    if not table.is_file():
+        raise InputError(f"{table}: no such file")
     rows = read_csv(table, ("scan",))
     if not rows:
         raise InputError(f"{table}: no scans in it")
-    return [table.parent / row["scan"] for row in rows]
+    names = [str(row["scan"]).strip() for row in rows]
+    if "" in names:
+        raise InputError(f"{table}: line {names.index('') + 2} names no scan")
+    return [table.parent / name for name in names]
 
 
 def left(todo: Sequence[Job], output: Path) -> list[Job]:
-    """The jobs whose label map, or its row in volumes.csv, is missing.
+    """The jobs whose label map is missing, or its row in volumes.csv, or whose label map is that of another scan of this name.
 
     Raises:
         InputError: `output` is the name of one label map.
@@ -41,8 +47,8 @@ def left(todo: Sequence[Job], output: Path) -> list[Job]:
     if is_file_name(output):
         raise InputError(f"{output}: the label maps of a list go to a folder")
     volumes = table_paths(output)[0]
-    done = {name_of(Path(row["scan"])) for row in read_csv(volumes, ("scan",))} if volumes.exists() else set()
-    return [job for job in todo if not job.output.exists() or name_of(job.scan) not in done]
+    done = {os.path.realpath(row["scan"]) for row in read_csv(volumes, ("scan",))} if volumes.exists() else set()
+    return [job for job in todo if not job.output.exists() or os.path.realpath(job.scan) not in done]
 
 
 def segment_all(

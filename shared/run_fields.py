@@ -38,10 +38,14 @@ def is_split(value: object) -> bool:
 
 def are_ranges(value: object) -> bool:
     """Whether `value` is sign -> the least and the greatest number in training."""
-    return isinstance(value, dict) and all(
-        isinstance(ends, list) and len(ends) == 2 and all(number(-1e12, 1e12).holds(end) for end in ends)
-        for ends in value.values()
-    )
+    return isinstance(value, dict) and all(is_range(ends) for ends in value.values())
+
+
+def is_range(value: object) -> bool:
+    """Whether `value` is two numbers, the smaller one first."""
+    if not isinstance(value, list) or len(value) != 2 or not all(number(-1e12, 1e12).holds(end) for end in value):
+        return False
+    return value[0] <= value[1]
 
 
 def are_fingerprints(value: object) -> bool:
@@ -58,6 +62,6 @@ FIELDS: dict[str, tuple[str, Callable[[object], bool]]] = {  # field of run.json
     "split": ("lists of patients called train, validation and test", is_split),
     "weights": ("a table of fingerprints", are_fingerprints),
     "result": ("a table of results", is_table),
-    HELD: ("a table of two numbers each", are_ranges),
+    HELD: ("a table of two numbers each, the smaller one first", are_ranges),
 }
 LATER = ("result", "weights", HELD)  # fields that a run has from its first trained network on, or only when it is scored

@@ -18,7 +18,7 @@ from shared.scans.volume import Volume
 from shared.scoring import metrics
 
 FLAGGED = 0.5
-IMPLAUSIBLE = 0.9  # the doubt, at least, about an ejection fraction that cannot be right (ours)
+IMPLAUSIBLE = 0.9  # the doubt, at least, about an empty label map and an ejection fraction that cannot be right (ours)
 HELD = (5, 95)  # percentiles of the training cases, between which a sign is not remarkable
 FARTHEST = 3.0  # widths of that range; what lies farther outside is no worse
 REASONS = 3  # at most
@@ -83,7 +83,10 @@ def judge(found: Mapping[str, float], held: Held, disagreement: float | None = N
     said = [in_words(name, found[name], held[name]) for name in worst[:REASONS]]
     if disagreement is not None and weights["disagreement"] * evidence["disagreement"] > -constant:
         said.insert(0, f"a second opinion differs (Dice {1 - disagreement:.2f} between the two)")
-    return Verdict(round(float(1 / (1 + np.exp(-logit))), 2), "; ".join(said))
+    doubt = float(1 / (1 + np.exp(-logit)))
+    if not any(found[name] for name in found if name.endswith("volume")):
+        doubt, said = max(doubt, IMPLAUSIBLE), ["nothing was found", *said]
+    return Verdict(round(doubt, 2), "; ".join(said))
 
 
 def excess_of(found: Mapping[str, float], held: Held) -> dict[str, float]:

@@ -35,10 +35,14 @@ def test_onnx_gives_what_keras_gives_and_says_how_to_feed_it(run, tmp_path, caps
     found = session.run(None, {session.get_inputs()[0].name: image})[0]
     wanted = np.asarray(segmenter.model(image, training=False))
     np.testing.assert_allclose(found, wanted, atol=1e-4 * np.abs(wanted).max())
-    about = json.loads((tmp_path / "model.json").read_text())
-    assert about["classes"] == ["background", "RV", "Myo", "LV"] and about["values_on_disk"] == {"RV": 1, "Myo": 2, "LV": 3}
+    about = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert about["output"]["classes"] == ["background", "RV", "Myo", "LV"] and about["values_on_disk"] == {
+        "RV": 1,
+        "Myo": 2,
+        "LV": 3,
+    }
     assert about["input"]["axes"] == ["batch", "x", "y", "channel"] and about["recipe"]["width"] == 2
-    assert sorted(each.name for each in tmp_path.iterdir()) == ["model.json", "model.onnx"]
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model.onnx", "model.onnx.json"]
     assert "of Keras, as a share of the largest logit" in capsys.readouterr().out
 
 
@@ -76,6 +80,36 @@ def test_names_that_cannot_be_written(run, tmp_path, name, words):
     (tmp_path / "there").mkdir()
     with pytest.raises(InputError, match=words):
         export.export(run, tmp_path / name)
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_exported(run, tmp_path):
+    """The JSON file of a SavedModel called `run` would replace a run's own."""
+    for taken, output in (("model.onnx", "model.onnx"), ("model.onnx.json", "model.onnx"), ("run.json", "run")):
+        (tmp_path / taken).write_text("mine")
+        with pytest.raises(InputError, match=f"{taken}: is there already; choose another --output"):
+            export.export(run, tmp_path / output)
+        assert [each.read_text() for each in tmp_path.iterdir()] == ["mine"]
+        (tmp_path / taken).unlink()
+
+
+def test_what_a_killed_export_left_goes(run, tmp_path):
+    (tmp_path / ".exporting-model.onnx").mkdir()
+    export.export(run, tmp_path / "model.onnx")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["model.onnx", "model.onnx.json"]
+
+
+def test_one_channel_is_said_to_be_one_logit(run):
+    from acdc_segmenter_tf import predict
+
+    inputs = keras.Input((8, 8, 1))
+    network = keras.Model(inputs, keras.layers.Conv2D(1, 1)(inputs))
+    segmenter = predict.load(run)
+    about = export.description("localiser", ["model", "localiser"], network, segmenter, predict, {})
+    assert about["output"] == {
+        "shape": [None, 8, 8, 1],
+        "what": "one logit, above 0 where the class is",
+        "classes": ["any structure"],
+    }
 
 
 def test_what_is_no_run(tmp_path):

@@ -35,7 +35,7 @@ def test_a_broken_scan_is_a_line_and_costs_the_others_nothing(cohort, capsys):
     assert scans_in(out) == ["a.nii.gz", "c.nii.gz"] and (out / "a.nii.gz").exists() and not (out / "b.nii.gz").exists()
     (failure,) = files.read_csv(out / "failures.csv", ("scan",), ("error",))
     assert failure["scan"].endswith("b.nii.gz") and failure["error"]
-    assert "1 scans could not be segmented" in capsys.readouterr().out
+    assert "1 of 3 scans could not be segmented" in capsys.readouterr().out
 
 
 def test_what_is_done_is_not_done_again_and_what_failed_is_tried_again(cohort, capsys):
@@ -53,6 +53,26 @@ def test_what_is_done_is_not_done_again_and_what_failed_is_tried_again(cohort, c
     of_list(table, out, predict)
     assert seen == ["b.nii.gz", "c.nii.gz"] and sorted(scans_in(out)) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
     assert "3 scans, 1 of them done before" in capsys.readouterr().out and not (out / "failures.csv").exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_another_scan_of_the_same_name_is_segmented(cohort, capsys):
+    table, out = cohort
+    of_list(table, out)
+    other = write_scan(table.parent / "others" / "a.nii.gz", grey(seed=5))
+    files.write_csv(table, [{"scan": " others/a.nii.gz "}])
+    of_list(table, out)
+    assert "is replaced by that of" in capsys.readouterr().err
+    assert str(other) in [row["scan"] for row in files.read_csv(out / "volumes.csv")] and scans_in(out).count("a.nii.gz") == 1
+
+
+def test_a_list_of_which_nothing_can_be_segmented_ends_with_status_2(cohort, capsys):
+    table, out = cohort
+    files.write_csv(table, [{"scan": "scans/b.nii.gz"}])
+    with pytest.raises(SystemExit) as ended:
+        of_list(table, out)
+    assert ended.value.code == 2 and "1 of 1 scans could not be segmented" in capsys.readouterr().err
+    assert (out / "failures.csv").exists()
 
 
 def test_a_list_that_is_stopped_keeps_the_rows_of_what_it_made(cohort):
@@ -78,7 +98,15 @@ def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
     assert written == [[{"scan": "a"}], [{"scan": "b"}], [{"scan": "c"}]]
 
 
-@pytest.mark.parametrize(("content", "words"), [("", "no column scan"), ("scan\n", "no"), ("path\na.nii\n", "no column scan")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "no column scan"),
+        ("scan\n", "no"),
+        ("path\na.nii\n", "no column scan"),
+        ("scan,x\na.nii,1\n,2\n", "line 3 names no scan"),
+    ],
+)
 def test_a_table_that_names_no_scans(tmp_path, content, words):
     table = tmp_path / "scans.csv"
     table.write_text(content)

@@ -61,6 +61,11 @@ def test_nothing_outside_and_no_disagreement_is_little_doubt():
     assert differs.doubt > 0.9 and differs.reasons == "a second opinion differs (Dice 0.60 between the two)"
 
 
+def test_an_empty_label_map_is_doubted_whatever_training_held():
+    verdict = judge.judge({"LV volume": 0.0, "noise": 1.0}, {"noise": [0, 2]})
+    assert verdict.doubt == judge.IMPLAUSIBLE and verdict.reasons == "nothing was found"
+
+
 def test_a_heart_like_those_of_training_and_one_that_was_lost():
     scan, labels = pair()
     grown = [judge.measured(scan, labels, ACDC) | {"LV volume": 10.24 * factor} for factor in (0.5, 0.8, 1.2, 2)]
