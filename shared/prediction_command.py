@@ -97,7 +97,7 @@ def doubted(rows: list[Row], scan: Volume, labels: Volume, job: Job, shown: Sequ
         clear_line()
         print(said)
     columns = (dict(zip(DOUBT, (verdict.doubt, verdict.reasons), strict=True)) for verdict in verdicts)
-    return [row | more for row, more in zip(rows, columns, strict=True)]
+    return [{"scan": row["scan"], "frame": row["frame"], **more, **row} for row, more in zip(rows, columns, strict=True)]
 
 
 def doubt_function(functions: Sequence[Row], rows: Mapping[Path, Sequence[Row]], structures: Mapping[int, str]) -> None:

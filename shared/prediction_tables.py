@@ -12,7 +12,7 @@ from shared.scans import volume
 from shared.scoring import function
 
 Row = dict[str, Any]  # of a table: column -> value
-DOUBT = ("doubt", "reasons")  # columns of volumes.csv after the volumes
+DOUBT = ("doubt", "reasons")  # columns of volumes.csv between the frame and the volumes
 
 
 def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path) -> None:
@@ -62,7 +62,7 @@ def check_tables(output: Path, structures: Mapping[int, str], scans: Iterable[Pa
 def columns_of(structures: Mapping[int, str]) -> tuple[list[str], list[str]]:
     """The columns of volumes.csv and of function.csv."""
     volumes, functions = function.columns(structures)
-    return [*volumes, *DOUBT], functions
+    return [*volumes[:2], *DOUBT, *volumes[2:]], functions
 
 
 def earlier_rows(path: Path, columns: list[str] | None) -> list[Row]:
