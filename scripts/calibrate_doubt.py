@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage, optimize
 
-from shared import cli, datasets, ensembles, provenance, runs
+from shared import cli, datasets, ensembles, held_out, provenance, runs
 from shared.datasets import Case
 from shared.doubt import caught, judge, second
 from shared.doubt.judge import Held
@@ -99,7 +99,7 @@ def rows_of(run: Path) -> Iterator[Row]:
     segmenter = predict.load(run)
     cases = datasets.labelled(datasets.find(record["dataset"], cli.data_root(record["dataset"], None, run)))
     learned = [case for case in cases if case.patient in record["split"]["train"]]
-    held = judge.held([measured_reference(case, segmenter.structures) for case in judge.some_of(learned)])
+    held = held_out.held(learned, segmenter.structures, held_out.as_on_disk)
     about = {"run": f"{package} {record['experiment']} {record['preset']}", "dataset": record["dataset"]}
     for side, per_case in HARDER_PER_CASE.items():
         ours = [case for case in cases if case.patient in record["split"][side]]
@@ -109,11 +109,6 @@ def rows_of(run: Path) -> Iterator[Row]:
                     lambda scan, path: predict.predict(segmenter, scan), scan, reference, segmenter.structures, held, case.ignore
                 )
                 yield {**about, "side": side, "patient": case.patient, "case": case.name, "kind": kind, **row}
-
-
-def measured_reference(case: Case, structures: dict[int, str]) -> dict[str, float]:
-    scan = datasets.load_image(case)
-    return judge.measured(scan, datasets.load_reference(case, scan), structures)
 
 
 def versions(case: Case, structures: dict[int, str], count: int) -> Iterator[tuple[str, Volume, Volume]]:
@@ -135,8 +130,7 @@ def evidence(
     dice = [row["dice"] for row in scores.score(labels, reference, structures, {"case": ""}, ignore)]
     differs = judge.disagreement(labels.array, other.array, structures)
     found = judge.measured(scan, labels, structures)
-    about = judge.evidence_of(judge.excess_of(found, held), held)
-    return {"mean_dice": float(np.mean(dice)), **about, "disagreement": float(np.sqrt(differs))}
+    return {"mean_dice": float(np.mean(dice)), **judge.evidence_of(judge.excess_of(found, held), held, differs)}
 
 
 # Fit --------------------------------------------------------------------------------------------------------------------------

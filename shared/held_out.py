@@ -90,7 +90,7 @@ def evaluate(
     rows: dict[str, Rows] = {CASES: []}
     drawings: dict[str, views.View] = {}
     verdicts: dict[str, Verdict] = {}
-    record.content[HELD] = held(learned, structures, scorer)
+    record.content[HELD] = held(learned, structures, scorer.reference)
     watch = Watch(record.content[HELD], structures)
     for case in Progress("predicting and scoring", len(cases)).over(cases):
         scan = load_image(case)
@@ -116,12 +116,14 @@ def evaluate(
         print(f"picture: {picture}")
 
 
-def held(cases: Sequence[Case], structures: Mapping[int, str], scorer: Scorer) -> dict[str, list[float]]:
-    """What the training cases had, see `judge.held`."""
+def held(
+    cases: Sequence[Case], structures: Mapping[int, str], reference_of: Callable[[Case, Volume, Volume], Volume]
+) -> dict[str, list[float]]:
+    """What the training cases had, see `judge.held`; `reference_of` as in `Scorer.reference`."""
     found, some = [], judge.some_of(cases)
     for case in Progress("what training held", len(some)).over(some):
         scan = load_image(case)
-        found.append(judge.measured(scan, scorer.reference(case, scan, load_reference(case, scan)), structures))
+        found.append(judge.measured(scan, reference_of(case, scan, load_reference(case, scan)), structures))
     return judge.held(found)
 
 

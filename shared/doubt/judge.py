@@ -73,11 +73,8 @@ def judge(found: Mapping[str, float], held: Held, disagreement: float | None = N
         disagreement: 1 - Dice between the label map and a second opinion, if there is one.
     """
     excess = excess_of(found, held)
-    evidence = evidence_of(excess, held)
-    constant, weights = CONSTANT, WEIGHTS
-    if disagreement is not None:
-        evidence["disagreement"] = float(np.sqrt(disagreement))
-        constant, weights = CONSTANT_WITH_SECOND, WEIGHTS_WITH_SECOND
+    evidence = evidence_of(excess, held, disagreement)
+    constant, weights = (CONSTANT, WEIGHTS) if disagreement is None else (CONSTANT_WITH_SECOND, WEIGHTS_WITH_SECOND)
     logit = constant + sum(weights[kind] * evidence[kind] for kind in weights)
     worst = sorted((name for name in excess if excess[name] > 0), key=lambda name: -excess[name])
     said = [in_words(name, found[name], held[name]) for name in worst[:REASONS]]
@@ -94,14 +91,15 @@ def excess_of(found: Mapping[str, float], held: Held) -> dict[str, float]:
     return {name: outside(found[name], held[name], sign_of(name)) for name in held if name in found}
 
 
-def evidence_of(excess: Mapping[str, float], held: Held) -> dict[str, float]:
-    """Kind of sign -> how far its signs lie outside, as a logarithm; as far as counts, where none could be measured."""
+def evidence_of(excess: Mapping[str, float], held: Held, disagreement: float | None) -> dict[str, float]:
+    """Kind of sign -> how far its signs lie outside, as a logarithm; as far as counts, where none could be measured. And the root
+    of the disagreement, where there is a second opinion."""
     evidence = {}
     for kind, together in KINDS.items():
         values = [np.log1p(excess[name]) for name in excess if sign_of(name).kind == kind]
         expected = any(sign_of(name).kind == kind for name in held)
         evidence[kind] = float(together(values)) if values else np.log1p(FARTHEST) * expected
-    return evidence
+    return evidence if disagreement is None else {**evidence, "disagreement": float(np.sqrt(disagreement))}
 
 
 def outside(value: float, ends: Sequence[float], sign: Sign) -> float:
@@ -127,6 +125,5 @@ def disagreement(labels: np.ndarray, other: np.ndarray, structures: Mapping[int,
     """1 - Dice between two label maps (x, y, z), mean over the structures."""
     dice = []
     for name in dict.fromkeys(structures.values()):
-        values = [value for value, each in structures.items() if each == name]
-        dice.append(metrics.dice(np.isin(labels, values), np.isin(other, values)))
+        dice.append(metrics.dice(*(metrics.mask_of(each, structures, name) for each in (labels, other))))
     return 1 - float(np.mean(dice))

@@ -11,9 +11,8 @@ import numpy as np
 from scipy import ndimage
 
 from shared.scans.volume import Volume
-from shared.scoring import metrics
+from shared.scoring import metrics, short_axis
 
-SIDES = ndimage.generate_binary_structure(2, 1)[..., None]  # the four neighbours in the slice
 VALUES, SLICES = 2_000_000, 16  # of an image that are looked at, where it has more
 AROUND_MM = 4.0  # the surroundings of a structure, by which its contrast is taken
 
@@ -68,7 +67,7 @@ def measure(scan: Volume, labels: Volume, structures: Mapping[int, str]) -> dict
     grey = relative(scan.array)
     heart = np.isin(labels.array, list(structures))
     found = {**of_image(scan, grey), **of_heart(heart)}
-    masks = {name: np.isin(labels.array, [v for v, each in structures.items() if each == name]) for name in structures.values()}
+    masks = {name: metrics.mask_of(labels.array, structures, name) for name in structures.values()}
     for name, mask in masks.items():
         found |= {f"{name} {sign}": value for sign, value in of_structure(mask, grey, scan.spacing_mm).items()}
     return found | of_ventricles(masks)
@@ -154,7 +153,7 @@ def of_ventricles(masks: Mapping[str, np.ndarray]) -> dict[str, float]:
         return {}
     box = ndimage.find_objects((masks["LV"] | masks["Myo"]).astype(np.uint8))[0]
     lv, wall = masks["LV"][box], masks["Myo"][box]
-    border = ndimage.binary_dilation(lv, SIDES) & ~lv
+    border = ndimage.binary_dilation(lv, short_axis.SIDES) & ~lv
     found = {"LV border without wall": 100 * float((border & ~wall).sum() / max(border.sum(), 1))}
     if "RV" in masks and masks["RV"].any():
         within = filled(wall) & ~wall & masks["RV"][box]

@@ -27,9 +27,13 @@ class Watch:
         """The verdict on every frame of a scan; those that are not `shown` are constant."""
         if not self.held:
             return [UNKNOWN] * scan.frames
-        other = None if self.second is None else self.second(scan, path)
+        others: dict[int, Volume] = {}
+        if self.second is not None:  # which cannot be asked about constant frames
+            seen = scan if len(shown) == scan.frames else scan.with_array(scan.array[..., list(shown)])
+            other = self.second(seen, path)
+            others = {t: other.frame(place) for place, t in enumerate(shown)}
         return [
-            self.verdict(scan.frame(t), labels.frame(t), other and other.frame(t)) if t in shown else NOTHING_TO_SEE
+            self.verdict(scan.frame(t), labels.frame(t), others.get(t)) if t in shown else NOTHING_TO_SEE
             for t in range(scan.frames)
         ]
 

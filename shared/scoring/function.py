@@ -18,12 +18,11 @@ LEAST = 0.1  # a cavity below this share of its other volumes was missed by the 
 
 def volumes_ml(scan: str | PathLike, labels: Volume, structures: Mapping[int, str]) -> list[Row]:
     """One row per frame: the volume of every structure in ml; several values may have one name."""
-    of_name = {name: [value for value, each in structures.items() if each == name] for name in structures.values()}
     return [
         {"scan": str(scan), "frame": t + 1}
         | {
-            f"{name}_ml": metrics.volume_ml(np.isin(labels.frame(t).array, values), labels.spacing_mm)
-            for name, values in of_name.items()
+            f"{name}_ml": metrics.volume_ml(metrics.mask_of(labels.frame(t).array, structures, name), labels.spacing_mm)
+            for name in dict.fromkeys(structures.values())
         }
         for t in range(labels.frames)
     ]

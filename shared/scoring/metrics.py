@@ -5,13 +5,18 @@ mask (the outside of the array counts); distances are exact, Euclidean, between 
 (Dice 1, distances 0). Where exactly one is empty, Dice is 0 and distances are undefined (NaN).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import ndimage, spatial
 
 MYOCARDIUM_G_PER_ML = 1.05
 CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
+
+
+def mask_of(labels: np.ndarray, structures: Mapping[int, str], name: str) -> np.ndarray:
+    """Where a label map has a structure; several values may have one name, and a name without a value is nowhere."""
+    return np.isin(labels, [value for value, each in structures.items() if each == name])
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:

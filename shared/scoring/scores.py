@@ -70,8 +70,8 @@ def masks_of(
     counts = True if ignore is None else reference.array != ignore
     masks = {}
     for structure in dict.fromkeys(structures.values()):
-        values = [value for value, name in structures.items() if name == structure]
-        masks[structure] = np.isin(predicted.array, values) & counts, np.isin(reference.array, values)
+        ours, theirs = (metrics.mask_of(each.array, structures, structure) for each in (predicted, reference))
+        masks[structure] = ours & counts, theirs
     return masks, reference.spacing_mm
 
 

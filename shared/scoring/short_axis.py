@@ -19,6 +19,7 @@ import numpy as np
 from scipy import ndimage
 
 from shared.scans.volume import Volume
+from shared.scoring import metrics
 
 HEART = ("LV", "Myo", "RV")
 SIDES = np.zeros((3, 3, 3), bool)  # a pixel and its four neighbours in the slice
@@ -37,8 +38,8 @@ BETWEEN_CENTRES = 0.68  # pixels, see above
 
 
 def masks_of(labels: Volume, structures: Mapping[int, str]) -> dict[str, np.ndarray]:
-    """Masks of LV, Myo and RV; several values may have one name, and a structure without a value is empty."""
-    return {name: np.isin(labels.array, [value for value, each in structures.items() if each == name]) for name in HEART}
+    """Masks of LV, Myo and RV, see `metrics.mask_of`."""
+    return {name: metrics.mask_of(labels.array, structures, name) for name in HEART}
 
 
 def base_is_last(heart: np.ndarray, affine: np.ndarray) -> bool:
