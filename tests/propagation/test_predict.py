@@ -183,7 +183,7 @@ def test_from_file_to_file(finished, phantom_cases, tmp_path, capsys):
     prediction.main(["--weights", str(finished), str(case.image), "-o", str(tmp_path / "seg.nii.gz"), "--base", "1"])
     labels, scan = volume.read_labels(tmp_path / "seg.nii.gz"), volume.read(case.image)
     assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1}
-    assert (tmp_path / "seg_volumes.csv").read_text().splitlines()[0] == "scan,frame,BV_ml"
+    assert (tmp_path / "seg_volumes.csv").read_text().splitlines()[0] == "scan,frame,doubt,reasons,BV_ml"
 
 
 def test_bases_from_a_list(finished, phantom_cases, tmp_path, capsys):
