@@ -104,6 +104,11 @@ def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     return np.concatenate(list(slabs(segmenter, scan)), axis=2)
 
 
+def mirrored_axes(segmenter: Segmenter) -> tuple[int, ...]:
+    """The axes of a scan with its slices last along which training mirrored it."""
+    return (1,) if segmenter.recipe.flip else ()
+
+
 def cleaned(classes: np.ndarray) -> np.ndarray:
     """Of every structure the largest component (paper)."""
     return largest_components(classes)
@@ -159,7 +164,7 @@ def load_run(folder: Path) -> Segmenter:
 
 def main(arguments: list[str] | None = None) -> None:
     weights_help = "run folder, its best.weights.h5, or a released checkpoint"
-    parser = prediction_command.parser("python -m acdc_segmenter_tf.predict", __doc__.splitlines()[0], weights_help)
+    parser = prediction_command.parser("acdc_segmenter_tf", __doc__.splitlines()[0], weights_help)
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 

@@ -140,9 +140,7 @@ def load(weights: str | Path) -> Segmenter:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = prediction_command.parser(
-        "python -m dense_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5"
-    )
+    parser = prediction_command.parser("dense_unet", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 

@@ -156,7 +156,7 @@ def load_localiser(folder: Path, recipe: Recipe) -> "keras.Model":
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = prediction_command.parser("python -m dr_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
+    parser = prediction_command.parser("dr_unet", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
     prediction_command.command(parser.parse_args(arguments), load, lambda segmenter, scan, path: predict(segmenter, scan))
 
 

@@ -222,7 +222,7 @@ class Released:
 
 def main(arguments: list[str] | None = None) -> None:
     weights_help = "run folder, its best.weights.h5, or with --released the folder with the authors' files"
-    parser = prediction_command.parser("python -m propagation.predict", __doc__.splitlines()[0], weights_help)
+    parser = prediction_command.parser("propagation", __doc__.splitlines()[0], weights_help)
     parser.add_argument("--released", choices=released_predict.VARIANTS, help="use the authors' networks instead of a run")
     base = parser.add_mutually_exclusive_group()
     base.add_argument(

@@ -26,7 +26,8 @@ import propagation.recipe
 import propagation.train
 import two_stage_unet.predict
 import two_stage_unet.train
-from shared import cli, datasets, provenance, recipes, runs
+from shared import cli, cluster, datasets, provenance, recipes, runs
+from shared.cluster import Training
 from shared.comparison import cost, entrants, report, scored
 from shared.comparison.cost import Cost
 from shared.comparison.entrants import Contest, Entrant
@@ -186,11 +187,16 @@ def run_missing(methods: Mapping[str, Method], folders: Mapping[str, Path], root
     """Run the training commands of the methods that have no finished run."""
     missing = [key for key, folder in folders.items() if not runs.is_done(folder)]
     print(f"{len(folders)} runs are compared, {len(missing)} of them missing: {', '.join(missing) or 'none'}", flush=True)
-    for key in missing:
-        places = ["--data-root", str(root), "--workdir", str(options.workdir)]
-        command = [*command_of(methods[key], options), "--split", options.split, *places]
-        print(f"\npython -m {methods[key].package}.train {shlex.join(command)}", flush=True)
-        methods[key].train.main(command)
+    places = ["--split", options.split, "--data-root", str(root), "--workdir", str(options.workdir)]
+    trainings = {
+        key: Training(methods[key].package, (*command_of(methods[key], options), *places), methods[key].name) for key in missing
+    }
+    if options.ray and trainings:
+        cluster.train_all(options.ray, options.cores, list(trainings.values()), options.workdir / "logs")
+    else:
+        for key, training in trainings.items():
+            print(f"\n{training.command}", flush=True)
+            methods[key].train.main(list(training.arguments))
 
 
 def command_of(method: Method, options: argparse.Namespace) -> list[str]:
@@ -262,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the comparison goes (default: runs)"
     )
+    cluster.add_arguments(parser, "train the missing runs", cores=4)
     parser.add_argument("--report-only", action="store_true", help="run and measure nothing: a method without a run says so")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)

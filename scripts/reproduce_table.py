@@ -24,7 +24,8 @@ import propagation.recipe
 import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
-from shared import cli, datasets, held_out, recipes, runs
+from shared import cli, cluster, datasets, held_out, recipes, runs
+from shared.cluster import Training
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.lifecycle import Method
@@ -102,10 +103,17 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
         missing = [run for run in wanted if not runs.is_done(folders[run])]
         names = ", ".join(f"{experiment} on {dataset} fold {fold}" for experiment, dataset, fold in missing)
         print(f"{which} needs {len(wanted)} runs, {len(missing)} of them missing: {names or 'none'}")
-        for run in missing:
-            command = [*command_of(*run, table, options), "--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)]
-            print(f"\npython -m {paper.package}.train {shlex.join(command)}", flush=True)
-            paper.train(command)
+        places = {run: ["--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)] for run in missing}
+        trainings = [
+            Training(paper.package, (*command_of(*run, table, options), *places[run]), "{} on {} fold {}".format(*run))
+            for run in missing
+        ]
+        if options.ray and trainings:
+            cluster.train_all(options.ray, options.cores, trainings, options.workdir / "logs")
+        else:
+            for training in trainings:
+                print(f"\n{training.command}", flush=True)
+                paper.train(list(training.arguments))
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])
@@ -267,6 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"
     )
+    cluster.add_arguments(parser, "train the missing runs", cores=4)
     parser.add_argument("--report-only", action="store_true", help="run nothing: a row without a run says so")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)

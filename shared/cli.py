@@ -147,6 +147,11 @@ def fold(text: str) -> int | str:
     return text if text == "all" else within(text, 0, 10_000, " or all")
 
 
+def devices(text: str) -> int | str:
+    """The value of --devices: a whole number from 1, or "all"."""
+    return text if text == "all" else within(text, 1, 1024, " or all")
+
+
 def seed(text: str) -> int:
     """The value of --seed: a whole number of 32 bits."""
     return within(text, 0, 2**32 - 1)

@@ -7,7 +7,9 @@ paper offers
 
     chances(segmenter, scan) -> probabilities (x, y, z, classes), background first, of a 3D scan whose slices are last
 
-and, if its label maps are cleaned, `cleaned(classes)`. The rule of the first network is used.
+and, if its label maps are cleaned, `cleaned(classes)`, of which that of the first network is used; and, if its training may
+mirror images, `mirrored_axes(segmenter)`, the axes of such a scan along which it did. With --flips each network is joined by
+itself on the scan mirrored along each of these.
 """
 
 import importlib
@@ -25,6 +27,8 @@ from shared.errors import InputError
 from shared.prediction import predict_frames
 from shared.scans.volume import Volume
 
+Chances = Callable[[Any, Volume], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Member:
@@ -32,12 +36,12 @@ class Member:
 
     Attributes:
         segmenter: of its paper.
-        chances: of its paper's `predict`.
+        chances: of its paper's `predict`, or that of the mirrored scan.
         order: for every class of the ensemble, which of the network's own classes it is.
     """
 
     segmenter: Any
-    chances: Callable[[Any, Volume], np.ndarray]
+    chances: Chances
     order: tuple[int, ...]
 
 
@@ -50,15 +54,17 @@ class Ensemble:
     cleaned: Callable[[np.ndarray], np.ndarray]
 
 
-def load(weights: Sequence[Path], package: str) -> Ensemble:
+def load(weights: Sequence[Path], package: str, flips: bool = False) -> Ensemble:
     """The ensemble of several weights, with the label values of the first.
 
     Args:
         weights: what the papers' `load` takes.
         package: the paper of weights that are no runs.
+        flips: whether each network looks at mirrored scans too.
 
     Raises:
-        InputError: see the papers' `load`; or networks that label other structures, or one whose paper gives no probabilities.
+        InputError: see the papers' `load`; or networks that label other structures, or one whose paper gives no probabilities, or
+            flips where no network learned from mirrored images.
     """
     if len({os.path.realpath(each) for each in weights}) < len(weights):
         raise InputError(f"{', '.join(map(str, weights))}: the same weights twice")
@@ -73,12 +79,21 @@ def load(weights: Sequence[Path], package: str) -> Ensemble:
             found, wanted = (", ".join(each.structures.values()) for each in (segmenter, segmenters[0]))
             raise InputError(f"{each}: it labels {found}, but {weights[0]} labels {wanted}; only networks with the same "
                              "structures can be averaged")  # fmt: skip
-    members = [
-        Member(segmenter, module.chances, (0, *(1 + named(segmenter).index(name) for name in first)))
-        for segmenter, module in zip(segmenters, modules, strict=True)
-    ]
+    members = []
+    for segmenter, module in zip(segmenters, modules, strict=True):
+        axes = getattr(module, "mirrored_axes", lambda segmenter: ())(segmenter) if flips else ()
+        looks = [*(mirrored(module.chances, axis) for axis in axes), module.chances]
+        order = (0, *(1 + named(segmenter).index(name) for name in first))
+        members += [Member(segmenter, look, order) for look in looks]
+    if flips and len(members) == len(weights):
+        raise InputError(f"{', '.join(map(str, weights))}: --flips is for networks that learned from mirrored images")
     cleaned = getattr(modules[0], "cleaned", lambda classes: classes)
     return Ensemble(tuple(members), segmenters[0].structures, cleaned)
+
+
+def mirrored(chances: Chances, axis: int) -> Chances:
+    """What a network says of the scan mirrored along an axis, mirrored back."""
+    return lambda segmenter, scan: np.flip(chances(segmenter, scan.with_array(np.flip(scan.array, axis))), axis)
 
 
 def predict(ensemble: Ensemble, scan: Volume, path: Path | None = None) -> Volume:

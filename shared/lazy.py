@@ -35,6 +35,9 @@ class Lazy:
     def __delattr__(self, attribute: str) -> None:  # `unittest.mock` deletes what it replaced
         delattr(self._imported(), attribute)
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # functions that know it travel to other processes
+        return Lazy, (self._package, self._name)
+
     def _imported(self) -> types.ModuleType:
         package = importlib.import_module(self._package)
         return vars(package).get(self._name) or importlib.import_module(f"{self._package}.{self._name}")

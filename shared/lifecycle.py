@@ -30,7 +30,7 @@ from shared.runs import Experiment, Record
 
 with lazily():
     from shared.framework import keras
-    from shared.learning import arithmetic, checkpoints, training
+    from shared.learning import arithmetic, checkpoints, devices, training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,6 +124,7 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
     method.check(recipe)
     split = split_of(method, recipe, cases, experiment)
     structures = method.structures(recipe, cases)
+    spread = devices.of(experiment.devices)
     with opened(experiment, recipe, cases, split, structures, identity) as run:
         summary = run.folder / runs.SUMMARY
         if runs.is_done(run.folder):
@@ -133,8 +134,9 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
         print(f"{experiment.title}: {volumes} volumes; run folder {run.folder}", flush=True)
         if experiment.preset == "paper" and not provenance.accelerators():
             print("no GPU here: a paper's recipe takes days to months on a processor; --preset quick takes minutes", flush=True)
-        for stage in method.stages(recipe, run):
-            run.fit(stage)
+        with spread.scope():
+            for stage in method.stages(recipe, run):
+                run.fit(stage, spread)
         preset = method.for_cases(method.presets[experiment.preset](method.recipes[experiment.name]), cases)
         changed = recipes.changes(recipes.flat(recipe), preset)
         scorer = method.scorer(recipe, run)
@@ -253,7 +255,7 @@ class Run:
         self.record.took(f"prepare {side}" + (f" for {stage}" if stage else ""), time.monotonic() - started)
         return list(paths.values())
 
-    def fit(self, stage: Stage) -> None:
+    def fit(self, stage: Stage, spread: "devices.Devices | None" = None) -> None:
         """Train the network of a stage, or go on with it, and record the result."""
         training.seed_everything(self.seed, self.experiment.deterministic)
         with arithmetic.building_in(stage.precision) as precision:
@@ -276,6 +278,7 @@ class Run:
             monitor=stage.monitor,
             patience=stage.patience,
             folder=self.folder / stage.folder,
+            spread=spread,
         )
         self.record.took(f"train {stage.name}", result.pop("seconds"))
         self.record.finish(stage.name, {**result, "precision": precision})

@@ -2,141 +2,36 @@
 
 import argparse
 import functools
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from shared import cli, datasets, ensembles, prediction_list, runs, transfer
+from shared import cli, cluster, datasets, ensembles, learned, prediction_list, runs, transfer
 from shared.doubt import second
-from shared.doubt.judge import IMPLAUSIBLE
-from shared.doubt.watch import UNKNOWN, Watch, held_by, in_words
+from shared.doubt.watch import Watch, held_by
 from shared.errors import InputError
 from shared.lazy import lazily
-from shared.prediction_jobs import Job, is_dicom, is_file_name, jobs, listed
-from shared.prediction_tables import DOUBT, Row, check_tables, table_paths, write_tables
-from shared.progress import Progress, clear_line
-from shared.scans import volume
+from shared.overlap import Outcome, overlapped
+from shared.prediction_jobs import Job, is_file_name, jobs
+from shared.prediction_tables import check_tables, table_paths, write_tables
 from shared.scans.volume import Volume
-from shared.scoring import function, metrics
+from shared.segmenting import Segmenting, segment
 
 with lazily():
     from shared.reports import predictions as report
-    from shared.scans.dicom import segmentation
     from shared.scoring import sheets
 
 
-def segment(
-    scans: Sequence[Job],
-    predict: Callable[[Volume, Path], Volume],
-    structures: Mapping[int, str],
-    ed: Sequence[Path] = (),
-    es: Sequence[Path] = (),
-    write: Callable[[list[Row], list[Row]], None] = lambda volumes, functions: None,
-    draw: Callable[[Path, Volume, Volume], None] = lambda path, scan, labels: None,
-    watch: Watch | None = None,
-) -> tuple[list[Row], list[Row]]:
-    """Write the label map of every job, and return the tables of volumes, with doubts, and of function.
-
-    A warning names each scan in which nothing was found, and a line each whose label map is doubtful.
+def parser(package: str, description: str, weights_help: str) -> cli.Parser:
+    """The arguments that the prediction commands of all papers share.
 
     Args:
-        scans: what to segment.
-        predict: `predict(scan Volume, its path) -> label map Volume`.
-        structures: label value -> name.
-        ed, es: scans (paths) of the same patients, in the same order.
-        draw: `draw(file of the label map, scan, label map)`, after that file is written.
-        watch: who doubts the label maps; None: nobody.
-        write: `write(volumes, functions)` receives both tables; after an error or Ctrl-C, those of the label maps written so far.
-
-    Returns:
-        Rows of `function.volumes_ml` for every scan and frame; rows of `function.function` for every ED/ES pair and every cine.
+        package: of the paper.
+        description: one line.
+        weights_help: what --weights takes.
     """
-    rows: dict[Path, list[Row]] = {}
-    functions: list[Row] = []
-    try:
-        for job in Progress("scan", len(scans)).over(scans):
-            scan = volume.read_grey(job.scan)
-            if scan.frames > 1 and job.scan in (*ed, *es):
-                raise InputError(f"{job.scan}: a cine of {scan.frames} frames, but --ed and --es expect one frame each; "
-                                 "give it as SCAN, and ED and ES are found in it")  # fmt: skip
-            shown = frames_with_contrast(scan, job.scan)
-            try:
-                labels = predict_shown(scan, shown, predict, job.scan)
-            except InputError as error:
-                raise InputError(f"{job.scan}: {error}") from error
-            if not labels.array.any():
-                text = f"{job.scan}: nothing was found in it, and its label map is empty"
-                warnings.warn(f"{text}; is it a scan like those that the network learned from?", stacklevel=2)
-            if is_dicom(job.output):
-                segmentation.write(labels.array, job.scan, structures, job.output)
-            else:
-                volume.write(labels, job.output)
-            draw(job.output, scan, labels)
-            rows[job.scan] = doubted(function.volumes_ml(listed(job.scan), labels, structures), scan, labels, job, shown, watch)
-            if labels.array.ndim == 4 and "LV" in structures.values():
-                of_cine = function.of_cine([rows[job.scan][t] for t in shown], structures)
-                functions += [of_cine] if of_cine else []
-    finally:
-        pairs = [(rows[first][0], rows[last][0]) for first, last in zip(ed, es, strict=True) if first in rows and last in rows]
-        functions += [function.function(*pair, structures) for pair in pairs]
-        doubt_function(functions, rows, structures)
-        volumes = [row for frames in rows.values() for row in frames]
-        if volumes:
-            write(volumes, functions)
-    return volumes, functions
-
-
-def doubted(rows: list[Row], scan: Volume, labels: Volume, job: Job, shown: Sequence[int], watch: Watch | None) -> list[Row]:
-    """The rows of the frames of a scan with the columns `DOUBT`; where one is flagged, a line is printed."""
-    verdicts = watch.verdicts(scan, labels, job.scan, shown) if watch else [UNKNOWN] * len(rows)
-    said = in_words(job.scan, verdicts)
-    if said:
-        clear_line()
-        print(said)
-    columns = (dict(zip(DOUBT, (verdict.doubt, verdict.reasons), strict=True)) for verdict in verdicts)
-    return [{"scan": row["scan"], "frame": row["frame"], **more, **row} for row, more in zip(rows, columns, strict=True)]
-
-
-def doubt_function(functions: Sequence[Row], rows: Mapping[Path, Sequence[Row]], structures: Mapping[int, str]) -> None:
-    """Raise the doubt in the frames at ED and ES where an ejection fraction cannot be right."""
-    by_place = {function.place(row): row for frames in rows.values() for row in frames}
-    for both in functions:
-        ends = [by_place[function.place({"scan": both[f"{end}_scan"], "frame": both[f"{end}_frame"]})] for end in ("ed", "es")]
-        if ends[0] is ends[1]:
-            continue  # a slip in the command, which says nothing about the label map
-        texts = [function.doubt_of(cavity, *ends) for cavity in metrics.CAVITIES if cavity in structures.values()]
-        for row in ends if any(texts) else ():
-            row["doubt"] = float(np.fmax(row["doubt"], IMPLAUSIBLE))
-            row["reasons"] = "; ".join(filter(None, [*texts, row["reasons"]]))
-
-
-def frames_with_contrast(scan: Volume, path: Path) -> list[int]:
-    """The frames of `scan`, from 0, that are not constant; all frames where every one is. A warning names the others."""
-    frames = range(scan.frames)
-    shown = [t for t in frames if scan.frame(t).array.min() < scan.frame(t).array.max()]
-    if not shown or len(shown) == scan.frames:
-        return list(frames)
-    constant = ", ".join(str(t + 1) for t in frames if t not in shown)
-    warnings.warn(f"{path}: frame {constant} of {scan.frames} is constant; its label map is empty", stacklevel=2)
-    return shown
-
-
-def predict_shown(scan: Volume, shown: Sequence[int], predict: Callable[[Volume, Path], Volume], path: Path) -> Volume:
-    """The label map of `scan`, where `predict` sees only the frames `shown`; the other frames are 0."""
-    if len(shown) == scan.frames:
-        return predict(scan, path)
-    found = predict(scan.with_array(scan.array[..., shown]), path).array
-    labels = np.zeros(scan.array.shape, found.dtype)
-    labels[..., shown] = found
-    return scan.with_array(labels)
-
-
-def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
-    """The arguments that all prediction commands share."""
-    result = cli.Parser(prog=prog, description=description)
+    result = cli.Parser(prog=f"python -m {package}.predict", description=description)
+    result.set_defaults(package=package)
     result.add_argument("--weights", required=True, type=Path, action="append", help=f"{weights_help}; repeated: their mean")
     result.add_argument(
         "scans",
@@ -148,12 +43,16 @@ def parser(prog: str, description: str, weights_help: str) -> cli.Parser:
     result.add_argument(
         "--list", type=Path, metavar="TABLE.csv", help="instead of SCAN: a table with a column scan, of any length"
     )
+    cluster.add_arguments(result, "with --list: segment scans", cores=1)
     result.add_argument(
         "-o", "--output", required=True, type=Path, help="label map (one scan; .dcm: DICOM SEG of a DICOM scan), or folder"
     )
     result.add_argument("--ed", nargs="+", type=Path, default=[], help="end-diastolic scans, one per patient")
     result.add_argument(
         "--es", nargs="+", type=Path, default=[], help="end-systolic scans of the same patients, in the same order"
+    )
+    result.add_argument(
+        "--flips", action="store_true", help="mean of each network over the scan and the mirrored scan, if its training mirrored"
     )
     help_doubt = "how label maps are doubted: by what training held, or by a second look of the network too, at twice the time"
     result.add_argument("--doubt", choices=("quick", "thorough"), default="quick", help=f"{help_doubt} (default: quick)")
@@ -173,27 +72,25 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
     """
     with cli.one_line_errors(options.debug):
-        if len(options.weights) > 1:
-            load, predict = functools.partial(ensembles.load, package=load.__module__.partition(".")[0]), ensembles.predict
-        if options.dataset:
-            return score_dataset(options, load, predict)
-        todo = jobs([*options.scans, *listed_in(options)], options.ed, options.es, options.output)
-        segmenter = loaded(options.weights, load)
-        for weights in options.weights:
-            warn_of_phantoms(weights)
-        check_tables(options.output, segmenter.structures, [job.scan for job in todo])
-        one = functools.partial(
-            segment,
-            predict=functools.partial(predict, segmenter),
-            structures=segmenter.structures,
-            draw=drawing(options, segmenter.structures),
-            watch=watching(options, segmenter, predict),
-        )
-        write = functools.partial(write_tables, output=options.output)
-        if options.list:
-            segment_list(options, todo, lambda job: one([job]), write)
+        if len(options.weights) > 1 or options.flips:
+            loaded, predict = (
+                functools.partial(ensembles.load, options.weights, options.package, options.flips),
+                ensembles.predict,
+            )
         else:
-            one(todo, ed=options.ed, es=options.es, write=write)
+            loaded = functools.partial(load, options.weights[0])
+        if options.dataset:
+            return score_dataset(options, loaded, predict)
+        todo = jobs([*options.scans, *listed_in(options)], options.ed, options.es, options.output)
+        segmenter = loaded()
+        for weights in options.weights:
+            learned.warn(weights, [job.scan for job in todo])
+        check_tables(options.output, segmenter.structures, [job.scan for job in todo])
+        if options.list:
+            segment_list(options, todo, lambda: segmenting(options, loaded(), predict), segmenter.structures)
+        else:
+            how = segmenting(options, segmenter, predict)
+            segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
         kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures, options.weights)
@@ -202,9 +99,18 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         print(f"next: open {output} over {first.scan} in a viewer such as ITK-SNAP or 3D Slicer")
 
 
+def segmenting(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any, Volume, Path], Volume]) -> Segmenting:
+    """How the command segments a scan; for arguments see `command`."""
+    structures = segmenter.structures
+    watch = watching(options, segmenter, predict)
+    return Segmenting(functools.partial(predict, segmenter), structures, drawing(options, structures), watch)
+
+
 def listed_in(options: argparse.Namespace) -> list[Path]:
     """The scans of --list."""
     if not options.list:
+        if options.ray:
+            raise InputError("--ray is for the scans of a --list")
         return []
     if options.scans or options.ed or options.es:
         raise InputError("--list names all scans by itself: give no SCAN, --ed or --es")
@@ -212,17 +118,27 @@ def listed_in(options: argparse.Namespace) -> list[Path]:
 
 
 def segment_list(
-    options: argparse.Namespace,
-    todo: Sequence[Job],
-    one: Callable[[Job], prediction_list.Rows],
-    write: Callable[[list[Row], list[Row]], None],
+    options: argparse.Namespace, todo: Sequence[Job], how: Callable[[], Segmenting], structures: Mapping[int, str]
 ) -> None:
-    """The command with --list; for the other arguments see `prediction_list.segment_all`."""
+    """The command with --list.
+
+    Args:
+        options: of the command.
+        todo: all scans of the list.
+        how: gives how a scan is segmented; with --ray it is called in other processes.
+        structures: label value -> name.
+    """
     missing = prediction_list.left(todo, options.output)
     done = len(todo) - len(missing)
     stay = ", which stay as they are: for other weights choose another --output" if done else ""
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
-    failed = prediction_list.segment_all(missing, one, write, options.output, len(missing))
+    write = functools.partial(write_tables, output=options.output)
+    if options.ray:
+        with cluster.connected(options.ray, options.cores) as found:
+            print(f"on Ray, {found.places} scans at a time", flush=True)
+            failed = prediction_list.segment_all(missing, functools.partial(on_cluster, found, how), write, options.output)
+    else:
+        failed = prediction_list.segment_all(missing, functools.partial(one_by_one, how()), write, options.output)
     if failed:
         text = f"{failed} of {len(todo)} scans could not be segmented, see {options.output / prediction_list.FAILURES}"
         if failed == len(todo):
@@ -230,16 +146,16 @@ def segment_list(
         print(text)
 
 
-def loaded(weights: Sequence[Path], load: Callable[[Any], Any]) -> Any:
-    """The segmenter of the one run, or the ensemble of several."""
-    return load(weights[0] if len(weights) == 1 else weights)
+def one_by_one(how: Segmenting, todo: Iterable[Job], done: Callable[[Job, Outcome], None]) -> None:
+    """Segment on this machine; for `done` see `overlapped`."""
+    overlapped(todo, how.read, how.label, how.write, done)
 
 
-def warn_of_phantoms(weights: Path) -> None:
-    """Warn where a run learned from the phantom alone, whose segmentation of a patient's scan looks better than it is."""
-    if runs.record_of(weights).get("dataset") == datasets.PHANTOM:
-        text = f"{weights}: this network learned from phantoms alone; what it finds in a patient's scan means nothing"
-        warnings.warn(text, stacklevel=2)
+def on_cluster(
+    found: cluster.Cluster, how: Callable[[], Segmenting], todo: Iterable[Job], done: Callable[[Job, Outcome], None]
+) -> None:
+    """Segment in many processes; for `done` see `cluster.each`."""
+    cluster.each(found, todo, lambda: how().one, done)
 
 
 def watching(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any, Volume, Path], Volume]) -> Watch:
@@ -266,18 +182,21 @@ def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Calla
     return draw
 
 
-def score_dataset(
-    options: argparse.Namespace, load: Callable[[Path], Any], predict: Callable[[Any, Volume, Path], Volume]
-) -> None:
-    """The command with --dataset in the place of scans; for arguments see `command`."""
+def score_dataset(options: argparse.Namespace, loaded: Callable[[], Any], predict: Callable[[Any, Volume, Path], Volume]) -> None:
+    """The command with --dataset in the place of scans.
+
+    Args:
+        options, predict: see `command`.
+        loaded: gives the segmenter.
+    """
     if options.scans or options.list or options.ed or options.es or is_file_name(options.output):
         raise InputError("--dataset names all scans by itself: give no SCAN, --list, --ed or --es, and a folder for --output")
     root = cli.data_root(options.dataset, options.data_root, options.output)
     cases, facts = datasets.labelled(datasets.find(options.dataset, root)), []
     for weights in options.weights:
-        cases, fact = transfer.unseen(cases, options.dataset, weights)
+        cases, fact = learned.unseen(cases, options.dataset, weights)
         facts.append(fact if len(options.weights) == 1 else f"{weights.name}: {fact}")
-    segmenter, known = loaded(options.weights, load), " ".join(facts)
+    segmenter, known = loaded(), " ".join(facts)
     predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
     watch = watching(options, segmenter, predict)
     transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw, watch)

@@ -6,19 +6,18 @@ again. A scan that cannot be segmented is a line in failures.csv, and costs the 
 
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from shared.errors import InputError
 from shared.files import read_csv, write_csv
+from shared.overlap import Outcome
 from shared.prediction_jobs import Job, is_file_name
 from shared.prediction_tables import Row, table_paths
 from shared.progress import Progress
 
 FAILURES = "failures.csv"
 EVERY_S = 30.0  # between two writings of the tables
-
-Rows = tuple[list[Row], list[Row]]  # of volumes.csv and of function.csv
 
 
 def scans_of(table: Path) -> list[Path]:
@@ -52,42 +51,48 @@ def left(todo: Sequence[Job], output: Path) -> list[Job]:
 
 
 def segment_all(
-    todo: Iterable[Job], segment: Callable[[Job], Rows], write: Callable[[list[Row], list[Row]], None], output: Path, total: int
+    todo: Sequence[Job],
+    run: Callable[[Sequence[Job], Callable[[Job, Outcome], None]], None],
+    write: Callable[[list[Row], list[Row]], None],
+    output: Path,
 ) -> int:
-    """Segment one scan after the other, and return how many failed.
+    """Segment many scans, and return how many failed.
 
     Args:
         todo: what to segment.
-        segment: `segment(job)` writes the label map, and returns rows of the tables.
+        run: `run(todo, done)` segments them and calls `done(job, outcome)` after each; `outcome()` gives its rows of the tables.
         write: `write(volumes, functions)` adds rows to the tables.
         output: folder.
-        total: number of jobs.
     """
     volumes: list[Row] = []
     functions: list[Row] = []
     failures: list[Row] = []
-    written = time.monotonic()
+    progress, written = Progress("scan", len(todo)), time.monotonic()
 
     def flush() -> None:
+        nonlocal written
         if volumes:
             write(volumes, functions)
             volumes.clear()
             functions.clear()
+        written = time.monotonic()
+
+    def done(job: Job, outcome: Outcome) -> None:
+        try:
+            found = outcome()
+        except (InputError, OSError) as error:
+            failures.append({"scan": str(job.scan), "error": str(error)})
+            write_csv(output / FAILURES, failures)
+        else:
+            volumes.extend(found[0])
+            functions.extend(found[1])
+        progress.step()
+        if time.monotonic() - written > EVERY_S:
+            flush()
 
     (output / FAILURES).unlink(missing_ok=True)
     try:
-        for job in Progress("scan", total).over(todo):
-            try:
-                found = segment(job)
-            except (InputError, OSError) as error:
-                failures.append({"scan": str(job.scan), "error": str(error)})
-                write_csv(output / FAILURES, failures)
-                continue
-            volumes += found[0]
-            functions += found[1]
-            if time.monotonic() - written > EVERY_S:
-                flush()
-                written = time.monotonic()
+        run(todo, done)
     finally:
         flush()
     return len(failures)

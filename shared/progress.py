@@ -39,11 +39,14 @@ class Progress:
             self.after_first = now
         if self.total > 1 and (now - self.shown >= self.every_s and self.done > self.first or last and now - self.start > 2):
             self.shown = now
-            left = (now - self.after_first) / max(self.done - self.first, 1) * (self.total - self.done)
-            ending = duration(now - self.start) if last else f"{duration(left)} left"
+            ending = duration(now - self.start) if last else f"{duration(self.left_s())} left"
             line = f"{self.what} {self.done}/{self.total}  {detail}  {ending}"
             print(f"\r{line:<{WIDTH}}" if self.terminal else line, end="\n" if last or not self.terminal else "", flush=True)
             Progress.unfinished = self.terminal and not last
+
+    def left_s(self) -> float:
+        """Seconds that the rest will take at the speed of the steps after the first."""
+        return (time.monotonic() - self.after_first) / max(self.done - self.first, 1) * (self.total - self.done)
 
     def over(self, items: Iterable[Item]) -> Iterator[Item]:
         """Yield `items` and count a step after each."""

@@ -41,6 +41,7 @@ class Experiment:
         split: in the place of the paper's own rule, "common" or a file; see `splits.given`.
         seed: of all random choices.
         deterministic: whether the same command gives the same bytes; without it, TensorFlow may take faster operations on a GPU.
+        devices: how many of the machine train together, or "all"; see `learning.devices`.
         command: the command line that runs it again; it is kept in the record.
         workdir: where runs are kept.
     """
@@ -53,6 +54,7 @@ class Experiment:
     split: str = ""
     seed: int = 0
     deterministic: bool = True
+    devices: int | str = 1
     command: str = ""
     workdir: Path = Path("runs")
 

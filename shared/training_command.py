@@ -41,6 +41,9 @@ def training_parser(method: Method, description: str) -> cli.Parser:
         "--nondeterministic", action="store_true", help="let TensorFlow take operations whose results differ from run to run"
     )
     parser.add_argument(
+        "--devices", type=cli.devices, default=1, metavar="N|all", help="split each batch over so many GPUs (default: 1)"
+    )
+    parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe; repeatable"
     )
     parser.add_argument("--workdir", type=cli.workdir, default=Path("runs"), help="where runs are kept (default: runs)")
@@ -70,8 +73,8 @@ def run_experiments(
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"
         experiments = [
             Experiment(package=method.package, name=name, preset=options.preset, dataset=options.dataset, fold=fold,
-                       split=options.split, seed=options.seed, deterministic=not options.nondeterministic, command=typed,
-                       workdir=options.workdir)
+                       split=options.split, seed=options.seed, deterministic=not options.nondeterministic,
+                       devices=options.devices, command=typed, workdir=options.workdir)
             for fold in folds
         ]  # fmt: skip
         split_of(method, recipe, cases, experiments[-1])  # refuse too few patients now: the last fold is the first that gets none

@@ -11,13 +11,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from shared import provenance, runs
+from shared import runs
 from shared.datasets import IGNORED, Case, load_image, load_reference
 from shared.datasets.case import as_classes, classes_of
 from shared.doubt.judge import Verdict
 from shared.doubt.watch import Watch
 from shared.errors import InputError
-from shared.files import fingerprint, write_csv, write_text
+from shared.files import write_csv, write_text
 from shared.held_out import CASES, about
 from shared.lazy import lazily
 from shared.progress import Progress
@@ -32,40 +32,7 @@ with lazily():
     from shared.reports import scored as report
     from shared.reports import views
 
-OF_ANYBODY = ("nnunet",)  # layouts of users' own data
 PARTS = {"vendor": "vendor", "group": "diagnosis"}  # column of cases.csv -> what it is called
-
-
-def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Case], str]:
-    """The cases of a data set that a network did not learn from, and a sentence about what it did learn from.
-
-    Only a run folder tells that. The patients whom a run trained on are left out, and so are those who chose its weights, unless
-    they are its test patients too, as in Baumgartner 2017.
-
-    Args:
-        cases: of the data set.
-        dataset: its name.
-        weights: run folder, or a file of weights.
-
-    Raises:
-        InputError: the network learned from all of them.
-    """
-    folder = weights if weights.is_dir() else weights.parent
-    if not (folder / runs.RECORD).is_file():
-        return list(cases), "What the network learned from is not known here."
-    record = runs.read_record(folder, "split")
-    other = record.get("dataset") != dataset
-    if dataset in OF_ANYBODY:  # the layout says nothing about whose scans these are
-        other = other or record.get("data") != fingerprint(*provenance.fingerprints(cases).values())
-    if other:
-        return list(cases), f"The network learned from another data set ({record.get('dataset')})."
-    split = record["split"]
-    seen = {*split["train"], *split["validation"]} - set(split["test"])
-    kept = [case for case in cases if case.patient not in seen]
-    if not kept:
-        raise InputError(f"{folder}: the network learned from all patients of {dataset}; nobody is left to score it on")
-    count = len(seen & {case.patient for case in cases})
-    return kept, f"The network learned from the same data set; {count} patients of its training are left out."
 
 
 def check_output(cases: Sequence[Case], output: Path) -> None:

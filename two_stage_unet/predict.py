@@ -199,6 +199,11 @@ def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     return np.stack([np.flip(one, axes).transpose(order) for one in by_class(segmenter, fine, turned)], axis=3)
 
 
+def mirrored_axes(segmenter: Segmenter) -> tuple[int, ...]:
+    """The axes of a scan with its slices last along which the training of both networks mirrored it."""
+    return (0, 1) if segmenter.recipe.flip else ()
+
+
 def by_class(segmenter: Segmenter, fine: Volume, scan: Volume) -> Iterator[np.ndarray]:
     """Probabilities (x, y, z) of one class after the other, on the voxels of `scan`, which `prepare` made `fine`."""
     return coarse_by_class(segmenter, fine, scan) if segmenter.net2 is None else fine_by_class(segmenter, fine, scan)
@@ -283,9 +288,7 @@ def trained(folder: Path, recipe: Recipe, name: str, stage: str) -> "keras.Model
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = prediction_command.parser(
-        "python -m two_stage_unet.predict", __doc__.splitlines()[0], "run folder, or its best.weights.h5"
-    )
+    parser = prediction_command.parser("two_stage_unet", __doc__.splitlines()[0], "run folder, or its best.weights.h5")
     prediction_command.command(parser.parse_args(arguments), load, predict_file)
 
 

@@ -22,11 +22,13 @@ from shared.framework import compiled, keras, ops
 from shared.learning import checkpoints
 from shared.learning.arithmetic import building_in
 from shared.learning.batches import Batches, stream
+from shared.learning.devices import Devices
 from shared.learning.nested import Nested
 from shared.progress import Progress, clear_line, duration
 from shared.runs import HISTORY
 
 CHECKPOINT_S = 300.0  # between two checkpoints; at each validation they would add up to terabytes
+LONG_S, STEPS_TIMED = 24 * 3600.0, 2  # a training longer than this is announced after so many steps, besides the first
 
 
 def fit(
@@ -42,6 +44,7 @@ def fit(
     folder: Path,
     augment: Callable[..., tuple[Any, Any]] | None = None,
     patience: int | None = None,
+    spread: Devices | None = None,
 ) -> dict[str, Any]:
     """Train `model` until global step `steps` and leave the best weights in `folder`; go on from its checkpoint if it has one.
 
@@ -56,19 +59,22 @@ def fit(
         folder: run folder; receives best.weights.h5, checkpoint.npz, history.csv and TensorBoard's files.
         augment: `augment(inputs, targets, parameters)` for batches of three parts.
         patience: validations in a row without a new best after which training stops; None: never.
+        spread: devices in whose `scope` the model and the optimiser were made; None: one.
 
     Returns:
         {"steps", "best_step", "best_score", "seconds"}: the last step done; the step of the weights kept, and its score (the step
         again where nothing is monitored); the seconds of training, all starts of the run added up.
 
     Raises:
-        InputError: a checkpoint of another network, a loss that is not finite, or a patience below 1.
+        InputError: a checkpoint of another network, a loss that is not finite, a patience below 1, or a batch that cannot be
+            split over the devices.
         KeyboardInterrupt: Ctrl-C, after the step or validation that it came in and its checkpoint.
     """
     if patience is not None and patience < 1:
         raise InputError(f"patience {patience}: expected at least 1 validation, or none at all")
     optimizer.name = "optimizer"  # weights files hold its name, and Keras numbers those of one process
-    model.compile(optimizer, loss, jit_compile="auto" if keras.backend.backend() == "jax" else False)
+    spread = spread or Devices()
+    spread.compiled(model, optimizer, loss)
     augment = augment and compiled(augment)
     optimizer.build(model.trainable_variables)
     model.reset_metrics()
@@ -81,9 +87,11 @@ def fit(
             inputs, targets, *parameters = next(coming)
             if parameters and augment:
                 inputs, targets = augment(inputs, targets, *parameters)
+            spread.check(inputs)
             loop.learn(step, inputs, targets)
             if step % validate_every == 0 or step == steps:
-                loop.look(step)
+                with spread.alone():
+                    loop.look(step)
             loop.state["step"] = step
             if interrupted.is_set() or loop.checkpoint_is_due():
                 loop.save()
@@ -137,6 +145,9 @@ class Loop:
         """
         loss = float(np.ravel(self.model.train_on_batch(inputs, targets))[0])  # of several outputs, their sum comes first
         self.progress.step(f"loss {loss:.4f}")
+        if self.progress.done == self.progress.first + STEPS_TIMED and self.progress.left_s() > LONG_S:
+            clear_line()
+            print(f"about {duration(self.progress.left_s())} here, at the speed of the first steps", flush=True)
         if not np.isfinite(loss):
             raise InputError(f"training diverged: the loss is {loss} at step {step}; try a smaller learning rate")
         self.state["loss_sum"] += loss

@@ -181,6 +181,7 @@ def refused(capsys, *arguments):
 def test_from_file_to_file(finished, phantom_cases, tmp_path, capsys):
     case = phantom_cases[0]
     prediction.main(["--weights", str(finished), str(case.image), "-o", str(tmp_path / "seg.nii.gz"), "--base", "1"])
+    assert f"learned from a patient called {case.patient}" in capsys.readouterr().err
     labels, scan = volume.read_labels(tmp_path / "seg.nii.gz"), volume.read(case.image)
     assert labels.array.shape == scan.array.shape and set(np.unique(labels.array)) <= {0, 1}
     assert (tmp_path / "seg_volumes.csv").read_text().splitlines()[0] == "scan,frame,doubt,reasons,BV_ml"

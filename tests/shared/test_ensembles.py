@@ -92,10 +92,38 @@ def test_the_command_takes_weights_again_and_again(runs, tmp_path, capsys):
     volume.write(scan(), tmp_path / "s.nii.gz")
 
     def command(*words):
-        options = prediction_command.parser("predict", "", "").parse_args([*map(str, words), "-o", str(tmp_path / "out.nii.gz")])
+        options = prediction_command.parser("paper", "", "").parse_args([*map(str, words), "-o", str(tmp_path / "out.nii.gz")])
         alone = lambda segmenter, scan, path: scan.with_array(np.full(scan.array.shape, 9, np.uint8))  # noqa: E731
         prediction_command.command(options, lambda path: network({9: "LV"}, [1.0]), alone)
         return volume.read_labels(tmp_path / "out.nii.gz").array
 
     assert (command("--weights", weights[0], "--weights", weights[1], tmp_path / "s.nii.gz") == 1).all()
     assert (command("--weights", weights[0], tmp_path / "s.nii.gz") == 9).all()
+
+
+def brightest_first_row(segmenter, scan):
+    """LV in the first row of a bright scan: a network that depends on which way round its scan is."""
+    found = np.zeros((*scan.array.shape, 2), np.float32)
+    found[..., 0] = 1
+    found[0, ..., :] = [0.0, 1.0] if scan.array.mean() > 0 else [0.9, 0.1]
+    return found
+
+
+def test_a_network_is_joined_by_itself_on_mirrored_scans(runs, monkeypatch):
+    segmenter = types.SimpleNamespace(structures={1: "LV"}, axes=(0, 1))
+    weights = runs(a=("one", segmenter))
+    module = ensembles.importlib.import_module("one.predict")
+    module.chances, module.mirrored_axes = brightest_first_row, lambda segmenter: segmenter.axes
+    ensemble = ensembles.load(weights, "one", flips=True)
+    bright = volume.from_array(np.ones((4, 3, 2), np.float32))
+    shares = sum(member.chances(member.segmenter, bright)[..., 1] for member in ensemble.members)
+    np.testing.assert_array_equal(shares[:, 0, 0], [2, 0, 0, 1])  # as it is and mirrored along y; mirrored along x
+    assert (ensembles.predict(ensemble, bright).array[:, 0, 0] == [1, 0, 0, 0]).all()
+    assert len(ensembles.last_alone(ensemble).members) == 1
+    np.testing.assert_array_equal(ensembles.predict(ensembles.last_alone(ensemble), bright).array[:, 0, 0], [1, 0, 0, 0])
+
+
+def test_flips_are_for_networks_that_learned_from_mirrored_images(runs):
+    weights = runs(a=("one", network({1: "LV"}, [0.9])))
+    with pytest.raises(InputError, match="--flips is for networks that learned from mirrored images"):
+        ensembles.load(weights, "one", flips=True)

@@ -92,9 +92,12 @@ def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_list, "EVERY_S", -1.0)
     written = []
     todo = [Job(tmp_path / name, tmp_path / f"{name}.nii.gz") for name in "abc"]
-    prediction_list.segment_all(
-        todo, lambda job: ([{"scan": job.scan.name}], []), lambda v, f: written.append(list(v)), tmp_path, 3
-    )
+
+    def run(todo, done):
+        for job in todo:
+            done(job, lambda job=job: ([{"scan": job.scan.name}], []))
+
+    prediction_list.segment_all(todo, run, lambda v, f: written.append(list(v)), tmp_path)
     assert written == [[{"scan": "a"}], [{"scan": "b"}], [{"scan": "c"}]]
 
 

@@ -1,15 +1,12 @@
 """A network on another data set: structures meet by name, patients that it learned from are left out, scores are broken down."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from shared import prediction_command, transfer
 from shared.datasets import Case, acdc
 from shared.errors import InputError
-from shared.files import fingerprint, read_csv
+from shared.files import read_csv
 from shared.scans import volume
 from tests.shared.datasets.test_mnms import write_patient, write_table
 
@@ -20,7 +17,7 @@ class Segmenter:
 
 def command(root, output, *more, segmenter=Segmenter):
     """The prediction command of a network that finds the LV, its value 3, everywhere."""
-    options = prediction_command.parser("predict", "", "").parse_args(
+    options = prediction_command.parser("paper", "", "").parse_args(
         ["--weights", str(root / "weights.h5"), "--dataset", "mnms", "--data-root", str(root), "-o", str(output), *more]
     )
     prediction_command.command(
@@ -81,37 +78,6 @@ def test_what_cannot_be_scored(sites, tmp_path, capsys):
     with pytest.raises(SystemExit):
         command(sites, tmp_path / "seg.nii.gz")
     assert "a folder for --output" in capsys.readouterr().err and not (tmp_path / "out").exists()
-
-
-def case_of(patient):
-    return Case(patient=patient, phase="", image=Path(patient), label=Path(patient), group="", structures={1: "LV"})
-
-
-def test_patients_that_a_run_learned_from_are_left_out(tmp_path):
-    cases = [case_of(name) for name in "abcde"]
-    record = {"dataset": "acdc", "split": {"train": ["a", "b"], "validation": ["c"], "test": ["d"]}}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    kept, fact = transfer.unseen(cases, "acdc", tmp_path)
-    assert [case.patient for case in kept] == ["d", "e"] and "3 patients of its training are left out" in fact
-    assert transfer.unseen(cases, "acdc", tmp_path / "best.weights.h5")[0] == kept
-    kept, fact = transfer.unseen(cases, "mnms", tmp_path)
-    assert kept == cases and "another data set (acdc)" in fact
-    record["split"]["validation"] = record["split"]["test"] = ["c", "d"]  # Baumgartner: the test patients select
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    assert [case.patient for case in transfer.unseen(cases, "acdc", tmp_path)[0]] == ["c", "d", "e"]
-    with pytest.raises(InputError, match="nobody is left to score it on"):
-        transfer.unseen(cases[:2], "acdc", tmp_path)
-
-
-def test_scans_of_anybody_are_the_same_only_if_their_files_are(tmp_path, monkeypatch):
-    """nnU-Net's layout says nothing about whose scans they are: a patient may have the name of another."""
-    cases = [case_of(name) for name in "ab"]
-    record = {"dataset": "nnunet", "data": fingerprint("one", "two"), "split": {"train": ["a"], "validation": [], "test": ["b"]}}
-    (tmp_path / "run.json").write_text(json.dumps(record))
-    monkeypatch.setattr(transfer.provenance, "fingerprints", lambda cases: {"a": "one", "b": "two"})
-    assert [case.patient for case in transfer.unseen(cases, "nnunet", tmp_path)[0]] == ["b"]
-    monkeypatch.setattr(transfer.provenance, "fingerprints", lambda cases: {"a": "one", "b": "three"})
-    assert transfer.unseen(cases, "nnunet", tmp_path)[0] == cases
 
 
 def test_nothing_of_the_user_is_replaced(sites, tmp_path, capsys):

@@ -191,3 +191,18 @@ def test_probabilities_decide_what_is_predicted_in_any_order_of_axes(net1_alone,
     assert found.shape == (*scan.array.shape, 4)
     np.testing.assert_array_equal(found.argmax(axis=3), prediction.predict_frame(segmenter, scan))
     np.testing.assert_allclose(found.sum(axis=3)[4:-4, 4:-4, 4:-4], 1, atol=1e-3)  # at the border they are mixed with nothing
+
+
+def test_flips_average_what_the_networks_say_of_mirrored_scans(untrained, tmp_path):
+    scan = ball()
+    volume.write(scan, tmp_path / "ball.nii.gz")
+    prediction.main(["--weights", str(untrained), str(tmp_path / "ball.nii.gz"), "-o", str(tmp_path / "seg.nii.gz"), "--flips"])
+    segmenter = prediction.load(untrained)
+    assert prediction.mirrored_axes(segmenter) == (0, 1)
+    total = prediction.chances(segmenter, scan)
+    for axis in (0, 1):
+        total = total + np.flip(prediction.chances(segmenter, scan.with_array(np.flip(scan.array, axis))), axis)
+    sure = np.ptp(np.sort(total, axis=-1)[..., -2:], axis=-1) > 1e-4  # sums in another order may turn the others
+    found = volume.read_labels(tmp_path / "seg.nii.gz").array
+    assert sure.mean() > 0.5
+    np.testing.assert_array_equal(found[sure], total.argmax(axis=-1)[sure])

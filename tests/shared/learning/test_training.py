@@ -499,3 +499,16 @@ def test_divergence_is_said_in_one_line(stored, tmp_path):
     with pytest.raises(InputError, match="diverged.*step 1"):
         fit(stored, tmp_path, loss=Broken())
     assert not (tmp_path / runs.BEST).exists()
+
+
+def test_a_training_that_takes_days_says_so_after_its_first_steps(stored, tmp_path, monkeypatch, capsys):
+    def fit(folder):
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(3, 1)])
+        training.fit(model, Batches(Slices([stored]), 2, seed=1), steps=4, loss=keras.losses.SparseCategoricalCrossentropy(True),
+                     optimizer=keras.optimizers.Adam(), validate=lambda model: {}, validate_every=4, monitor=None,
+                     folder=tmp_path / folder)  # fmt: skip
+        return capsys.readouterr().out
+
+    assert "here, at the speed of the first steps" not in fit("short")
+    monkeypatch.setattr(training, "LONG_S", 0.0)
+    assert fit("long").count("here, at the speed of the first steps") == 1

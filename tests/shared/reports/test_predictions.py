@@ -36,7 +36,7 @@ def report(tmp_path):
     def run(*arguments, drawn=True, **scans):
         found.update({name: written(tmp_path, name, *about) for name, about in scans.items()})
         words = ["--weights", "w", "-o", str(tmp_path / "out"), *(["--pictures"] if drawn else []), *map(str, arguments)]
-        options = prediction_command.parser("predict", "", "").parse_args(words)
+        options = prediction_command.parser("paper", "", "").parse_args(words)
         names = lambda path: path.name.removesuffix(".nii.gz")  # noqa: E731
         prediction_command.command(options, lambda _: Segmenter, lambda _, scan, path: scan.with_array(found[names(path)]))
         return (tmp_path / "out/report.html").read_text()

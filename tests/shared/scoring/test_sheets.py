@@ -66,7 +66,7 @@ def test_the_command_draws_only_if_it_is_asked_to(tmp_path, capsys):
 
     def run(*more):
         words = ["--weights", "w", str(tmp_path / "s.nii.gz"), "-o", str(tmp_path / "out"), *more]
-        options = prediction_command.parser("predict", "", "").parse_args(words)
+        options = prediction_command.parser("paper", "", "").parse_args(words)
         prediction_command.command(options, lambda weights: Segmenter, lambda _, scan, path: scan.with_array(labels.array))
         return capsys.readouterr().out
 

@@ -126,7 +126,7 @@ class Segmenter:
 
 
 def command(found, *words):
-    options = prediction_command.parser("predict", "", "").parse_args(["--weights", "w", *map(str, words)])
+    options = prediction_command.parser("paper", "", "").parse_args(["--weights", "w", *map(str, words)])
     prediction_command.command(options, lambda _: Segmenter, lambda _, scan, path: scan.with_array(found))
 
 
