@@ -2,8 +2,9 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 RUN := .venv/bin/python
+PARTS := $(filter limits growth scans,$(MAKECMDGOALS))
 
-.PHONY: demo test lint format bench setup
+.PHONY: demo test lint format bench limits growth scans setup
 
 demo: setup  ## phantom -> train -> predict -> score -> pictures
 	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
@@ -27,8 +28,11 @@ format: setup
 	$(RUN) -m ruff check --fix .
 	$(RUN) -m ruff format .
 
-bench: .venv/installed-dev,bench  ## medians and ratios against plain TensorFlow and MedPy
-	$(RUN) -m benchmarks.bench $(if $(CARDIAC_DATA),--data-root $(CARDIAC_DATA)/acdc)
+bench: .venv/installed-dev,bench  ## medians and ratios against plain TensorFlow and MedPy; or only the parts named behind it
+	$(RUN) -m benchmarks.bench $(if $(CARDIAC_DATA),--data-root $(CARDIAC_DATA)/acdc) $(PARTS)
+
+limits growth scans:  ## parts of bench: how near to the machine's limits, what growth costs, thousands of scans
+	@test -n "$(filter bench,$(MAKECMDGOALS))" || $(MAKE) bench $@
 
 setup: .venv/installed-$(EXTRAS)
 

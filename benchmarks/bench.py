@@ -4,7 +4,8 @@ U-Net, masks carried from slice to slice, and the network with dense skips.
 
     python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [PART ...]
 
-where a part is networks, metrics, data, predict, recipe, volumetric, two_stage, propagation or dense_unet.
+where a part is networks, metrics, data, predict, recipe, volumetric, two_stage, propagation or dense_unet; or limits, growth or
+scans, which are measured only if they are named.
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam). The authors called MedPy's `dc`, `hd` and `assd`. Up to 0.4 its
@@ -13,7 +14,6 @@ TensorFlow operations (float32, fused batch normalisation, Adam). The authors ca
 
 import importlib.metadata
 import re
-import resource
 import statistics
 import tempfile
 import time
@@ -28,8 +28,11 @@ from acdc_segmenter_tf import predict as prediction
 from acdc_segmenter_tf import train as training_command
 from acdc_segmenter_tf.recipe import UNET2D_MODIFIED, Recipe, quick
 from benchmarks.dense import dense_unet
+from benchmarks.growth import growth
+from benchmarks.limits import limits
 from benchmarks.plain_tensorflow import networks
-from benchmarks.timing import alone, clock, report, seconds
+from benchmarks.scans import scans
+from benchmarks.timing import alone, clock, peak_gib, report, seconds
 from benchmarks.two_stage import two_stage
 from propagation import predict as propagating
 from propagation import train as propagation_command
@@ -55,13 +58,15 @@ with lazily():
 
 def main() -> None:
     parser = cli.Parser(prog="python -m benchmarks.bench", description=__doc__.splitlines()[0])
-    parser.add_argument("parts", nargs="*", default=list(PARTS), help=f"any of {', '.join(PARTS)} (default: all)")
+    known = {**PARTS, **ASKED}
+    parts_help = f"any of {', '.join(known)} (default: all but {', '.join(ASKED)})"
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=parts_help)
     parser.add_argument("--data-root", type=Path, help="ACDC")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    unknown = [part for part in options.parts if part not in PARTS]
+    unknown = [part for part in options.parts if part not in known]
     if unknown:
-        parser.error(f"part {unknown[0]}: expected any of {', '.join(PARTS)}")
+        parser.error(f"part {unknown[0]}: expected any of {', '.join(known)}")
     with cli.one_line_errors(), tempfile.TemporaryDirectory() as folder:
         found = options.data_root is not None
         cases = datasets.find("acdc" if found else "phantom", options.data_root or Path(folder) / "phantom")
@@ -69,7 +74,7 @@ def main() -> None:
         print(f"{provenance.hardware()}; TensorFlow {versions['tensorflow']}, Keras {versions['keras']}; commit {commit}; "
               f"{len(cases)} volumes of {'ACDC' if found else 'the phantom'}; medians of {options.rounds} rounds\n")  # fmt: skip
         for part in options.parts:
-            PARTS[part](cases, Path(folder), options.rounds)
+            known[part](cases, Path(folder), options.rounds)
 
 
 def metrics_(cases: Sequence[Case], folder: Path, rounds: int) -> None:
@@ -180,10 +185,9 @@ def recipe(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     for batch in stream(batches, 0, 10):
         with clock(times):
             losses.append(float(model.train_on_batch(*batch)))
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"ten steps of the paper's recipe ({UNET2D_MODIFIED.batch_size} slices of 212 x 212, {precision}): "
           f"{statistics.median(times[1:]):.1f} s per step, running loss {losses[0]:.3f} -> {losses[-1]:.3f}, "
-          f"peak memory {peak_gib:.1f} GiB\n", flush=True)  # fmt: skip
+          f"peak memory {peak_gib():.1f} GiB\n", flush=True)  # fmt: skip
 
 
 def volumetric(cases: Sequence[Case], folder: Path, rounds: int) -> None:
@@ -255,6 +259,7 @@ PARTS = {
     "propagation": propagation,
     "dense_unet": dense_unet,
 }
+ASKED = {"limits": limits, "growth": growth, "scans": scans}  # only if they are named
 
 
 if __name__ == "__main__":

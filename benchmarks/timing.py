@@ -2,12 +2,14 @@
 
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -42,6 +44,14 @@ def alone(module: str, *arguments: str, **environment: str) -> dict[str, Any]:
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def peak_gib() -> float:
+    """The largest memory of this process so far, in GiB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux starts the `ru_maxrss` of a child at that of its parent
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**30  # macOS counts bytes
 
 
 @contextmanager

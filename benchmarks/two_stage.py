@@ -8,7 +8,6 @@ stacks at once. The CT is made of noise, 512 x 512 x 300 voxels of 0.45 x 0.45 x
 """
 
 import json
-import resource
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from benchmarks.timing import alone, median_of
+from benchmarks.timing import alone, median_of, peak_gib
 from shared import cli
 from shared.datasets import Case
 from shared.lazy import lazily
@@ -58,7 +57,7 @@ def main() -> None:
     training.seed_everything(0)
     measure = predict if options.what == "predict" else step
     result = measure(options.what, options.folder, options.rounds)
-    print(json.dumps({**result, "peak_gib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)}))
+    print(json.dumps({**result, "peak_gib": round(peak_gib(), 2)}))
 
 
 def step(what: str, folder: Path, rounds: int) -> dict[str, Any]:

@@ -7,13 +7,12 @@ and the localiser's share of that time. `--plain`: Keras' own batch normalisatio
 """
 
 import json
-import resource
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.timing import median_of
+from benchmarks.timing import median_of, peak_gib
 from dr_unet import predict as prediction
 from dr_unet.recipe import RECIPES, Recipe
 from shared import cli
@@ -46,8 +45,7 @@ def main() -> None:
     else:
         structures = dict(enumerate(recipe.preparation.structures, start=1))
         result = predict(prediction.Segmenter(model, localiser, recipe, structures), options.scan, options.rounds)
-    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({**result, "peak_gib": round(peak_gib, 2)}))
+    print(json.dumps({**result, "peak_gib": round(peak_gib(), 2)}))
 
 
 def step(recipe: Recipe, model: "keras.Model", rounds: int) -> dict:

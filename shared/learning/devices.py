@@ -144,7 +144,7 @@ def of(wanted: int | str) -> Devices:
     if wanted == 1:
         return Devices()
     names = names_here()
-    if wanted != "all" and wanted > len(names):
+    if isinstance(wanted, int) and wanted > len(names):
         found = f"{len(names)} ({', '.join(names)})"
         raise InputError(f"--devices {wanted}: {keras.backend.backend()} finds only {found} on this machine")
     names = names if wanted == "all" else names[: int(wanted)]

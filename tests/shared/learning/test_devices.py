@@ -29,7 +29,8 @@ import importlib, json
 for arguments in map(json.loads, sys.argv[2:]):
     importlib.import_module(f"{sys.argv[1]}.train").main(arguments)
 """
-# No weight's gradient is 0 but for rounding, which Adam would enlarge to a step. Batch norm on 2D and 3D images, a loss that pools the batch, two outputs; validation by batches that cannot be split.
+# No weight's gradient is 0 but for rounding, which Adam would enlarge to a step.
+# Batch norm on 2D and 3D images, a loss that pools the batch, two outputs; validation by batches that cannot be split.
 FIT = """
 from pathlib import Path
 import numpy as np
@@ -59,7 +60,8 @@ def train(folder, count, steps):
         model = keras.Model(image, logits)
         def validate(model):
             return {"val": float(np.asarray(model.predict_on_batch(np.ones((1, 8, 8, 1), np.float32))["a"])[0].mean())}
-        training.fit(model, Batches(Noise(), 4, seed=1), steps=steps, loss={"a": PooledDice(1.0), "b": keras.losses.SparseCategoricalCrossentropy(from_logits=True)},
+        loss = {"a": PooledDice(1.0), "b": keras.losses.SparseCategoricalCrossentropy(from_logits=True)}
+        training.fit(model, Batches(Noise(), 4, seed=1), steps=steps, loss=loss,
                      optimizer=keras.optimizers.Adam(0.01), validate=validate, validate_every=5, monitor="val",
                      folder=Path(folder), spread=spread)
 
