@@ -2,9 +2,9 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 RUN := .venv/bin/python
-PARTS := $(filter limits growth scans,$(MAKECMDGOALS))
+PARTS := $(filter limits growth presets scans,$(MAKECMDGOALS))
 
-.PHONY: demo test lint format bench limits growth scans setup
+.PHONY: demo test lint format bench limits growth presets scans setup
 
 demo: setup  ## phantom -> train -> predict -> score -> pictures
 	$(RUN) -m acdc_segmenter_tf.train --dataset phantom --preset quick --set steps=800
@@ -31,7 +31,7 @@ format: setup
 bench: .venv/installed-dev,bench  ## medians and ratios against plain TensorFlow and MedPy; or only the parts named behind it
 	$(RUN) -m benchmarks.bench $(if $(CARDIAC_DATA),--data-root $(CARDIAC_DATA)/acdc) $(PARTS)
 
-limits growth scans:  ## parts of bench: how near to the machine's limits, what growth costs, thousands of scans
+limits growth presets scans:  ## parts of bench: how near to the machine's limits, what growth costs, how long presets take, thousands of scans
 	@test -n "$(filter bench,$(MAKECMDGOALS))" || $(MAKE) bench $@
 
 setup: .venv/installed-$(EXTRAS)

@@ -4,8 +4,8 @@ U-Net, masks carried from slice to slice, and the network with dense skips.
 
     python -m benchmarks.bench [--data-root ACDC] [--rounds 5] [PART ...]
 
-where a part is networks, metrics, data, predict, recipe, volumetric, two_stage, propagation or dense_unet; or limits, growth or
-scans, which are measured only if they are named.
+where a part is networks, metrics, data, predict, recipe, volumetric, two_stage, propagation or dense_unet; or limits, growth,
+presets or scans, which are measured only if they are named.
 
 Without --data-root the volumes are the phantom's. The networks' rival is a twin of the authors' TensorFlow 1 graph in plain
 TensorFlow operations (float32, fused batch normalisation, Adam). The authors called MedPy's `dc`, `hd` and `assd`. Up to 0.4 its
@@ -31,6 +31,7 @@ from benchmarks.dense import dense_unet
 from benchmarks.growth import growth
 from benchmarks.limits import limits
 from benchmarks.plain_tensorflow import networks
+from benchmarks.presets import presets
 from benchmarks.scans import scans
 from benchmarks.timing import alone, clock, peak_gib, report, seconds
 from benchmarks.two_stage import two_stage
@@ -259,7 +260,7 @@ PARTS = {
     "propagation": propagation,
     "dense_unet": dense_unet,
 }
-ASKED = {"limits": limits, "growth": growth, "scans": scans}  # only if they are named
+ASKED = {"limits": limits, "growth": growth, "presets": presets, "scans": scans}  # only if they are named
 
 
 if __name__ == "__main__":

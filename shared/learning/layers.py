@@ -58,12 +58,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if from_batch and devices.mean_of_all(self.epsilon)[1] > 1:
             return self.normalised_together(inputs, shape)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
-            inputs, self.gamma, self.beta, mean, variance, epsilon=self.epsilon, is_training=from_batch
+            fast(inputs, inputs.shape[-1]), self.gamma, self.beta, mean, variance, epsilon=self.epsilon, is_training=from_batch
         )
         if from_batch:  # the kernel returns the variance times n / (n - 1)
             count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
             variance = variance * ((count - 1) / count)
-        return ops.reshape(outputs, shape), mean, variance
+        return ops.reshape(ops.cast(outputs, self.compute_dtype), shape), mean, variance
 
     def normalised_together(self, inputs: Tensor, shape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`normalised` by the statistics of all devices' parts of the batch."""
@@ -76,6 +76,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "unbiased": self.unbiased}
+
+
+def fast(values: Tensor, channels: int) -> Tensor:
+    """In float32 where the channels are no multiple of 16: for them TensorFlow's kernel takes ten times as long in bfloat16, on
+    processors (8 channels of 786,432 voxels, both directions: 149 ms, and 15 ms with the cast)."""
+    return ops.cast(values, "float32") if channels % 16 else values
 
 
 @contextlib.contextmanager
@@ -121,9 +127,14 @@ class InstanceNormalization(keras.layers.Layer):
         voxels = ops.transpose(ops.reshape(inputs, (batch, -1, channels)), (1, 0, 2))
         scale, offset = (ops.tile(ops.cast(each, "float32"), (batch,)) for each in (self.gamma, self.beta))
         outputs = tf.compat.v1.nn.fused_batch_norm(
-            ops.reshape(voxels, (1, -1, 1, batch * channels)), scale, offset, epsilon=self.epsilon, is_training=True
+            fast(ops.reshape(voxels, (1, -1, 1, batch * channels)), channels),
+            scale,
+            offset,
+            epsilon=self.epsilon,
+            is_training=True,
         )[0]
-        return ops.reshape(ops.transpose(ops.reshape(outputs, (-1, batch, channels)), (1, 0, 2)), ops.shape(inputs))
+        outputs = ops.transpose(ops.reshape(ops.cast(outputs, self.compute_dtype), (-1, batch, channels)), (1, 0, 2))
+        return ops.reshape(outputs, ops.shape(inputs))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "epsilon": self.epsilon}

@@ -102,21 +102,27 @@ def test_twenty_steps_on_two_devices_are_those_of_one_and_any_number_goes_on(bac
 
 PAPERS = [
     pytest.param(package, marks=() if package == "acdc_segmenter_tf" else pytest.mark.slow)
-    for package in ("acdc_segmenter_tf", "dense_unet", "dr_unet", "two_stage_unet", "propagation")
+    for package in ("acdc_segmenter_tf", "dense_unet", "dr_unet", "propagation")
 ]
+
+
+def arguments_of(package, phantom_root):
+    experiment, fields, _ = RUNS[package]
+    fields = fields | {"precision": "float32"}
+    if package == "acdc_segmenter_tf":  # biases before batch norm have gradients of rounding, which Adam enlarges to a step
+        fields |= {"learning_rate": 1e-4}
+    settings = [text for field, value in fields.items() for text in ("--set", f"{field}={value}")]
+    return ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--experiment", experiment, *settings]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("package", PAPERS)
 def test_a_papers_training_on_two_devices(package, backend, phantom_root, tmp_path):
-    experiment, fields, _ = RUNS[package]
-    fields = fields | {"precision": "float32"} | ({"cubes": "2"} if package == "two_stage_unet" else {})
-    settings = [text for field, value in fields.items() for text in ("--set", f"{field}={value}")]
-    data = ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--experiment", experiment, *settings]
     places = {count: tmp_path / str(count) for count in (1, 2)}
-    commands = [[*data, "--devices", str(count), "--workdir", str(place)] for count, place in places.items()]
+    given = arguments_of(package, phantom_root)
+    commands = [[*given, "--devices", str(count), "--workdir", str(place)] for count, place in places.items()]
     in_a_process(backend, COMMANDS, package, *map(json.dumps, commands))
-    one, two = (place / package / f"{experiment}-quick" / "acdc" / "fold0" for place in places.values())
+    one, two = (place / package / f"{RUNS[package][0]}-quick" / "acdc" / "fold0" for place in places.values())
     losses = [[row["loss"] for row in read_csv(folder / "history.csv")] for folder in (one, two)]
     np.testing.assert_allclose(losses[0], losses[1], rtol=2e-3)
     assert (two / "summary.md").exists()
