@@ -126,13 +126,8 @@ class InstanceNormalization(keras.layers.Layer):
         batch, channels = ops.shape(inputs)[0], inputs.shape[-1]
         voxels = ops.transpose(ops.reshape(inputs, (batch, -1, channels)), (1, 0, 2))
         scale, offset = (ops.tile(ops.cast(each, "float32"), (batch,)) for each in (self.gamma, self.beta))
-        outputs = tf.compat.v1.nn.fused_batch_norm(
-            fast(ops.reshape(voxels, (1, -1, 1, batch * channels)), channels),
-            scale,
-            offset,
-            epsilon=self.epsilon,
-            is_training=True,
-        )[0]
+        image = fast(ops.reshape(voxels, (1, -1, 1, batch * channels)), channels)
+        outputs = tf.compat.v1.nn.fused_batch_norm(image, scale, offset, epsilon=self.epsilon, is_training=True)[0]
         outputs = ops.transpose(ops.reshape(ops.cast(outputs, self.compute_dtype), (-1, batch, channels)), (1, 0, 2))
         return ops.reshape(outputs, ops.shape(inputs))
 
