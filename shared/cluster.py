@@ -79,6 +79,7 @@ def connected(address: str, cores: int, quiet: bool = False) -> Iterator[Cluster
         InputError: Ray is not installed, or nothing answers at the address.
     """
     ray = library("ray", "cluster")
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what one task says of its scan is not what another says
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU leave the variable alone
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     try:

@@ -1,11 +1,13 @@
 """Work on Ray: every item comes to one end, whatever dies; trainings go on elsewhere, and Ctrl-C leaves them resumable."""
 
 import argparse
+import contextlib
 import importlib.util
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -140,6 +142,34 @@ def test_ctrl_c_stops_every_training_at_its_checkpoint(paper):
     printed, _ = process.communicate(timeout=60)
     assert "stopped: the same command goes on from the last checkpoints" in printed
     assert all(place.with_suffix(".stopped").exists() and 0 < int(place.read_text()) < 20 for place in running), printed
+
+
+def kill_at(log, word):
+    """Kill the worker process that wrote a word into its log, once."""
+    while not log.exists() or word not in log.read_text():
+        time.sleep(0.05)
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (place / "cmdline").read_bytes().startswith(b"ray::train"):
+                os.kill(int(place.name), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_real_training_killed_on_ray_ends_with_the_bytes_of_one_that_was_not(phantom_root, tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster, "EVERY_S", 0.5)
+    fields = {"steps": 60, "validate_every": 20, "width": 4, "image_shape": "36,36", "batch_size": 4, "precision": "float32"}
+    given = ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick"]
+    given += [word for field, value in fields.items() for word in ("--set", f"{field}={value}")]
+    subprocess.run([sys.executable, "-m", "acdc_segmenter_tf.train", *given, "--workdir", str(tmp_path / "here")], check=True)
+    killer = threading.Thread(target=kill_at, args=(tmp_path / "logs" / "run.log", "step 20/60"))
+    killer.start()
+    on_ray = Training("acdc_segmenter_tf", (*given, "--workdir", str(tmp_path / "ray")), "run")
+    cluster.train_all("local", 2, [on_ray], tmp_path / "logs")
+    killer.join()
+    assert (tmp_path / "logs" / "run.log").read_text().count("step 20/60") > 1  # it was done again, or gone on from
+    one, two = (next((tmp_path / place).rglob("fold0")) for place in ("here", "ray"))
+    for name in ("best.weights.h5", "history.csv", "cases.csv"):
+        assert (one / name).read_bytes() == (two / name).read_bytes(), name
 
 
 def test_nothing_answers(tmp_path):
