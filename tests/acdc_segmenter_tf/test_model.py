@@ -285,3 +285,11 @@ def test_plain_tensorflow_can_be_traced_and_trained():
     for part, now in {"moving_mean": first.mean((0, 1, 2)), "moving_variance": first.var((0, 1, 2), ddof=1)}.items():
         name = f"conv1_1_bn/{part}"
         np.testing.assert_allclose(weights[name], 0.99 * start[name] + 0.01 * now, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("shape", "extent"), [((9, 8, 2), (4, 6)), ((7, 5, 3), (7, 2)), ((6, 5, 7, 2), (3, 5, 4))])
+def test_the_centre_is_cropped_as_keras_crops_it(shape, extent):
+    values = np.arange(2 * np.prod(shape), dtype=np.float32).reshape(2, *shape)
+    margins = [size - wanted for size, wanted in zip(shape, extent, strict=False)]
+    theirs = {2: keras.layers.Cropping2D, 3: keras.layers.Cropping3D}[len(extent)]([(m // 2, m - m // 2) for m in margins])
+    np.testing.assert_array_equal(networks.CentreCrop(extent)(values), theirs(values))
