@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.timing import alone, peak_gib
-from shared import held_out
+from shared import cli, held_out
 from shared.comparison import cost
 from shared.datasets import Case
 from shared.files import write_csv, write_json
@@ -111,7 +111,9 @@ def runs(folder: Path, count: int) -> Path:
 
 def main() -> None:
     """Pool the runs in a folder, and print a line of JSON."""
-    folder = Path(sys.argv[1])
+    parser = cli.Parser(prog="python -m benchmarks.growth", description=main.__doc__)
+    parser.add_argument("folder", type=Path, help="holds fold0, fold1, ...")
+    folder = parser.parse_args().folder
     start = time.perf_counter()
     held_out.pool(sorted(folder.glob("fold*")), folder)
     print(json.dumps({"seconds": time.perf_counter() - start, "gib": peak_gib()}))

@@ -178,6 +178,7 @@ def refused(capsys, *arguments):
     return error
 
 
+@pytest.mark.filterwarnings("default")
 def test_from_file_to_file(finished, phantom_cases, tmp_path, capsys):
     case = phantom_cases[0]
     prediction.main(["--weights", str(finished), str(case.image), "-o", str(tmp_path / "seg.nii.gz"), "--base", "1"])

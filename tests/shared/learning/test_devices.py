@@ -100,9 +100,12 @@ def test_twenty_steps_on_two_devices_are_those_of_one_and_any_number_goes_on(bac
     assert "refused: --devices 3" in printed and "finds only 2" in printed and "going on from step 10 of 20" in printed
 
 
-PAPERS = [
-    pytest.param(package, marks=() if package == "acdc_segmenter_tf" else pytest.mark.slow)
-    for package in ("acdc_segmenter_tf", "dense_unet", "dr_unet", "propagation")
+PAPERS = ("acdc_segmenter_tf", "dense_unet", "dr_unet", "propagation")
+QUICK = ("acdc_segmenter_tf", "tensorflow")
+EACH = [
+    pytest.param(package, backend, marks=() if (package, backend) == QUICK else pytest.mark.slow)
+    for package in PAPERS
+    for backend in ("tensorflow", "jax")
 ]
 
 
@@ -115,8 +118,7 @@ def arguments_of(package, phantom_root):
     return ["--dataset", "acdc", "--data-root", str(phantom_root), "--preset", "quick", "--experiment", experiment, *settings]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("package", PAPERS)
+@pytest.mark.parametrize(("package", "backend"), EACH)
 def test_a_papers_training_on_two_devices(package, backend, phantom_root, tmp_path):
     places = {count: tmp_path / str(count) for count in (1, 2)}
     given = arguments_of(package, phantom_root)
