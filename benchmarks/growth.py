@@ -1,7 +1,7 @@
 """What growth costs: how long a training takes to start, and its memory, with 100, 1,000 and 10,000 prepared cases; evaluation of
 100 and 1,000 pairs of label maps; pooling the tables of 1,000 runs.
 
-Scans are small, and label maps and tables are links to a few, so that they need little place. Each number is of a separate process.
+Scans are small, and label maps and tables are links to a few, so that they need little place. Each number is of another process.
 """
 
 import json
