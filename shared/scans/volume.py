@@ -153,6 +153,8 @@ def read_labels(path: Path | str) -> Volume:
     """
     volume = read(path)
     array = volume.array
+    if array.dtype in (np.uint8, np.uint16):
+        return volume.with_array(array.astype(np.uint16))
     whole = np.rint(array) if np.issubdtype(array.dtype, np.floating) else array
     odd = (np.abs(array - whole) > WHOLE) | (whole < 0) | (whole >= 2**16)
     if odd.any():

@@ -16,7 +16,8 @@ CAVITIES = ("LV", "RV")  # the structures that have an ejection fraction
 
 def mask_of(labels: np.ndarray, structures: Mapping[int, str], name: str) -> np.ndarray:
     """Where a label map has a structure; several values may have one name, and a name without a value is nowhere."""
-    return np.isin(labels, [value for value, each in structures.items() if each == name])
+    values = [value for value, each in structures.items() if each == name]
+    return labels == values[0] if len(values) == 1 else np.isin(labels, values)
 
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -58,11 +59,14 @@ def hausdorff_slices_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float
     Raises:
         ValueError: masks of different shape, or not as many spacings as axes.
     """
-    a, b = _masks(a, b, spacing_mm)
-    slices = list(zip(np.moveaxis(a, -1, 0), np.moveaxis(b, -1, 0), strict=True))
-    distances_mm = [hausdorff_mm(x, y, spacing_mm[:-1]) for x, y in slices if x.any() and y.any()]
-    if distances_mm:
-        return float(np.mean(distances_mm))
+    a, b = cropped(a, b, spacing_mm)
+    in_slice = np.expand_dims(ndimage.generate_binary_structure(a.ndim - 1, 1), -1)
+    surface_a, surface_b = _surface(a, in_slice), _surface(b, in_slice)
+    across = tuple(range(a.ndim - 1))
+    both = np.flatnonzero(surface_a.any(axis=across) & surface_b.any(axis=across))
+    if both.size:
+        pairs = (_between(surface_a[..., z], surface_b[..., z], spacing_mm[:-1]) for z in both)
+        return float(np.mean([hausdorff_of(*pair) for pair in pairs]))
     return float("nan") if a.any() or b.any() else 0.0
 
 
@@ -72,16 +76,24 @@ def surface_distances_mm(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[floa
     Raises:
         ValueError: masks of different shape, or not as many spacings as axes.
     """
+    a, b = cropped(a, b, spacing_mm)
+    return _between(_surface(a), _surface(b), spacing_mm)
+
+
+def cropped(a: np.ndarray, b: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks in the box that holds them, outside of which nothing matters; nothing of masks that are both empty.
+
+    Raises:
+        ValueError: masks of different shape, or not as many spacings as axes.
+    """
     a, b = _masks(a, b, spacing_mm)
-    box = ndimage.find_objects((a | b).view(np.uint8))  # nothing outside both masks can matter
-    if not box:
-        return np.zeros(0), np.zeros(0)
-    a, b = a[box[0]], b[box[0]]
-    surface_a, surface_b = _surface(a), _surface(b)
-    if not surface_a.any() or not surface_b.any():
-        return np.full(np.count_nonzero(surface_a), np.nan), np.full(np.count_nonzero(surface_b), np.nan)
-    places_a, places_b = np.argwhere(surface_a), np.argwhere(surface_b)
-    return _nearest_mm(places_a, places_b, spacing_mm), _nearest_mm(places_b, places_a, spacing_mm)
+    for axis in reversed(range(a.ndim)):  # the last one, along which memory jumps least, shortens the way for the others
+        others = tuple(other for other in range(a.ndim) if other != axis)
+        found = np.flatnonzero(a.any(axis=others) | b.any(axis=others))
+        part = slice(found[0], found[-1] + 1) if found.size else slice(0)
+        index = (*(slice(None),) * axis, part)
+        a, b = a[index], b[index]
+    return a, b
 
 
 def hausdorff_of(to_b: np.ndarray, to_a: np.ndarray) -> float:
@@ -139,5 +151,14 @@ def _nearest_mm(places: np.ndarray, others: np.ndarray, spacing_mm: Sequence[flo
     return np.sqrt((((places - others[nearest]) * size) ** 2).sum(axis=1))
 
 
-def _surface(mask: np.ndarray) -> np.ndarray:
-    return mask & ~ndimage.binary_erosion(mask)
+def _between(surface_a: np.ndarray, surface_b: np.ndarray, spacing_mm: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """`surface_distances_mm` of two surfaces."""
+    if not surface_a.any() or not surface_b.any():
+        return np.full(np.count_nonzero(surface_a), np.nan), np.full(np.count_nonzero(surface_b), np.nan)
+    places_a, places_b = np.argwhere(surface_a), np.argwhere(surface_b)
+    return _nearest_mm(places_a, places_b, spacing_mm), _nearest_mm(places_b, places_a, spacing_mm)
+
+
+def _surface(mask: np.ndarray, neighbours: np.ndarray | None = None) -> np.ndarray:
+    """The voxels of a mask with a neighbour outside of it; by default those along every axis are neighbours."""
+    return mask & ~ndimage.binary_erosion(mask, neighbours)

@@ -77,6 +77,7 @@ def masks_of(
 
 def of_masks(a: np.ndarray, b: np.ndarray, spacing_mm: tuple[float, ...]) -> dict[str, float]:
     """Every measure of a predicted mask `a` against its reference `b`, slices last."""
+    a, b = metrics.cropped(a, b, spacing_mm)
     scores = overlap_and_distances(a, b, spacing_mm)
     cubes = len(set(spacing_mm)) == 1  # where voxels are cubes, mm and voxels differ by a factor only
     return scores | {

@@ -285,3 +285,24 @@ def test_ejection_fraction():
 
 def test_mass():
     assert metrics.mass_g(100) == pytest.approx(105)
+
+
+def test_masks_are_cropped_to_the_box_that_holds_both():
+    a, b = np.zeros((9, 8, 7), bool), np.zeros((9, 8, 7), bool)
+    a[2, 3, 4] = b[5, 1, 6] = True
+    ours, theirs = metrics.cropped(a, b, (1, 1, 1))
+    assert ours.shape == theirs.shape == (4, 3, 3) and ours[0, 2, 0] and theirs[3, 0, 2] and ours.sum() == theirs.sum() == 1
+    assert metrics.cropped(a, 0 * a, (1, 1, 1))[0].shape == (1, 1, 1)
+    empty, _ = metrics.cropped(0 * a, 0 * b, (1, 1, 1))
+    assert empty.size == 0 and metrics.hausdorff_slices_mm(empty, empty, (1, 1, 1)) == 0
+    with pytest.raises(ValueError, match="different shape"):
+        metrics.cropped(a, b[1:], (1, 1, 1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_slices_are_measured_as_if_each_were_alone(seed):
+    rng = np.random.default_rng(seed)
+    a, b = (rng.random((7, 6, 5)) < 0.2 for _ in range(2))
+    a[..., 0], b[..., 3] = False, False
+    alone = [metrics.hausdorff_mm(a[..., z], b[..., z], (1.5, 2.0)) for z in (1, 2, 4)]
+    assert metrics.hausdorff_slices_mm(a, b, (1.5, 2.0, 9.0)) == np.mean(alone)
