@@ -134,7 +134,7 @@ def segment_list(
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
     write = functools.partial(write_tables, output=options.output)
     if options.ray:
-        with cluster.connected(options.ray, options.cores) as found:
+        with cluster.connected(options.ray, options.cores, quiet=True) as found:
             print(f"on Ray, {found.places} scans at a time", flush=True)
             failed = prediction_list.segment_all(missing, functools.partial(on_cluster, found, how), write, options.output)
     else:

@@ -15,6 +15,7 @@ from shared.overlap import Outcome
 from shared.prediction_jobs import Job, is_file_name
 from shared.prediction_tables import Row, table_paths
 from shared.progress import Progress
+from shared.segmenting import say_doubt
 
 FAILURES = "failures.csv"
 EVERY_S = 30.0  # between two writings of the tables
@@ -84,6 +85,7 @@ def segment_all(
             failures.append({"scan": str(job.scan), "error": str(error)})
             write_csv(output / FAILURES, failures)
         else:
+            say_doubt(job, found[0])
             volumes.extend(found[0])
             functions.extend(found[1])
         progress.step()

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.doubt.judge import IMPLAUSIBLE
+from shared.doubt.judge import IMPLAUSIBLE, Verdict
 from shared.doubt.watch import UNKNOWN, Watch, in_words
 from shared.errors import InputError
 from shared.lazy import lazily
@@ -122,6 +122,7 @@ def segment(
 
     def done(job: Job, outcome: Outcome) -> None:
         found[job.scan], of_cine = outcome()
+        say_doubt(job, found[job.scan])
         functions.extend(of_cine)
         progress.step()
 
@@ -139,15 +140,19 @@ def segment(
 
 
 def doubted(rows: list[Row], labelled: Labelled, job: Job, watch: Watch | None) -> list[Row]:
-    """The rows of the frames of a scan with the columns `DOUBT`; where one is flagged, a line is printed."""
+    """The rows of the frames of a scan with the columns `DOUBT`."""
     scan, labels, shown = labelled
     verdicts = watch.verdicts(scan, labels, job.scan, shown) if watch else [UNKNOWN] * len(rows)
-    said = in_words(job.scan, verdicts)
-    if said:
-        clear_line()
-        print(said)
     columns = (dict(zip(DOUBT, (verdict.doubt, verdict.reasons), strict=True)) for verdict in verdicts)
     return [{"scan": row["scan"], "frame": row["frame"], **more, **row} for row, more in zip(rows, columns, strict=True)]
+
+
+def say_doubt(job: Job, rows: Sequence[Row]) -> None:
+    """Print a line about a scan if the label map of one of its frames is flagged."""
+    said = in_words(job.scan, [Verdict(row["doubt"], row["reasons"]) for row in rows])
+    if said:
+        clear_line()
+        print(said, flush=True)
 
 
 def doubt_function(functions: Sequence[Row], rows: Sequence[Row], structures: Mapping[int, str]) -> None:

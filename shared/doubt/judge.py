@@ -30,7 +30,7 @@ WEIGHTS = {"size": 8.00, "place": 6.41, "shape": 12.85, "image": 11.86}
 CONSTANT_WITH_SECOND = -6.98
 WEIGHTS_WITH_SECOND = {"size": 5.65, "place": 8.58, "shape": 11.15, "image": 13.32, "disagreement": 21.73}
 
-Held = Mapping[str, Sequence[float]]  # sign -> its least and greatest number in training
+Held = Mapping[str, Sequence[float]]  # sign -> the `HELD` percentiles of its numbers in training
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,9 @@ def sign_of(name: str) -> Sign:
 
 
 def in_words(name: str, value: float, ends: Sequence[float]) -> str:
-    """Such as "LV volume 12 ml, 41 to 240 in training"."""
+    """Such as "LV volume 12 ml, 41 to 240 in most of training"."""
     number, low, high = (f"{each:.3g}" for each in (value, *ends))
-    return f"{name} {f'{number} {sign_of(name).unit}'.strip()}, {low} to {high} in training"
+    return f"{name} {f'{number} {sign_of(name).unit}'.strip()}, {low} to {high} in most of training"
 
 
 def disagreement(labels: np.ndarray, other: np.ndarray, structures: Mapping[int, str]) -> float:

@@ -1,5 +1,7 @@
 """Many scans, named in a table."""
 
+import importlib.util
+
 import pytest
 
 from shared import files, prediction_list
@@ -95,10 +97,10 @@ def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
 
     def run(todo, done):
         for job in todo:
-            done(job, lambda job=job: ([{"scan": job.scan.name}], []))
+            done(job, lambda job=job: ([{"scan": job.scan.name, "doubt": 0.0, "reasons": ""}], []))
 
     prediction_list.segment_all(todo, run, lambda v, f: written.append(list(v)), tmp_path)
-    assert written == [[{"scan": "a"}], [{"scan": "b"}], [{"scan": "c"}]]
+    assert [[row["scan"] for row in rows] for rows in written] == [["a"], ["b"], ["c"]]
 
 
 @pytest.mark.parametrize(
@@ -134,3 +136,22 @@ def test_the_label_maps_are_those_of_the_command_without_a_list(cohort, tmp_path
     assert (out / "a.nii.gz").read_bytes() == (tmp_path / "alone" / "a.nii.gz").read_bytes()
     one, other = (files.read_csv(folder / "volumes.csv")[0] for folder in (out, tmp_path / "alone"))
     assert [one[f"{name}_ml"] for name in ("RV", "Myo", "LV")] == [other[f"{name}_ml"] for name in ("RV", "Myo", "LV")]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="the cluster extra is not installed")
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_on_ray_everything_is_as_on_this_machine(cohort, tmp_path, capsys):
+    table, out = cohort
+    of_list(table, out)
+    run([], tmp_path / "ray", all_lv, "--list", str(table), "--ray", "--cores", "1")
+    for name in ("a.nii.gz", "c.nii.gz", "failures.csv"):
+        assert (tmp_path / "ray" / name).read_bytes() == (out / name).read_bytes(), name
+    rows = [sorted(files.read_csv(folder / "volumes.csv"), key=lambda row: row["scan"]) for folder in (out, tmp_path / "ray")]
+    assert str(rows[0]) == str(rows[1]) and "2 scans could not" not in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "ray").iterdir()) == sorted(path.name for path in out.iterdir())
+
+
+def test_ray_is_for_lists(cohort, tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run([tmp_path / "scans" / "a.nii.gz"], tmp_path / "out", all_lv, "--ray")
+    assert ended.value.code == 2 and "--ray is for the scans of a --list" in capsys.readouterr().err
