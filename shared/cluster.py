@@ -28,6 +28,7 @@ LOCAL = "local"  # the address that starts Ray on this machine
 RETRIES = 5  # after so many deaths of its process a task is given up
 QUEUED = 2  # tasks for each place that are handed to Ray at once
 ANSWERS_S = 10.0  # a cluster that does not answer so long is not there
+TOLD = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "CARDIAC_DATA", "TF_CPP_MIN_LOG_LEVEL")  # to all workers
 EVERY_S = 15.0  # between two views of running trainings
 ENDING_S = 120.0  # after Ctrl-C, for the trainings' checkpoints
 ROOT = Path(__file__).parents[1]
@@ -67,28 +68,27 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def connected(address: str, cores: int, quiet: bool = False) -> Iterator[Cluster]:
+def connected(address: str, cores: int) -> Iterator[Cluster]:
     """A connection to Ray within the block.
 
     Args:
         address: of `--ray`.
         cores: for a task, if the cluster has no GPUs; where no machine has as many, a task takes all of one.
-        quiet: do not print here what the tasks print.
 
     Raises:
-        InputError: Ray is not installed, or nothing answers at the address.
+        InputError: Ray is not installed, nothing answers at the address, or the cluster has no place for a task.
     """
     ray = library("ray", "cluster")
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # what one task says of its scan is not what another says
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # tasks without a GPU leave the variable alone
+    given = {name: os.environ[name] for name in TOLD if name in os.environ}
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     try:
         knock(address)
         ray.init(
             address=address,
-            log_to_driver=not quiet,
+            log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}},
+            runtime_env={"env_vars": {**given, "PYTHONPATH": path}},
             **({"include_dashboard": False} if address == LOCAL else {}),
         )
     except (OSError, ValueError, RuntimeError) as error:
@@ -96,11 +96,16 @@ def connected(address: str, cores: int, quiet: bool = False) -> Iterator[Cluster
     try:
         machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
+        found = [int(machine.get("CPU", 0)) for machine in machines]
+        if not gpus and not any(found):
+            raise InputError(
+                f"--ray {address}: no machine of the cluster has a core or a GPU for tasks; wait for its workers"
+            )
         if gpus:
             yield Cluster(ray, {"num_gpus": 1}, gpus)
         else:
-            cores = min(cores, max(int(machine.get("CPU", 1)) for machine in machines))
-            yield Cluster(ray, {"num_cpus": cores}, sum(int(machine.get("CPU", 0)) // cores for machine in machines))
+            cores = min(cores, max(found))
+            yield Cluster(ray, {"num_cpus": cores}, sum(each // cores for each in found))
     finally:
         ray.shutdown()
 
@@ -217,7 +222,7 @@ def train_all(address: str, cores: int, trainings: Sequence[Training], logs: Pat
         KeyboardInterrupt: Ctrl-C, after every training wrote its checkpoint.
     """
     logs.mkdir(parents=True, exist_ok=True)
-    with connected(address, cores, quiet=True) as cluster:
+    with connected(address, cores) as cluster:
         ray = cluster.ray
         task = ray.remote(max_retries=RETRIES, max_calls=1, **cluster.share)(train)  # each in a process of its own
         print(f"{len(trainings)} runs on Ray, {cluster.places} at a time; what they print goes to {logs}", flush=True)

@@ -134,7 +134,7 @@ def segment_list(
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
     write = functools.partial(write_tables, output=options.output)
     if options.ray:
-        with cluster.connected(options.ray, options.cores, quiet=True) as found:
+        with cluster.connected(options.ray, options.cores) as found:
             print(f"on Ray, {found.places} scans at a time", flush=True)
             failed = prediction_list.segment_all(missing, functools.partial(on_cluster, found, how), write, options.output)
     else:
@@ -189,6 +189,8 @@ def score_dataset(options: argparse.Namespace, loaded: Callable[[], Any], predic
         options, predict: see `command`.
         loaded: gives the segmenter.
     """
+    if options.ray:
+        raise InputError("--ray is for the scans of a --list")
     if options.scans or options.list or options.ed or options.es or is_file_name(options.output):
         raise InputError("--dataset names all scans by itself: give no SCAN, --list, --ed or --es, and a folder for --output")
     root = cli.data_root(options.dataset, options.data_root, options.output)

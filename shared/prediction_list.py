@@ -22,7 +22,9 @@ EVERY_S = 30.0  # between two writings of the tables
 
 
 def scans_of(table: Path) -> list[Path]:
-    """The scans that the column `scan` of a CSV file names; a relative name counts from the folder of that file.
+    """Absolute paths of the scans in the column `scan` of a CSV file; a relative name counts from the folder of that file.
+
+    Later commands compare them with the tables, from whatever folder they are started.
 
     Raises:
         InputError: the file cannot be read, has no such column, or no row.
@@ -35,7 +37,7 @@ def scans_of(table: Path) -> list[Path]:
     names = [str(row["scan"]).strip() for row in rows]
     if "" in names:
         raise InputError(f"{table}: line {names.index('') + 2} names no scan")
-    return [table.parent / name for name in names]
+    return [Path(os.path.abspath(table.parent / name)) for name in names]
 
 
 def left(todo: Sequence[Job], output: Path) -> list[Job]:

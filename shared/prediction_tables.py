@@ -25,7 +25,8 @@ def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path)
         output: folder or file name, from the command line.
     """
     replaced = {name_of(Path(row["scan"])) for row in volumes}
-    for path, rows in zip(table_paths(output), (volumes, functions), strict=True):
+    pairs = list(zip(table_paths(output), (volumes, functions), strict=True))
+    for path, rows in reversed(pairs):  # a row in volumes.csv means "done", so that table comes last
         kept = []
         if not is_file_name(output) and path.exists():
             kept = [row for row in earlier_rows(path, list(rows[0]) if rows else None) if not scans_of(row) & replaced]

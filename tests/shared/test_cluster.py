@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,7 @@ def test_every_item_comes_to_one_end(tmp_path, monkeypatch):
     """Some work, one is refused, one kills its process once, and one kills every process that tries it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(cluster, "RETRIES", 2)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")  # which decides results, so workers must have it too
     ended = {}
 
     def make():
@@ -70,6 +72,8 @@ def test_every_item_comes_to_one_end(tmp_path, monkeypatch):
         made.write_text(made.read_text() + "x" if made.exists() else "x")
 
         def work(item):
+            if item == 0:
+                return os.environ.get("KERAS_BACKEND")
             if item == 3:
                 raise InputError("not this one")
             died = Path(f"died-{item}-{time.time_ns()}")
@@ -87,10 +91,11 @@ def test_every_item_comes_to_one_end(tmp_path, monkeypatch):
         except InputError as error:
             ended[item] = str(error)
 
-    with cluster.connected("local", 1, quiet=True) as found:
+    with cluster.connected("local", 1) as found:
         assert found.share == {"num_cpus": 1} and found.places == os.cpu_count()
         cluster.each(found, range(9), make, done)
-    assert {item: ended[item] for item in (0, 1, 2, 4, 5, 7, 8)} == {item: item**2 for item in (0, 1, 2, 4, 5, 7, 8)}
+    assert {item: ended[item] for item in (1, 2, 4, 5, 7, 8)} == {item: item**2 for item in (1, 2, 4, 5, 7, 8)}
+    assert ended[0] == "jax"
     assert ended[3] == "not this one" and ended[6].startswith("its process died 3 times")
     assert len(list(tmp_path.glob("died-6-*"))) == 3 and len(list(tmp_path.glob("died-4-*"))) == 1
     assert all(made.read_text() == "x" for made in tmp_path.glob("made-*"))  # once in each process
@@ -170,6 +175,15 @@ def test_a_real_training_killed_on_ray_ends_with_the_bytes_of_one_that_was_not(p
     one, two = (next((tmp_path / place).rglob("fold0")) for place in ("here", "ray"))
     for name in ("best.weights.h5", "history.csv", "cases.csv"):
         assert (one / name).read_bytes() == (two / name).read_bytes(), name
+
+
+def test_a_cluster_without_a_place_is_said(monkeypatch):
+    machines = [{"Alive": True, "Resources": {"memory": 1.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
+    ray = types.SimpleNamespace(init=lambda **_: None, nodes=lambda: machines, shutdown=lambda: None)
+    monkeypatch.setattr(cluster, "library", lambda *_: ray)
+    with pytest.raises(InputError, match="--ray auto: no machine of the cluster has a core or a GPU"):
+        with cluster.connected("auto", 1):
+            pass
 
 
 def test_nothing_answers(tmp_path):

@@ -1,10 +1,11 @@
 """Many scans, named in a table."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
-from shared import files, prediction_list
+from shared import files, prediction_list, prediction_tables
 from shared.errors import InputError
 from shared.prediction_jobs import Job
 from tests.shared.test_prediction_command import all_lv, grey, run, write_scan
@@ -154,4 +155,31 @@ def test_on_ray_everything_is_as_on_this_machine(cohort, tmp_path, capsys):
 def test_ray_is_for_lists(cohort, tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         run([tmp_path / "scans" / "a.nii.gz"], tmp_path / "out", all_lv, "--ray")
+    assert ended.value.code == 2 and "--ray is for the scans of a --list" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default")
+def test_scans_of_one_name_are_told_apart_from_whatever_folder_the_command_is_started(tmp_path, monkeypatch, capsys):
+    for seed, name in enumerate("AB"):
+        write_scan(tmp_path / name / "p1.nii.gz", grey(seed=seed))
+        files.write_csv(tmp_path / name / "l.csv", [{"scan": "p1.nii.gz"}])
+        monkeypatch.chdir(tmp_path / name)
+        of_list(Path("l.csv"), tmp_path / "out")
+    assert "is replaced by that of" in capsys.readouterr().err
+    assert [row["scan"] for row in files.read_csv(tmp_path / "out" / "volumes.csv")] == [str(tmp_path / "B" / "p1.nii.gz")]
+    monkeypatch.chdir(tmp_path)
+    of_list(Path("B/l.csv"), Path("out"))
+    assert "1 scans, 1 of them done before" in capsys.readouterr().out
+
+
+def test_volumes_are_written_last_since_they_mean_done(tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(prediction_tables, "write_csv", lambda path, rows: written.append(path.name))
+    prediction_tables.write_tables([{"scan": "a", "LV_ml": 1.0}], [{"ed_scan": "a", "es_scan": "a"}], tmp_path / "out")
+    assert written == ["function.csv", "volumes.csv"]
+
+
+def test_ray_is_not_for_data_sets(tmp_path, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run([], tmp_path / "out", all_lv, "--dataset", "acdc", "--ray")
     assert ended.value.code == 2 and "--ray is for the scans of a --list" in capsys.readouterr().err
