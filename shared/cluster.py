@@ -98,9 +98,7 @@ def connected(address: str, cores: int) -> Iterator[Cluster]:
         gpus = sum(int(machine.get("GPU", 0)) for machine in machines)
         found = [int(machine.get("CPU", 0)) for machine in machines]
         if not gpus and not any(found):
-            raise InputError(
-                f"--ray {address}: no machine of the cluster has a core or a GPU for tasks; wait for its workers"
-            )
+            raise InputError(f"--ray {address}: no machine of the cluster has a core or a GPU for tasks; wait for its workers")
         if gpus:
             yield Cluster(ray, {"num_gpus": 1}, gpus)
         else:
