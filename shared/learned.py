@@ -2,9 +2,8 @@
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from shared import datasets, provenance, runs
 from shared.datasets import Case
@@ -15,21 +14,19 @@ from shared.scans import volume
 OF_ANYBODY = ("nnunet",)  # layouts of users' own data
 
 
-def patients(record: dict[str, Any]) -> set[str]:
+def patients(split: Mapping[str, Sequence[str]]) -> set[str]:
     """Those whom a run trained on, and those who chose its weights unless they are its test patients too (Baumgartner 2017).
 
     Args:
-        record: content of its run.json.
+        split: of its run.json.
     """
-    split = record.get("split", {"train": [], "validation": [], "test": []})
     return {*split["train"], *split["validation"]} - set(split["test"])
 
 
 def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Case], str]:
     """The cases of a data set that a network did not learn from, and a sentence about what it did learn from.
 
-    Only a run folder tells that. The patients whom a run trained on are left out, and so are those who chose its weights, unless
-    they are its test patients too, as in Baumgartner 2017.
+    Only a run folder tells that. The `patients` of the run are left out.
 
     Args:
         cases: of the data set.
@@ -37,9 +34,9 @@ def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Cas
         weights: run folder, or a file of weights.
 
     Raises:
-        InputError: the network learned from all of them.
+        InputError: a run without its split, or the network learned from all of them.
     """
-    record = runs.record_of(weights)
+    record = runs.record_of(weights, "split")
     if not record:
         return list(cases), "What the network learned from is not known here."
     other = record.get("dataset") != dataset
@@ -47,7 +44,7 @@ def unseen(cases: Sequence[Case], dataset: str, weights: Path) -> tuple[list[Cas
         other = other or record.get("data") != fingerprint(*provenance.fingerprints(cases).values())
     if other:
         return list(cases), f"The network learned from another data set ({record.get('dataset')})."
-    seen = patients(record)
+    seen = patients(record["split"])
     kept = [case for case in cases if case.patient not in seen]
     if not kept:
         raise InputError(f"{weights}: the network learned from all patients of {dataset}; nobody is left to score it on")
@@ -63,7 +60,7 @@ def warn(weights: Path, scans: Iterable[Path]) -> None:
         text = f"{weights}: this network learned from phantoms alone; what it finds in a patient's scan means nothing"
         warnings.warn(text, stacklevel=2)
         return
-    seen = patients(record)
+    seen = patients(record["split"]) if "split" in record else set()
     for scan in scans:
         patient = patient_of(scan, seen)
         if patient:

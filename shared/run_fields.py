@@ -64,4 +64,4 @@ FIELDS: dict[str, tuple[str, Callable[[object], bool]]] = {  # field of run.json
     "result": ("a table of results", is_table),
     HELD: ("a table of two numbers each, the smaller one first", are_ranges),
 }
-LATER = ("result", "weights", HELD)  # fields that a run has from its first trained network on, or only when it is scored
+SOME = ("split", "result", "weights", HELD)  # fields that some records lack: they are checked wherever they are

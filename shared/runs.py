@@ -19,7 +19,7 @@ from shared import recipes
 from shared.errors import InputError
 from shared.files import fingerprint, read_json, remove_leftovers, write_json
 from shared.recipes import shown
-from shared.run_fields import FIELDS, LATER
+from shared.run_fields import FIELDS, SOME
 
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 RECORD = "run.json"
@@ -105,14 +105,14 @@ def differences(found: Any, wanted: Any) -> list[str]:
     return [f"{name}={shown(found.get(name, 'unknown'))} there, {shown(wanted.get(name, 'unknown'))} here" for name in names]
 
 
-def record_of(weights: Path) -> dict[str, Any]:
+def record_of(weights: Path, *fields: str) -> dict[str, Any]:
     """The run.json of a run folder, or of the run that a file of weights lies in; nothing where they are of no run.
 
     Raises:
-        InputError: a broken run.json.
+        InputError: a broken run.json, or one of these `fields` is missing there; see `read_record`.
     """
     folder = weights if weights.is_dir() else weights.parent
-    return read_record(folder) if (folder / RECORD).is_file() else {}
+    return read_record(folder, *fields) if (folder / RECORD).is_file() else {}
 
 
 # run.json -------------------------------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ def read_record(folder: Path, *fields: str) -> dict[str, Any]:
     check_fields(record, path, *fields)
     if not isinstance(record, dict):
         raise InputError(f"{path}: expected a table of fields, found {shown(record)}; remove the run folder to start again")
-    check_fields(record, path, *(field for field in LATER if field in record))
+    check_fields(record, path, *(field for field in SOME if field in record))
     return record
 
 

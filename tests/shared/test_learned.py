@@ -73,3 +73,19 @@ def test_scans_called_like_a_patient_of_training_are_said(tmp_path):
         "patient001",
     ]
     assert said(tmp_path, "patient009_frame01.nii.gz", "patient0011_ed.nii.gz", "patient001/more/scan.nii.gz", "001.nii.gz") == []
+
+
+@pytest.mark.parametrize(
+    "split", [["patient001"], {"train": ["patient001"]}, {"train": [1], "validation": [], "test": []}, "all"]
+)
+def test_a_broken_split_is_refused_and_not_taken_for_an_empty_one(tmp_path, split):
+    write_json(tmp_path / "run.json", {"dataset": "acdc", "split": split})
+    for use in (lambda: learned.unseen([case_of("a")], "acdc", tmp_path), lambda: learned.warn(tmp_path, [Path("a.nii")])):
+        with pytest.raises(InputError, match="run.json: split: expected lists of patients called train, validation and test"):
+            use()
+
+
+def test_nobody_is_scored_by_a_run_that_does_not_tell_its_split(tmp_path):
+    write_json(tmp_path / "run.json", {"dataset": "acdc"})
+    with pytest.raises(InputError, match="run.json: split: .* found no such field"):
+        learned.unseen([case_of("a")], "acdc", tmp_path)
