@@ -1,8 +1,9 @@
 """The prediction command of all papers: label maps, and the tables of volumes and function."""
 
 import argparse
+import contextlib
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from shared.doubt import second
 from shared.doubt.watch import Watch, held_by
 from shared.errors import InputError
 from shared.lazy import lazily
-from shared.overlap import Outcome, overlapped
+from shared.overlap import overlapped
 from shared.prediction_jobs import Job, is_file_name, jobs
 from shared.prediction_tables import check_tables, table_paths, write_tables
 from shared.scans.volume import Volume
@@ -72,11 +73,11 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         predict: `predict(segmenter, scan Volume, its path) -> label map Volume`.
     """
     with cli.one_line_errors(options.debug):
+        if options.ray and not options.list:
+            raise InputError("--ray is for the scans of a --list")
         if len(options.weights) > 1 or options.flips:
-            loaded, predict = (
-                functools.partial(ensembles.load, options.weights, options.package, options.flips),
-                ensembles.predict,
-            )
+            loaded = functools.partial(ensembles.load, options.weights, options.package, options.flips)
+            predict = ensembles.predict
         else:
             loaded = functools.partial(load, options.weights[0])
         if options.dataset:
@@ -87,7 +88,8 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             learned.warn(weights, [job.scan for job in todo])
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
         if options.list:
-            segment_list(options, todo, lambda: segmenting(options, loaded(), predict), segmenter.structures)
+            with running(options, segmenter, loaded, predict) as run:
+                segment_list(options, todo, run)
         else:
             how = segmenting(options, segmenter, predict)
             segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
@@ -109,53 +111,49 @@ def segmenting(options: argparse.Namespace, segmenter: Any, predict: Callable[[A
 def listed_in(options: argparse.Namespace) -> list[Path]:
     """The scans of --list."""
     if not options.list:
-        if options.ray:
-            raise InputError("--ray is for the scans of a --list")
         return []
     if options.scans or options.ed or options.es:
         raise InputError("--list names all scans by itself: give no SCAN, --ed or --es")
     return prediction_list.scans_of(options.list)
 
 
-def segment_list(
-    options: argparse.Namespace, todo: Sequence[Job], how: Callable[[], Segmenting], structures: Mapping[int, str]
-) -> None:
+@contextlib.contextmanager
+def running(
+    options: argparse.Namespace,
+    segmenter: Any,
+    loaded: Callable[[], Any],
+    predict: Callable[[Any, Volume, Path], Volume],
+) -> Iterator[Callable[..., None]]:
+    """What goes through the scans of a list within the block, see `prediction_list.segment_all`: this process with its segmenter,
+    or processes of Ray, each of which loads it for itself; for arguments see `score_dataset`."""
+    if not options.ray:
+        how = segmenting(options, segmenter, predict)
+        yield functools.partial(overlapped, read=how.read, work=how.label, write=how.write)
+        return
+    with cluster.connected(options.ray, options.cores) as found:
+        print(f"on Ray, {found.places} scans at a time", flush=True)
+        yield functools.partial(cluster.each, found, make=lambda: segmenting(options, loaded(), predict).one)
+
+
+def segment_list(options: argparse.Namespace, todo: Sequence[Job], run: Callable[..., None]) -> None:
     """The command with --list.
 
     Args:
         options: of the command.
         todo: all scans of the list.
-        how: gives how a scan is segmented; with --ray it is called in other processes.
-        structures: label value -> name.
+        run: segments those that are missing, see `prediction_list.segment_all`.
     """
     missing = prediction_list.left(todo, options.output)
     done = len(todo) - len(missing)
     stay = ", which stay as they are: for other weights choose another --output" if done else ""
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
     write = functools.partial(write_tables, output=options.output)
-    if options.ray:
-        with cluster.connected(options.ray, options.cores) as found:
-            print(f"on Ray, {found.places} scans at a time", flush=True)
-            failed = prediction_list.segment_all(missing, functools.partial(on_cluster, found, how), write, options.output)
-    else:
-        failed = prediction_list.segment_all(missing, functools.partial(one_by_one, how()), write, options.output)
+    failed = prediction_list.segment_all(missing, run, write, options.output)
     if failed:
         text = f"{failed} of {len(todo)} scans could not be segmented, see {options.output / prediction_list.FAILURES}"
         if failed == len(todo):
             raise InputError(text)
         print(text)
-
-
-def one_by_one(how: Segmenting, todo: Iterable[Job], done: Callable[[Job, Outcome], None]) -> None:
-    """Segment on this machine; for `done` see `overlapped`."""
-    overlapped(todo, how.read, how.label, how.write, done)
-
-
-def on_cluster(
-    found: cluster.Cluster, how: Callable[[], Segmenting], todo: Iterable[Job], done: Callable[[Job, Outcome], None]
-) -> None:
-    """Segment in many processes; for `done` see `cluster.each`."""
-    cluster.each(found, todo, lambda: how().one, done)
 
 
 def watching(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any, Volume, Path], Volume]) -> Watch:
@@ -189,8 +187,6 @@ def score_dataset(options: argparse.Namespace, loaded: Callable[[], Any], predic
         options, predict: see `command`.
         loaded: gives the segmenter.
     """
-    if options.ray:
-        raise InputError("--ray is for the scans of a --list")
     if options.scans or options.list or options.ed or options.es or is_file_name(options.output):
         raise InputError("--dataset names all scans by itself: give no SCAN, --list, --ed or --es, and a folder for --output")
     root = cli.data_root(options.dataset, options.data_root, options.output)

@@ -55,7 +55,7 @@ def left(todo: Sequence[Job], output: Path) -> list[Job]:
 
 def segment_all(
     todo: Sequence[Job],
-    run: Callable[[Sequence[Job], Callable[[Job, Outcome], None]], None],
+    run: Callable[..., None],
     write: Callable[[list[Row], list[Row]], None],
     output: Path,
 ) -> int:
@@ -63,7 +63,8 @@ def segment_all(
 
     Args:
         todo: what to segment.
-        run: `run(todo, done)` segments them and calls `done(job, outcome)` after each; `outcome()` gives its rows of the tables.
+        run: `run(todo, done=...)` segments them and calls `done(job, outcome)` after each; `outcome()` gives its rows of the
+            tables.
         write: `write(volumes, functions)` adds rows to the tables.
         output: folder.
     """
@@ -96,7 +97,7 @@ def segment_all(
 
     (output / FAILURES).unlink(missing_ok=True)
     try:
-        run(todo, done)
+        run(todo, done=done)
     finally:
         flush()
     return len(failures)

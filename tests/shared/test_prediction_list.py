@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import files, prediction_list, prediction_tables
+from shared import files, prediction_command, prediction_list, prediction_tables
 from shared.errors import InputError
 from shared.prediction_jobs import Job
-from tests.shared.test_prediction_command import all_lv, grey, run, write_scan
+from tests.shared.test_prediction_command import Constant, all_lv, grey, run, write_scan
 
 TABLES = ("volumes.csv", "function.csv")
 
@@ -183,3 +183,11 @@ def test_ray_is_not_for_data_sets(tmp_path, capsys):
     with pytest.raises(SystemExit) as ended:
         run([], tmp_path / "out", all_lv, "--dataset", "acdc", "--ray")
     assert ended.value.code == 2 and "--ray is for the scans of a --list" in capsys.readouterr().err
+
+
+def test_the_network_is_loaded_once(cohort):
+    table, out = cohort
+    loads = []
+    options = prediction_command.parser("paper", "", "").parse_args(["--weights", "w", "--list", str(table), "-o", str(out)])
+    prediction_command.command(options, lambda weights: loads.append(weights) or Constant, all_lv)
+    assert loads == [Path("w")] and scans_in(out) == ["a.nii.gz", "c.nii.gz"]
