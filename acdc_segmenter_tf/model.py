@@ -211,7 +211,7 @@ def as_logits(x: Tensor) -> Tensor:
 
 @keras.saving.register_keras_serializable("acdc_segmenter_tf")
 class CentreCrop(keras.layers.Layer):
-    """The central part of this extent. Keras' cropping layers index, whose gradient is eight times as slow in TensorFlow."""
+    """The central part of this extent. Keras' cropping layers index, whose gradient is slow in TensorFlow."""
 
     def __init__(self, extent: Sequence[int], **options: Any) -> None:
         super().__init__(**options)

@@ -2,7 +2,7 @@
 
 The step is that of one device with the whole batch: losses that pool all voxels of a batch, and batch normalisation, see the
 batch as a whole. JAX does so by itself (`keras.distribution.DataParallel`). Under TensorFlow every device would see its own part
-(`tf.distribute.MirroredStrategy`), so logits and labels are gathered before the loss, and `mean_of_all` serves the statistics.
+(`tf.distribute.MirroredStrategy`), so logits and labels are gathered before the loss, and `moments` are those of all parts.
 Masks of dropout differ there from those of one device.
 """
 
@@ -24,15 +24,13 @@ class Devices:
 
     count = 1
 
-    @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
+    def scope(self) -> contextlib.AbstractContextManager:
         """The block in which networks and optimisers are made, and trained."""
-        yield
+        return contextlib.nullcontext()
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
+    def alone(self) -> contextlib.AbstractContextManager:
         """The block, within `scope`, in which networks predict batches that are not split."""
-        yield
+        return contextlib.nullcontext()
 
     def compiled(self, model: keras.Model, optimizer: keras.Optimizer, loss: Any) -> None:
         """Compile a network for training with `loss`, or with a loss for each of its outputs."""
@@ -53,15 +51,11 @@ class Sharded(Devices):
         self.count = len(names)
         self.distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
 
-    @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
-        with distributed(self.distribution):
-            yield
+    def scope(self) -> contextlib.AbstractContextManager:
+        return distributed(self.distribution)
 
-    @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        with distributed(None):
-            yield
+    def alone(self) -> contextlib.AbstractContextManager:
+        return distributed(None)
 
 
 class Mirrored(Devices):
@@ -72,10 +66,8 @@ class Mirrored(Devices):
 
         self.count, self.strategy = len(names), tf.distribute.MirroredStrategy(names)
 
-    @contextlib.contextmanager
-    def scope(self) -> Iterator[None]:
-        with self.strategy.scope():
-            yield
+    def scope(self) -> contextlib.AbstractContextManager:
+        return self.strategy.scope()
 
     def compiled(self, model: keras.Model, optimizer: keras.Optimizer, loss: Any) -> None:
         import tensorflow as tf
@@ -113,15 +105,27 @@ class Gathered(keras.losses.Loss):
         return ops.mean(found) / context.num_replicas_in_sync  # the gradients of all devices are added up
 
 
-def mean_of_all(values: Tensor) -> tuple[Tensor, int]:
-    """The mean of a tensor over all devices in a step of `Mirrored`, and their number; elsewhere the tensor itself, and 1."""
+def sharing() -> int:
+    """How many devices have a part each of the batch of the running step: more than 1 in a step of `Mirrored` only."""
     if keras.backend.backend() != "tensorflow":
-        return values, 1
+        return 1
     import tensorflow as tf
 
     context = tf.distribute.get_replica_context()
-    count = context.num_replicas_in_sync if context else 1
-    return (context.all_reduce(tf.distribute.ReduceOp.MEAN, values) if count > 1 else values), count
+    return context.num_replicas_in_sync if context else 1
+
+
+def moments(values: Tensor, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Mean and variance over axes of the whole batch, of which a device may have a part."""
+    if sharing() == 1:
+        return ops.moments(values, axes=axes)
+    import tensorflow as tf
+
+    def of_all(part: Tensor) -> Tensor:
+        return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, part)
+
+    mean = of_all(ops.mean(values, axes))
+    return mean, of_all(ops.mean(ops.square(values - mean), axes))
 
 
 @contextlib.contextmanager

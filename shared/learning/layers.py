@@ -32,7 +32,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return self.normalised(inputs, *statistics)[0]
         outputs, mean, variance = self.normalised(inputs)
         if self.unbiased:
-            count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1] * devices.mean_of_all(inputs)[1]
+            count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1] * devices.sharing()
             variance = variance * (count / ops.maximum(count - 1, 1))
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1 - self.momentum))
@@ -40,11 +40,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def normalised(self, inputs: Tensor, mean: Tensor = None, variance: Tensor = None) -> tuple[Tensor, Tensor, Tensor]:
         """Inputs normalised by the given statistics or the batch's own, and these statistics (variance not times n / (n - 1))."""
-        if keras.backend.backend() == "tensorflow":
+        if keras.backend.backend() == "tensorflow" and (mean is not None or devices.sharing() == 1):
             return self.normalised_fused(inputs, mean, variance)
         values = ops.cast(inputs, "float32")
         if mean is None:
-            mean, variance = ops.moments(values, axes=tuple(range(len(inputs.shape) - 1)))
+            mean, variance = devices.moments(values, tuple(range(len(inputs.shape) - 1)))
         outputs = ops.batch_normalization(values, mean, variance, -1, self.beta, self.gamma, self.epsilon)
         return ops.cast(outputs, self.compute_dtype), mean, variance
 
@@ -55,23 +55,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if len(shape) != 4:  # the kernel knows images only; statistics do not care how the voxels are arranged
             inputs = ops.reshape(inputs, (shape[0], shape[1], -1, shape[-1]) if len(shape) > 3 else (shape[0], 1, -1, shape[-1]))
         from_batch = mean is None
-        if from_batch and devices.mean_of_all(self.epsilon)[1] > 1:
-            return self.normalised_together(inputs, shape)
         outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
             fast(inputs, inputs.shape[-1]), self.gamma, self.beta, mean, variance, epsilon=self.epsilon, is_training=from_batch
         )
         if from_batch:  # the kernel returns the variance times n / (n - 1)
             count = ops.cast(ops.size(inputs), "float32") / inputs.shape[-1]
             variance = variance * ((count - 1) / count)
-        return ops.reshape(ops.cast(outputs, self.compute_dtype), shape), mean, variance
-
-    def normalised_together(self, inputs: Tensor, shape: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`normalised` by the statistics of all devices' parts of the batch."""
-        values = ops.cast(inputs, "float32")
-        axes = tuple(range(len(values.shape) - 1))
-        mean, _ = devices.mean_of_all(ops.mean(values, axes))
-        variance, _ = devices.mean_of_all(ops.mean(ops.square(values - mean), axes))
-        outputs = ops.batch_normalization(values, mean, variance, -1, self.beta, self.gamma, self.epsilon)
         return ops.reshape(ops.cast(outputs, self.compute_dtype), shape), mean, variance
 
     def get_config(self) -> dict[str, Any]:
