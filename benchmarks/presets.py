@@ -1,13 +1,11 @@
 """How long each preset of each paper trains on this machine, and in how much memory: some steps of every stage, times its steps.
 
-    python -m benchmarks.presets PACKAGE PRESET --data-root ACDC [--rounds 3]
+    python -m benchmarks.presets PACKAGE PRESET --data-root ACDC
 
 measures one of them in a separate process and prints a line of JSON. Preparing, validation and scoring are not counted.
 """
 
-import argparse
 import dataclasses
-import importlib
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.timing import alone, median_of, peak_gib
+from scripts.reproduce_table import PAPERS
 from shared import cli, datasets, lifecycle, training_command
 from shared.datasets import Case
 from shared.lazy import lazily
@@ -26,7 +25,7 @@ with lazily():
     from shared import framework
     from shared.learning import arithmetic, training
 
-PACKAGES = ("acdc_segmenter_tf", "dr_unet", "two_stage_unet", "dense_unet", "propagation")
+METHODS = {paper.package: paper.method for paper in PAPERS.values()}
 ROUNDS = 3
 
 
@@ -34,8 +33,8 @@ def presets(cases: Sequence[Case], folder: Path, rounds: int) -> None:
     """A row for every package and preset; of ACDC if `cases` are its."""
     root = folder / "phantom" if (folder / "phantom").exists() else cases[0].image.parents[2]
     print("| package | preset | parameters | steps | training | memory, GiB |\n|---|---|---|---|---|---|")
-    for package in PACKAGES:
-        for preset in importlib.import_module(f"{package}.train").METHOD.presets:
+    for package, method in METHODS.items():
+        for preset in method.presets:
             found = alone("benchmarks.presets", package, preset, "--data-root", str(root))
             print(f"| `{package}` | {preset} | {found['parameters']:,} | {found['steps']:,} | {duration(found['seconds'])} | "
                   f"{found['gib']:.1f} |", flush=True)  # fmt: skip
@@ -44,7 +43,7 @@ def presets(cases: Sequence[Case], folder: Path, rounds: int) -> None:
 
 def measured(package: str, preset: str, root: Path, workdir: Path) -> dict[str, Any]:
     """Parameters of all networks, steps and seconds of all stages, and the largest memory in GiB."""
-    method = importlib.import_module(f"{package}.train").METHOD
+    method = METHODS[package]
     name = training_command.default_of(method, "acdc")
     cases = datasets.labelled(datasets.find("acdc", root))
     recipe = method.for_cases(method.presets[preset](method.recipes[name]), cases)
@@ -80,10 +79,10 @@ def of_step(stage: lifecycle.Stage) -> tuple[int, float]:
 
 def main() -> None:
     parser = cli.Parser(prog="python -m benchmarks.presets", description=__doc__.splitlines()[0])
-    parser.add_argument("package", choices=PACKAGES)
-    parser.add_argument("preset")
+    parser.add_argument("package", choices=METHODS)
+    parser.add_argument("preset", choices=next(iter(METHODS.values())).presets)
     parser.add_argument("--data-root", type=Path, required=True)
-    options: argparse.Namespace = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as workdir:
         print(json.dumps(measured(options.package, options.preset, options.data_root, Path(workdir))))
 

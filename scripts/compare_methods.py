@@ -188,15 +188,11 @@ def run_missing(methods: Mapping[str, Method], folders: Mapping[str, Path], root
     missing = [key for key, folder in folders.items() if not runs.is_done(folder)]
     print(f"{len(folders)} runs are compared, {len(missing)} of them missing: {', '.join(missing) or 'none'}", flush=True)
     places = ["--split", options.split, "--data-root", str(root), "--workdir", str(options.workdir)]
+    chosen = [methods[key] for key in missing]
     trainings = {
-        key: Training(methods[key].package, (*command_of(methods[key], options), *places), methods[key].name) for key in missing
+        Training(method.package, (*command_of(method, options), *places), method.name): method.train.main for method in chosen
     }
-    if options.ray and trainings:
-        cluster.train_all(options.ray, options.cores, list(trainings.values()), options.workdir / "logs")
-    else:
-        for key, training in trainings.items():
-            print(f"\n{training.command}", flush=True)
-            methods[key].train.main(list(training.arguments))
+    cluster.train_missing(trainings, options)
 
 
 def command_of(method: Method, options: argparse.Namespace) -> list[str]:

@@ -103,17 +103,12 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
         missing = [run for run in wanted if not runs.is_done(folders[run])]
         names = ", ".join(f"{experiment} on {dataset} fold {fold}" for experiment, dataset, fold in missing)
         print(f"{which} needs {len(wanted)} runs, {len(missing)} of them missing: {names or 'none'}")
-        places = {run: ["--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)] for run in missing}
-        trainings = [
-            Training(paper.package, (*command_of(*run, table, options), *places[run]), "{} on {} fold {}".format(*run))
-            for run in missing
-        ]
-        if options.ray and trainings:
-            cluster.train_all(options.ray, options.cores, trainings, options.workdir / "logs")
-        else:
-            for training in trainings:
-                print(f"\n{training.command}", flush=True)
-                paper.train(list(training.arguments))
+        trainings = {}
+        for run in missing:
+            places = ["--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)]
+            arguments = (*command_of(*run, table, options), *places)
+            trainings[Training(paper.package, arguments, "{} on {} fold {}".format(*run))] = paper.train
+        cluster.train_missing(trainings, options)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])

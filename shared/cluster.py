@@ -12,7 +12,7 @@ import os
 import shlex
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -191,6 +191,21 @@ class Training:
     def command(self) -> str:
         """As it is typed."""
         return f"python -m {self.package}.train {shlex.join(self.arguments)}"
+
+
+def train_missing(trainings: Mapping[Training, Callable[[list[str]], None]], options: argparse.Namespace) -> None:
+    """Run training commands one after the other, or with --ray at the same time.
+
+    Args:
+        trainings: what to run -> the command itself, which takes its arguments.
+        options: with those of `add_arguments`, and --workdir.
+    """
+    if options.ray and trainings:
+        train_all(options.ray, options.cores, list(trainings), options.workdir / "logs")
+        return
+    for training, main in trainings.items():
+        print(f"\n{training.command}", flush=True)
+        main(list(training.arguments))
 
 
 def train(training: Training, folder: str, log: Path) -> int:

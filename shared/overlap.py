@@ -1,5 +1,6 @@
 """Read, work and write at the same time: while one item is worked on, the next is read, and the one before is written."""
 
+import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,12 +45,8 @@ def overlapped(
         waiting = iter(items)
 
         def read_ahead() -> None:
-            while len(coming) < AHEAD:
-                for item in waiting:
-                    coming.append((item, reader.submit(read, item)))
-                    break
-                else:
-                    return
+            for item in itertools.islice(waiting, AHEAD - len(coming)):
+                coming.append((item, reader.submit(read, item)))
 
         try:
             read_ahead()
