@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared import runs
 from shared.datasets import Case, load_image, load_reference
@@ -12,6 +12,7 @@ from shared.doubt.judge import Verdict
 from shared.doubt.watch import Watch
 from shared.files import read_csv, visible, write_csv, write_text
 from shared.lazy import lazily
+from shared.overlap import Outcome, overlapped
 from shared.progress import Progress, duration
 from shared.run_fields import HELD
 from shared.runs import Experiment, Record
@@ -58,6 +59,20 @@ class Scorer:
     finish: Callable[[], Sequence[str]] = field(default=tuple)
 
 
+class Scored(NamedTuple):
+    """What is kept of a case that was predicted.
+
+    Attributes:
+        rows: file name -> its rows there; cases.csv is the first.
+        drawing: for report.html.
+        verdict: how far its label map is doubted; None: nobody was asked.
+    """
+
+    rows: Mapping[str, Rows]
+    drawing: views.View
+    verdict: Verdict | None
+
+
 def about(case: Case) -> dict[str, str]:
     """Columns that say which case a row of scores belongs to."""
     found = {"case": case.name, "patient": case.patient, "phase": case.phase, "group": case.group}
@@ -87,22 +102,11 @@ def evaluate(
         learned: labelled cases of the training.
     """
     start, folder, structures = time.monotonic(), experiment.folder, record.structures
-    rows: dict[str, Rows] = {CASES: []}
-    drawings: dict[str, views.View] = {}
-    verdicts: dict[str, Verdict] = {}
     record.content[HELD] = held(learned, structures, scorer.reference)
-    watch = Watch(record.content[HELD], structures)
-    for case in Progress("predicting and scoring", len(cases)).over(cases):
-        scan = load_image(case)
-        on_disk = load_reference(case, scan)
-        predicted, further = scorer.predict(case, scan, on_disk)
-        volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
-        pairs = further if CASES in further else {CASES: (predicted, scorer.reference(case, scan, on_disk)), **further}
-        if watch.held:
-            verdicts[case.name] = watch.verdict(scan, pairs[CASES][0])
-        drawings[case.name] = report.drawing(scan, *pairs[CASES], structures, len(cases))
-        for file, pair in pairs.items():
-            rows.setdefault(file, []).extend(scores.score(*pair, structures, about(case), case.ignore))
+    scored = predict_and_score(cases, scorer, structures, Watch(record.content[HELD], structures), folder)
+    rows = {file: [row for one in scored.values() for row in one.rows[file]] for file in next(iter(scored.values())).rows}
+    drawings = {name: one.drawing for name, one in scored.items()}
+    verdicts = {name: one.verdict for name, one in scored.items() if one.verdict}
     write_scores(folder, rows)
     draw(folder, cases, rows[CASES], structures, scorer.reference)
     lines = [*scorer.finish(), *caught.write(folder, verdicts, rows[CASES])]
@@ -114,6 +118,46 @@ def evaluate(
     write_text(folder / runs.SUMMARY, text)
     for picture in sorted((folder / "figures").glob("*.png")):
         print(f"picture: {picture}")
+
+
+def predict_and_score(
+    cases: Sequence[Case], scorer: Scorer, structures: Mapping[int, str], watch: Watch, folder: Path
+) -> dict[str, Scored]:
+    """Write the label maps of a run's test cases to predictions/, and return what is kept of each case, by its name.
+
+    While the network works on a case, the next is read and the one before is scored.
+
+    Args:
+        cases, scorer, structures: see `evaluate`.
+        watch: who doubts the label maps.
+        folder: of the run.
+    """
+    scored: dict[str, Scored] = {}
+    progress = Progress("predicting and scoring", len(cases))
+
+    def read(case: Case) -> tuple[Volume, Volume]:
+        scan = load_image(case)
+        return scan, load_reference(case, scan)
+
+    def predict(case: Case, found: tuple[Volume, Volume]) -> tuple[Volume, Volume, Further]:
+        scan, on_disk = found
+        predicted, further = scorer.predict(case, scan, on_disk)
+        own = {} if CASES in further else {CASES: (predicted, scorer.reference(case, scan, on_disk))}
+        return scan, predicted, {**own, **further}
+
+    def write(case: Case, found: tuple[Volume, Volume, Further]) -> Scored:
+        scan, predicted, pairs = found
+        volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
+        rows = {file: scores.score(*pair, structures, about(case), case.ignore) for file, pair in pairs.items()}
+        verdict = watch.verdict(scan, pairs[CASES][0]) if watch.held else None
+        return Scored(rows, report.drawing(scan, *pairs[CASES], structures, len(cases)), verdict)
+
+    def done(case: Case, outcome: Outcome) -> None:
+        scored[case.name] = outcome()
+        progress.step()
+
+    overlapped(cases, read, predict, write, done)
+    return scored
 
 
 def held(

@@ -14,12 +14,12 @@ from pathlib import Path
 from shared import runs
 from shared.datasets import IGNORED, Case, load_image, load_reference
 from shared.datasets.case import as_classes, classes_of
-from shared.doubt.judge import Verdict
 from shared.doubt.watch import Watch
 from shared.errors import InputError
 from shared.files import write_csv, write_text
-from shared.held_out import CASES, about
+from shared.held_out import CASES, Scored, about
 from shared.lazy import lazily
+from shared.overlap import Outcome, overlapped
 from shared.progress import Progress
 from shared.scans import volume
 from shared.scans.volume import Volume
@@ -30,7 +30,6 @@ from shared.scoring.scores import score as score_pair
 with lazily():
     from shared.doubt import caught
     from shared.reports import scored as report
-    from shared.reports import views
 
 PARTS = {"vendor": "vendor", "group": "diagnosis"}  # column of cases.csv -> what it is called
 
@@ -74,24 +73,18 @@ def score(
         InputError: network and data set have no structure in common, a case that cannot be used, or an output folder that holds
             what must not be replaced.
     """
-    names = in_common(structures, cases[0].structures)
+    classes = dict(enumerate(in_common(structures, cases[0].structures), start=1))
     check_output(cases, output)
-    classes = dict(enumerate(names, start=1))
-    rows: list[Scores] = []
-    drawings: dict[str, views.View] = {}
-    verdicts: dict[str, Verdict] = {}
+    scored: dict[str, Scored] = {}
     try:
-        for case in Progress("predicting and scoring", len(cases)).over(cases):
-            scan, found, reference = segmented(case, structures, names, predict, output, draw)
-            predicted = as_classes(found, structures, names)
-            if watch and watch.held:
-                verdicts[case.name] = watch.verdicts(scan, found, case.image, range(scan.frames))[0]
-            rows += score_pair(predicted, reference, classes, about(case), None if case.ignore is None else IGNORED)
-            drawings[case.name] = report.drawing(scan, predicted, reference, classes, len(cases))
+        predict_and_score(cases, structures, classes, predict, output, draw, watch, scored)
     finally:
+        rows = [row for one in scored.values() for row in one.rows[CASES]]
         if rows:
             write_csv(output / CASES, rows)
-    left_out = [name for name in structures.values() if name not in names]
+    drawings = {name: one.drawing for name, one in scored.items()}
+    verdicts = {name: one.verdict for name, one in scored.items() if one.verdict}
+    left_out = [name for name in structures.values() if name not in classes.values()]
     lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
     lines += [*tables.summarise(rows), *by_part(rows), *caught.write(output, verdicts, rows)]
     text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
@@ -100,28 +93,55 @@ def score(
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))
 
 
-def segmented(
-    case: Case,
+def predict_and_score(
+    cases: Sequence[Case],
     structures: Mapping[int, str],
-    names: Sequence[str],
+    classes: Mapping[int, str],
     predict: Callable[[Volume, Path], Volume],
     output: Path,
     draw: Callable[[Path, Volume, Volume], None],
-) -> tuple[Volume, Volume, Volume]:
-    """The scan of one case, its label map, which is written, and the reference with the indices of `names` from 1 on; for the
-    other arguments see `score`."""
-    scan = load_image(case)
-    reference = classes_of(case, load_reference(case, scan), names)
-    try:
-        found = predict(scan, case.image)
-    except InputError as error:
-        raise InputError(f"{case.image}, {case.name}: {error}") from error
-    if not found.array.any():
-        warnings.warn(f"{case.image}, {case.name}: nothing was found in it, and its label map is empty", stacklevel=2)
-    path = output / f"{case.name}.nii.gz"
-    volume.write(found, path)
-    draw(path, scan, found)
-    return scan, found, reference
+    watch: Watch | None,
+    scored: dict[str, Scored],
+) -> None:
+    """Write and draw the label map of every case, and add to `scored`, by the case's name, what is kept of it.
+
+    While the network works on a case, the next is read and the one before is scored.
+
+    Args:
+        classes: label value -> name of the structures that are scored; for the other arguments see `score`.
+    """
+    names = list(classes.values())
+    progress = Progress("predicting and scoring", len(cases))
+
+    def read(case: Case) -> tuple[Volume, Volume]:
+        scan = load_image(case)
+        return scan, classes_of(case, load_reference(case, scan), names)
+
+    def label(case: Case, read: tuple[Volume, Volume]) -> tuple[Volume, Volume, Volume]:
+        scan, reference = read
+        try:
+            found = predict(scan, case.image)
+        except InputError as error:
+            raise InputError(f"{case.image}, {case.name}: {error}") from error
+        if not found.array.any():
+            warnings.warn(f"{case.image}, {case.name}: nothing was found in it, and its label map is empty", stacklevel=2)
+        return scan, found, reference
+
+    def write(case: Case, labelled: tuple[Volume, Volume, Volume]) -> Scored:
+        scan, found, reference = labelled
+        path = output / f"{case.name}.nii.gz"
+        volume.write(found, path)
+        draw(path, scan, found)
+        verdict = watch.verdicts(scan, found, case.image, range(scan.frames))[0] if watch and watch.held else None
+        predicted = as_classes(found, structures, names)
+        rows = score_pair(predicted, reference, classes, about(case), None if case.ignore is None else IGNORED)
+        return Scored({CASES: rows}, report.drawing(scan, predicted, reference, classes, len(cases)), verdict)
+
+    def done(case: Case, outcome: Outcome) -> None:
+        scored[case.name] = outcome()
+        progress.step()
+
+    overlapped(cases, read, label, write, done)
 
 
 def in_common(structures: Mapping[int, str], on_disk: Mapping[int, str]) -> list[str]:

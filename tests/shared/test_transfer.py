@@ -1,5 +1,7 @@
 """A network on another data set: structures meet by name, patients that it learned from are left out, scores are broken down."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -15,14 +17,17 @@ class Segmenter:
     structures = acdc.STRUCTURES  # 1 RV, 2 Myo, 3 LV; M&Ms has 1 LV, 2 Myo, 3 RV
 
 
-def command(root, output, *more, segmenter=Segmenter):
-    """The prediction command of a network that finds the LV, its value 3, everywhere."""
+def everywhere(segmenter, scan, path):
+    """The LV, value 3 of `Segmenter`."""
+    return scan.with_array(np.full(scan.array.shape, 3, np.uint8))
+
+
+def command(root, output, *more, segmenter=Segmenter, predict=everywhere):
+    """The prediction command of a network that finds the LV everywhere, or what `predict` finds."""
     options = prediction_command.parser("paper", "", "").parse_args(
         ["--weights", str(root / "weights.h5"), "--dataset", "mnms", "--data-root", str(root), "-o", str(output), *more]
     )
-    prediction_command.command(
-        options, lambda weights: segmenter, lambda _, scan, path: scan.with_array(np.full(scan.array.shape, 3, np.uint8))
-    )
+    prediction_command.command(options, lambda weights: segmenter, predict)
 
 
 @pytest.fixture
@@ -94,36 +99,45 @@ def test_nothing_of_the_user_is_replaced(sites, tmp_path, capsys):
         transfer.check_output([case], tmp_path)
 
 
-@pytest.mark.filterwarnings("always")  # the command shows them
-def test_an_error_half_way_keeps_the_scores_so_far_and_names_the_scan(sites, tmp_path, capsys, monkeypatch):
-    seen = []
+class FailsAtTheThird:
+    """A segmenter that finds nothing in two scans, and cannot take the third."""
 
-    def fail_at_the_third(cases, *more):
-        seen.append(cases)
-        if len(seen) == 3:
+    structures = acdc.STRUCTURES
+    seen = 0
+
+    def predict(self, scan):
+        self.seen += 1
+        if self.seen == 3:
             raise InputError("constant image")
-        return segmented(cases, *more)
+        return scan.with_array(np.zeros(scan.array.shape, np.uint8))
 
-    segmented = transfer.segmented
-    monkeypatch.setattr(transfer, "segmented", fail_at_the_third)
+
+@pytest.mark.filterwarnings("always")  # the command shows them
+def test_an_error_half_way_keeps_the_scores_so_far_and_names_the_scan(sites, tmp_path, capsys):
+    out = tmp_path / "out"
     with pytest.raises(SystemExit):
-        command(sites, tmp_path / "out")
-    assert {row["case"] for row in read_csv(tmp_path / "out/cases.csv")} == {"A1_ED", "A1_ES"}
-    assert not (tmp_path / "out/summary.md").exists()
-    case = seen[0]
-    with pytest.raises(InputError, match="A1_sa.nii.gz, A1_ED: constant image"):
-        segmented(case, acdc.STRUCTURES, ["LV"], raising, tmp_path / "out", drawn)
-    _, predicted, reference = segmented(case, acdc.STRUCTURES, ["LV"], nothing, tmp_path, drawn)
-    assert not predicted.array.any() and (reference.array == 1).all()  # the first of the names
+        command(sites, out, segmenter=FailsAtTheThird(), predict=lambda segmenter, scan, path: segmenter.predict(scan))
+    told = capsys.readouterr().err
+    assert "B2_sa.nii.gz, B2_ED: constant image" in told
+    assert "A1_sa.nii.gz, A1_ED: nothing was found in it, and its label map is empty" in told
+    assert {row["case"] for row in read_csv(out / "cases.csv")} == {"A1_ED", "A1_ES"}
+    assert sorted(path.name for path in out.glob("*.nii.gz")) == ["A1_ED.nii.gz", "A1_ES.nii.gz"]
+    assert not (out / "summary.md").exists()
 
 
-def raising(scan, path):
-    raise InputError("constant image")
+def test_the_next_case_is_read_while_the_network_works(sites, tmp_path, monkeypatch):
+    load, was_read, waited = transfer.load_image, threading.Semaphore(0), []
 
+    def read(case):
+        was_read.release()
+        return load(case)
 
-def nothing(scan, path):
-    return scan.with_array(np.zeros(scan.array.shape, np.uint8))
+    def predict(segmenter, scan, path):
+        for _ in range({0: 2, 3: 0}.get(len(waited), 1)):  # while the first of four is worked on two are read, and so on
+            assert was_read.acquire(timeout=30)
+        waited.append(path)
+        return everywhere(segmenter, scan, path)
 
-
-def drawn(path, scan, labels):
-    """No picture."""
+    monkeypatch.setattr(transfer, "load_image", read)
+    command(sites, tmp_path / "out", predict=predict)
+    assert len(waited) == 4
