@@ -27,7 +27,6 @@ import propagation.train
 import two_stage_unet.predict
 import two_stage_unet.train
 from shared import cli, cluster, datasets, provenance, recipes, runs
-from shared.cluster import Training
 from shared.comparison import cost, entrants, report, scored
 from shared.comparison.cost import Cost
 from shared.comparison.entrants import Contest, Entrant
@@ -35,6 +34,7 @@ from shared.datasets import Case, splits
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.runs import Experiment
+from shared.trainings import Training, train_missing
 
 with lazily():
     from shared.comparison import figures, page
@@ -192,7 +192,7 @@ def run_missing(methods: Mapping[str, Method], folders: Mapping[str, Path], root
     trainings = {
         Training(method.package, (*command_of(method, options), *places), method.name): method.train.main for method in chosen
     }
-    cluster.train_missing(trainings, options)
+    train_missing(trainings, options)
 
 
 def command_of(method: Method, options: argparse.Namespace) -> list[str]:

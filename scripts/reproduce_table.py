@@ -25,7 +25,6 @@ import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
 from shared import cli, cluster, datasets, held_out, recipes, runs
-from shared.cluster import Training
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.lifecycle import Method
@@ -36,6 +35,7 @@ from shared.scans.volume import Volume
 from shared.scoring import tables
 from shared.scoring.published import STATISTICS, Row, Scoring, Table
 from shared.scoring.scores import RULE, Scores
+from shared.trainings import Training, train_missing
 
 with lazily():
     from shared.scoring import plots
@@ -108,7 +108,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
             places = ["--data-root", str(roots[run[1]]), "--workdir", str(options.workdir)]
             arguments = (*command_of(*run, table, options), *places)
             trainings[Training(paper.package, arguments, "{} on {} fold {}".format(*run))] = paper.train
-        cluster.train_missing(trainings, options)
+        train_missing(trainings, options)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
 
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])

@@ -1,6 +1,7 @@
 """What a run learned from, so that nobody takes a scan that it has seen for a new one."""
 
 import os
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -69,8 +70,9 @@ def warn(weights: Path, scans: Iterable[Path]) -> None:
 
 
 def patient_of(scan: Path, known: set[str]) -> str:
-    """Which of the `known` patients a scan is called after, by its folder's name or by the beginning of its own; "" for none."""
+    """Which of the `known` patients a scan is called after, by its folder's name or by the beginning of its own, as
+    patient001_ED.nii.gz and patient001-2.nii.gz are; "" for none."""
     path = Path(os.path.abspath(scan))
-    parts = volume.stem(path).split("_")
-    names = [path.parent.name, *("_".join(parts[:count]) for count in range(len(parts), 0, -1))]
-    return next((name for name in names if name in known), "")
+    stem = volume.stem(path)
+    beginnings = [stem[: sign.start()] for sign in re.finditer(r"\W|_", stem)]
+    return next((name for name in (path.parent.name, stem, *reversed(beginnings)) if name in known), "")

@@ -86,6 +86,7 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         segmenter = loaded()
         for weights in options.weights:
             learned.warn(weights, [job.scan for job in todo])
+        say_no_doubt(options.weights[0])
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
         if options.list:
             with running(options, segmenter, loaded, predict) as run:
@@ -164,10 +165,13 @@ def watching(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any
         other = functools.partial(ensembles.predict, ensembles.last_alone(segmenter))
     elif options.doubt == "thorough":
         other = second.of(functools.partial(predict, segmenter))
-    held = held_by(options.weights[0])
-    if not held:
-        print(f"{options.weights[0]} does not say what its training held: label maps get no doubt")
-    return Watch(held, segmenter.structures, other)
+    return Watch(held_by(options.weights[0]), segmenter.structures, other)
+
+
+def say_no_doubt(weights: Path) -> None:
+    """Print a line where nobody will doubt the label maps."""
+    if not held_by(weights):
+        print(f"{weights} does not say what its training held: label maps get no doubt")
 
 
 def drawing(options: argparse.Namespace, structures: Mapping[int, str]) -> Callable[[Path, Volume, Volume], None]:
@@ -196,5 +200,6 @@ def score_dataset(options: argparse.Namespace, loaded: Callable[[], Any], predic
         facts.append(fact if len(options.weights) == 1 else f"{weights.name}: {fact}")
     segmenter, known = loaded(), " ".join(facts)
     predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
+    say_no_doubt(options.weights[0])
     watch = watching(options, segmenter, predict)
     transfer.score(cases, segmenter.structures, predict_one, options.output, known, draw, watch)

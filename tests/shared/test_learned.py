@@ -64,13 +64,14 @@ def test_scans_called_like_a_patient_of_training_are_said(tmp_path):
     split = {"train": ["patient001", "ct_train_1001"], "validation": ["patient005", "patient009"], "test": ["patient009"]}
     write_json(tmp_path / "run.json", {"dataset": "acdc", "split": split})
     seen = ["a/patient001_frame01.nii.gz", "b/patient005/lgemri.nrrd", "ct_train_1001_image.nii.gz", "patient001"]
+    seen += ["patient001-ED.nii.gz", "a/patient001#2"]
     given = said(tmp_path, *seen)
     assert [text.split(": ")[0] for text in given] == seen
     assert [text.split("called ")[1].split(";")[0] for text in given] == [
         "patient001",
         "patient005",
         "ct_train_1001",
-        "patient001",
+        *["patient001"] * 3,
     ]
     assert said(tmp_path, "patient009_frame01.nii.gz", "patient0011_ed.nii.gz", "patient001/more/scan.nii.gz", "001.nii.gz") == []
 
