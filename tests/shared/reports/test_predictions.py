@@ -57,8 +57,8 @@ def headings(text):
 @pytest.mark.filterwarnings("always")
 def test_volumes_of_single_scans_and_an_empty_one(report, tmp_path):
     text = report(tmp_path / "a.nii.gz", tmp_path / "b.nii.gz", a=(1, (8,)), b=(1, (0,)))
-    assert headings(text) == ["case", "LV ml", "RV ml", "remarks"]
-    assert cells(text, "a") == ["8.0", "0.0", ""] and cells(text, "b") == ["0.0", "0.0", "nothing was found"]
+    assert headings(text) == ["case", "remarks", "LV ml", "RV ml"]
+    assert cells(text, "a") == ["", "8.0", "0.0"] and cells(text, "b") == ["nothing was found", "0.0", "0.0"]
     assert text.count('class="thumb"') == 2 and "<li>weights: <code>w</code></li>" in text
 
 
@@ -66,8 +66,8 @@ def test_volumes_of_single_scans_and_an_empty_one(report, tmp_path):
 def test_a_cine_has_its_frames_and_function(report, tmp_path):
     text = report(tmp_path / "c.nii.gz", c=(4, (8, 4)))
     titles = ["LV EDV ml", "LV ESV ml", "LV EF %", "RV EDV ml", "RV ESV ml", "RV EF %"]
-    assert headings(text) == ["case", "doubt", "frames", *titles, "remarks"]
-    *numbers, said = cells(text, "c")
+    assert headings(text) == ["case", "remarks", "doubt", "frames", *titles]
+    said, *numbers = cells(text, "c")
     assert numbers == ["0.90", "4", "8.0", "4.0", "50.0", "0.0", "0.0", ""] and "RV: 0.0 ml at ED" in said
     assert text.count('<g class="frame') == 4
 
@@ -97,8 +97,8 @@ def test_a_later_command_adds_to_the_page_and_a_scan_that_is_gone_is_said(report
     report(tmp_path / "a.nii.gz", a=(1, (8,)))
     (tmp_path / "a.nii.gz").unlink()
     text = report(tmp_path / "b.nii.gz", b=(1, (5,)))
-    assert cells(text, "a")[:2] == ["8.0", "0.0"] and "a.nii.gz: no such file" in cells(text, "a")[2]
-    assert cells(text, "b")[0] == "5.0" and text.count('class="thumb"') == 1
+    assert cells(text, "a")[1:] == ["8.0", "0.0"] and "a.nii.gz: no such file" in cells(text, "a")[0]
+    assert cells(text, "b")[:2] == ["", "5.0"] and text.count('class="thumb"') == 1
 
 
 @pytest.mark.filterwarnings("always")
@@ -108,8 +108,8 @@ def test_what_does_not_fit_any_more_is_said_and_costs_no_other_case(report, tmp_
     labels = volume.read_labels(tmp_path / "out/a.nii.gz")
     volume.write(labels.with_array(labels.array[:, :, :2]), tmp_path / "out/a.nii.gz")
     text = report(tmp_path / "b.nii.gz", b=(1, (5,)))
-    assert "shape (10, 6, 2) differs from (10, 6, 3)" in cells(text, "a")[-1]
-    assert "3 frames, but" in cells(text, "c")[-1] and text.count('class="thumb"') == 1
+    assert "shape (10, 6, 2) differs from (10, 6, 3)" in cells(text, "a")[0]
+    assert "3 frames, but" in cells(text, "c")[0] and text.count('class="thumb"') == 1
 
 
 @pytest.mark.filterwarnings("always")
@@ -117,7 +117,7 @@ def test_values_of_other_structures_are_said(report, tmp_path):
     report(tmp_path / "a.nii.gz", a=(1, (8,)))
     labels = volume.read_labels(tmp_path / "out/a.nii.gz")
     volume.write(labels.with_array(labels.array * 5), tmp_path / "out/a.nii.gz")
-    assert "not drawn: 15" in cells(report(tmp_path / "b.nii.gz", b=(1, (5,))), "a")[-1]
+    assert "not drawn: 15" in cells(report(tmp_path / "b.nii.gz", b=(1, (5,))), "a")[0]
 
 
 @pytest.mark.filterwarnings("always")
