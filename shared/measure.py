@@ -272,7 +272,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             else:
                 path.unlink(missing_ok=True)  # of other label maps
         for path, row in pictures.items():
-            plots.bullseye(path, [row[f"{name}_mm"] for name in short_axis.SEGMENTS], volume.stem(path), "wall thickness (mm)")
+            plots.bullseye(
+                path,
+                [row[f"{name}_mm"] for name in short_axis.SEGMENTS],
+                f"Wall of the LV, {volume.stem(path)}",
+                "thickness (mm)",
+            )
             print(f"picture: {path}")
 
 

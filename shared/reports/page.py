@@ -63,7 +63,7 @@ class Page:
         text: in Markdown, below the table.
         columns: of the table, after the name of the case.
         entries: the cases.
-        structures: names, in the order of their colours.
+        structures: names.
         layers: names of the label maps in the views; those after the first two are hidden at first.
         figures: files of pictures.
     """
@@ -90,7 +90,7 @@ def write(path: Path, page: Page) -> None:
     )  # fmt: skip
     text = Markup(markdown_it.MarkdownIt("commonmark", {"html": False}).enable("table").disable("image").render(page.text))
     figures = {figure.stem.replace("_", " "): webp(figure) for figure in page.figures}
-    colours = dict(zip(page.structures, plots.COLOURS * len(page.structures), strict=False))
+    colours = plots.colours_of(page.structures)
     write_text(path, environment.get_template(TEMPLATE).render(page=page, text=text, figures=figures, colours=colours))
     print(f"report: {path}")
 

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from shared.files import written_whole
 from shared.scans.volume import Volume
 
+HEART = ("LV", "RV", "Myo", "LA", "RA", "AA", "PA")
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 BOX = "#ffd92f"
 
@@ -238,18 +239,28 @@ def grey(axis: Axes, image: np.ndarray, spacing_mm: Sequence[float]) -> None:
 def outlines(
     axis: Axes,
     labels: np.ndarray,
-    structures: Iterable[int],
-    colours: Sequence[str] = COLOURS,
+    structures: Mapping[int, str],
+    colours: Sequence[str] = (),
     linewidths: float = 1.2,
     **style: Any,
 ) -> None:
-    """Draw the outlines of the label values `structures` in a slice (x, y); `style` is Matplotlib's.
+    """Draw the outlines of structures in a slice (x, y), in their own colours or in those given; `style` is Matplotlib's.
 
     A slice of a single row or column of pixels has none.
     """
-    for value, colour in zip(structures, colours, strict=False):
+    own = colours_of(structures.values())
+    for value, colour in zip(structures, colours or [own[name] for name in structures.values()], strict=True):
         if (labels == value).any() and min(labels.shape) > 1:
             axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=linewidths, **style)
+
+
+def colours_of(names: Iterable[str]) -> dict[str, str]:
+    """Structure -> colour: those of the heart have the same in every picture, others what is left."""
+    names = list(dict.fromkeys(names))
+    of_heart = dict(zip(HEART, COLOURS, strict=True))
+    known = {name: of_heart[name] for name in names if name in of_heart}
+    left = itertools.cycle([colour for colour in COLOURS if colour not in known.values()] or COLOURS)
+    return {name: known.get(name) or next(left) for name in names}
 
 
 def rectangle(axis: Axes, box: Box, shape: Sequence[int], z: int) -> None:
@@ -261,7 +272,7 @@ def rectangle(axis: Axes, box: Box, shape: Sequence[int], z: int) -> None:
 
 def handles(structures: Mapping[int, str]) -> list[Line2D]:
     """Entries of a legend."""
-    return [Line2D([], [], color=colour, label=name) for name, colour in zip(structures.values(), COLOURS, strict=False)]
+    return [Line2D([], [], color=colour, label=name) for name, colour in colours_of(structures.values()).items()]
 
 
 def legend(figure: Figure, lines: Sequence[Line2D]) -> None:

@@ -31,9 +31,9 @@ def surfaces(path: Path, rows: Sequence[Sequence[tuple[str, Volume]]], structure
     Raises:
         InputError: scikit-image is missing.
     """
-    solid = [name != "Myo" or len(structures) == 1 for name in structures.values()]
-    faces = [to_rgba(colour, 1 if opaque else 0.4) for colour, opaque in zip(plots.COLOURS, solid, strict=False)]
-    edges = [to_rgba(colour, 1 if opaque else 0) for colour, opaque in zip(plots.COLOURS, solid, strict=False)]  # close the seams
+    colours, veiled = plots.colours_of(structures.values()), {"Myo"} if len(structures) > 1 else {}
+    faces = [to_rgba(colours[name], 0.4 if name in veiled else 1) for name in structures.values()]
+    edges = [to_rgba(colours[name], 0 if name in veiled else 1) for name in structures.values()]  # close the seams
     figure = plots.canvas(3 * len(rows[0]), 2.7 * len(rows) + 0.3)
     axes = figure.subplots(len(rows), len(rows[0]), squeeze=False, subplot_kw={"projection": "3d", "proj_type": "ortho"})
     for line, panels in zip(axes, rows, strict=True):

@@ -104,7 +104,7 @@ def curve(
 ) -> None:
     """Volumes over time, with a line at a frame."""
     axis.clear()
-    for name, colour in zip(structures.values(), plots.COLOURS, strict=False):
+    for name, colour in plots.colours_of(structures.values()).items():
         if name in ml:
             axis.plot(times, ml[name], color=colour, linewidth=1.5)
             axis.plot(times[frame], ml[name][frame], "o", color=colour, markersize=5)

@@ -139,8 +139,9 @@ def test_box_is_drawn_in_its_slices_only(drawn):
 def test_outlines_of_prediction_in_colour_and_of_reference_in_white(drawn):
     figure = drawn(plots.localisation, [scan()], STRUCTURES, columns=1)
     above, below = figure.axes
+    own = plots.colours_of(STRUCTURES.values()).values()
     assert not above.collections
-    assert [tuple(c.get_edgecolor()[0]) for c in below.collections] == [*map(to_rgba, plots.COLOURS[:3]), *[to_rgba("white")] * 3]
+    assert [tuple(c.get_edgecolor()[0]) for c in below.collections] == [*map(to_rgba, own), *[to_rgba("white")] * 3]
     extents = [np.concatenate([path.vertices for path in c.get_paths()]) for c in below.collections]
     for value, predicted, reference in zip(STRUCTURES, extents[:3], extents[3:], strict=True):
         for points, y in ((predicted, 7), (reference, 6)):
@@ -174,3 +175,12 @@ def test_import_is_light():
     code = "import sys, shared.scoring.plots, shared.scoring.shaded as _"
     code += "; print(sorted({'skimage', 'matplotlib.pyplot'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_a_structure_has_its_colour_in_every_picture():
+    acdc, mnms, one = (plots.colours_of(names) for names in (["RV", "Myo", "LV"], ["LV", "Myo", "RV"], ["LV"]))
+    assert acdc == mnms and one["LV"] == acdc["LV"] and len(set(acdc.values())) == 3
+    assert len(set(plots.colours_of(plots.HEART).values())) == 7
+    others = plots.colours_of(["scar", "LV", "LV", "fat"])  # colours that no structure of the picture has
+    assert list(others) == ["scar", "LV", "fat"] and others["LV"] == one["LV"] and len(set(others.values())) == 3
+    assert len(plots.colours_of(map(str, range(20)))) == 20
