@@ -23,6 +23,7 @@ from shared.scoring import function, metrics
 with lazily():
     from shared.scans.dicom import segmentation
 
+LABELS = 9  # different values at most make a label map, if they are whole numbers; scans have hundreds
 Rows = tuple[list[Row], list[Row]]  # of volumes.csv and of function.csv
 
 
@@ -51,8 +52,14 @@ class Segmenting:
     watch: Watch | None = None
 
     def read(self, job: Job) -> Volume:
-        """The scan."""
-        return volume.read_grey(job.scan)
+        """The scan; a warning names it if it seems to be a label map, as when the folder of an earlier --output is given."""
+        scan = volume.read_grey(job.scan)
+        sample = scan.frame(0).array[::3, ::3]
+        values = np.unique(sample)
+        if 1 < len(values) <= min(LABELS, sample.size / 100) and (values == np.rint(values)).all():
+            text = f"{job.scan}: its values are {', '.join(f'{value:g}' for value in values)} only"
+            warnings.warn(f"{text}, as in a label map; is it a scan?", stacklevel=2)
+        return scan
 
     def label(self, job: Job, scan: Volume) -> Labelled:
         """Its label map; a warning names the scan if it is empty.

@@ -8,6 +8,7 @@ from shared import prediction_jobs
 from shared.errors import InputError
 from shared.prediction_jobs import Job
 from shared.scans import volume
+from shared.scans.volume import from_array
 from shared.segmenting import Segmenting, segment
 from tests.shared.test_prediction_command import ACDC, grey, write_scan
 from tests.volumes import write_labels
@@ -150,3 +151,16 @@ def test_a_cine_is_neither_ed_nor_es(tmp_path):
     with pytest.raises(InputError, match="cine.nii.gz: a cine of 3 frames, but --ed and --es expect one frame each"):
         segment(todo, Segmenting(None, ACDC), [cine], [es])
     assert not (tmp_path / "out").exists()
+
+
+def test_a_label_map_in_the_place_of_a_scan_is_said(tmp_path):
+    """With 9 values, and not with 10, nor with halves, nor where all is constant, nor with few voxels."""
+    for name, values in {"map": range(9), "scan": range(10), "halves": (0, 0.5), "black": (0,)}.items():
+        array = np.random.default_rng(0).choice(np.float32(values), (90, 90, 2))
+        volume.write(from_array(array, (1, 1, 1)), tmp_path / f"{name}.nii.gz")
+    volume.write(from_array(np.resize(np.float32(range(9)), (9, 9, 2)), (1, 1, 1)), tmp_path / "small.nii.gz")
+    how = Segmenting(lambda scan, path: scan, {1: "LV"})
+    with pytest.warns(UserWarning, match="map.nii.gz: its values are 0, 1, 2, 3, 4, 5, 6, 7, 8 only, as in a label map"):
+        how.read(Job(tmp_path / "map.nii.gz", tmp_path / "out.nii.gz"))
+    for name in ("scan", "halves", "black", "small"):
+        how.read(Job(tmp_path / f"{name}.nii.gz", tmp_path / "out.nii.gz"))  # warnings are errors here
