@@ -24,7 +24,7 @@ import propagation.recipe
 import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
-from shared import cli, cluster, datasets, held_out, recipes, runs
+from shared import cli, cluster, datasets, held_out, recipes, runs, together
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.lifecycle import Method
@@ -33,7 +33,7 @@ from shared.scans import volume
 from shared.scans.orientation import all_slices_last, matched
 from shared.scans.volume import Volume
 from shared.scoring import tables
-from shared.scoring.published import STATISTICS, Row, Scoring, Table
+from shared.scoring.published import NATIVE, STATISTICS, Row, Scoring, Table
 from shared.scoring.scores import RULE, Scores
 from shared.trainings import Training, train_missing
 
@@ -110,6 +110,10 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
             trainings[Training(paper.package, arguments, "{} on {} fold {}".format(*run))] = paper.train
         train_missing(trainings, options)
     done = {run: folder for run, folder in folders.items() if runs.is_done(folder)}
+    of_folds = {each: [done[*each, fold] for fold in folds] for each in made_from if all((*each, fold) in done for fold in folds)}
+    if not options.report_only:
+        for each, finished in of_folds.items():
+            together.score_missing(finished, datasets.labelled(datasets.find(each[1], roots[each[1]])))
 
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])
     changes = {run: changed(paper, run, folder, options) for run, folder in done.items()}
@@ -124,7 +128,12 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     for scoring in table.scorings:
         remarks = *unfinished(made_from, folds, done), *not_the_preset(changes)
         caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *remarks])
-        found = tables.compare(table, scores_of(table, scoring, options, done))
+        shown, added = table, dict[Row, Path]()
+        if scoring.file == NATIVE.file:
+            shown, added = together.with_rows(table, {row: of_folds.get(source(row, table, options), ()) for row in table.rows})
+        scores = scores_of(shown, scoring, options, done)
+        scores |= {row: tables.read_cases(file, tables.columns_of(table)) for row, file in added.items()}
+        found = tables.compare(shown, scores)
         text = tables.markdown(title, "\n".join([caption, "", "To run a row again:", "", *reruns]), found)
         write(options.workdir / "tables", file + scoring.suffix, title, caption, found, text)
     if done and not options.report_only:

@@ -10,8 +10,12 @@ from pathlib import Path
 from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
 from shared.errors import InputError
+from shared.lazy import lazily
 from shared.lifecycle import Method, split_of
 from shared.runs import REPORT, Experiment
+
+with lazily():
+    from shared import together
 
 
 def training_parser(method: Method, description: str) -> cli.Parser:
@@ -84,6 +88,7 @@ def run_experiments(
                 folders.append(train(recipe, cases, experiment, **{argument: getattr(options, argument) for argument in own}))
         if options.fold == "all":
             held_out.pool(folders, folders[0].parent)
+            together.score_missing(folders, cases)
         print(next_step(method.package, options.dataset, folders[-1]))
 
 

@@ -110,6 +110,7 @@ class Cell:
         return f"{self.value:.{digits}f}" + ("" if self.std is None else f" ({self.std:.{digits}f})")
 
 
+NOT_IN_PAPER = "none"  # in the place of a cell of a row that is ours alone
 BY_EYE = "by eye"  # in the place of a cell that the paper gives no number for, but judges on pictures
 
 

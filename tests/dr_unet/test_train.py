@@ -15,7 +15,7 @@ from dr_unet import predict as prediction
 from dr_unet import train as training_command
 from dr_unet.gcam import Region
 from dr_unet.recipe import PUBLISHED
-from shared import datasets, held_out
+from shared import datasets, ensembles, held_out
 from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.learning import augment, checkpoints, training
@@ -259,6 +259,19 @@ def test_all_folds_are_scored_on_the_same_patients_and_pooled(folds):
         parts = [{"fold": k, **row} for k in (0, 1) for row in read_csv(folds / f"fold{k}" / file)]
         assert [cells(row) for row in rows] == [cells(row) for row in parts]
     assert "n counts every volume of every fold" in (folds / "summary.md").read_text()
+
+
+def test_the_networks_of_all_folds_are_scored_together(folds, phantom_root):
+    rows, of_one = (read_csv(folds / part / "cases.csv") for part in ("together", "fold0"))
+    assert [(row["case"], row["structure"], row["reference_ml"]) for row in rows] == [
+        (row["case"], row["structure"], row["reference_ml"]) for row in of_one
+    ]
+    case = of_one[0]["case"]
+    joined, alone = (volume.read_labels(folds / file) for file in (f"together/{case}.nii.gz", f"fold0/predictions/{case}.nii.gz"))
+    assert joined.array.shape == alone.array.shape and set(np.unique(joined.array)) <= {0, 1, 2, 3}
+    ensemble = ensembles.load([folds / "fold0", folds / "fold1"], "dr_unet")
+    scan = volume.read_grey(next(each.image for each in datasets.find("acdc", phantom_root) if each.name == case))
+    assert (ensembles.predict(ensemble, scan).array == joined.array).all()
 
 
 def cells(row):
