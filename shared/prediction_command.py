@@ -148,7 +148,7 @@ def segment_list(options: argparse.Namespace, todo: Sequence[Job], run: Callable
     done = len(todo) - len(missing)
     stay = ", which stay as they are: for other weights choose another --output" if done else ""
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
-    write = functools.partial(write_tables, output=options.output)
+    write = functools.partial(write_tables, output=options.output, order=[job.scan for job in todo])
     failed = prediction_list.segment_all(missing, run, write, options.output)
     if failed:
         text = f"{failed} of {len(todo)} scans could not be segmented, see {options.output / prediction_list.FAILURES}"

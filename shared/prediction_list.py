@@ -71,6 +71,7 @@ def segment_all(
     volumes: list[Row] = []
     functions: list[Row] = []
     failures: list[Row] = []
+    place = {str(job.scan): number for number, job in enumerate(todo)}
     progress, written = Progress("scan", len(todo)), time.monotonic()
 
     def flush() -> None:
@@ -86,6 +87,7 @@ def segment_all(
             found = outcome()
         except (InputError, OSError) as error:
             failures.append({"scan": str(job.scan), "error": str(error)})
+            failures.sort(key=lambda row: place[row["scan"]])
             write_csv(output / FAILURES, failures)
         else:
             say_doubt(job, found[0])

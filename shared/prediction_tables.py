@@ -15,7 +15,7 @@ Row = dict[str, Any]  # of a table: column -> value
 DOUBT = ("doubt", "reasons")  # columns of volumes.csv between the frame and the volumes
 
 
-def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path) -> None:
+def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path, order: Sequence[Path] = ()) -> None:
     """Write volumes.csv and, where there are rows, function.csv into the folder `output`, or next to the file `output`.
 
     Rows that an earlier command wrote into the folder stay, unless the label map of their scan was replaced now.
@@ -23,7 +23,9 @@ def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path)
     Args:
         volumes, functions: rows from `segment`.
         output: folder or file name, from the command line.
+        order: scans whose rows, those of earlier commands too, come in this order, after those of all others.
     """
+    place = {str(scan): number for number, scan in enumerate(order)}
     replaced = {name_of(Path(row["scan"])) for row in volumes}
     pairs = list(zip(table_paths(output), (volumes, functions), strict=True))
     for path, rows in reversed(pairs):  # a row in volumes.csv means "done", so that table comes last
@@ -31,7 +33,7 @@ def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path)
         if not is_file_name(output) and path.exists():
             kept = [row for row in earlier_rows(path, list(rows[0]) if rows else None) if not scans_of(row) & replaced]
         if kept or rows:
-            write_csv(path, [*kept, *rows])
+            write_csv(path, sorted([*kept, *rows], key=lambda row: place.get(str(row.get("scan") or row.get("ed_scan")), -1)))
             print(f"wrote {path}")
         else:
             path.unlink(missing_ok=True)  # its label map was replaced
