@@ -266,20 +266,21 @@ class Run:
         network = f"{model.name}, {model.count_params():,} parameters, {precision}, input {extent}"
         batches = f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}"
         print(f"{stage.name}: {network}; {batches}", flush=True)
-        result = training.fit(
-            model,
-            stage.batches,
-            steps=stage.steps,
-            loss=stage.loss,
-            optimizer=stage.optimizer,
-            augment=stage.augment,
-            validate=stage.validate,
-            validate_every=stage.validate_every,
-            monitor=stage.monitor,
-            patience=stage.patience,
-            folder=self.folder / stage.folder,
-            spread=spread,
-        )
+        with arithmetic.zeroed_memory(precision):
+            result = training.fit(
+                model,
+                stage.batches,
+                steps=stage.steps,
+                loss=stage.loss,
+                optimizer=stage.optimizer,
+                augment=stage.augment,
+                validate=stage.validate,
+                validate_every=stage.validate_every,
+                monitor=stage.monitor,
+                patience=stage.patience,
+                folder=self.folder / stage.folder,
+                spread=spread,
+            )
         self.record.took(f"train {stage.name}", result.pop("seconds"))
         self.record.finish(stage.name, {**result, "precision": precision})
 

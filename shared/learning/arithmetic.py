@@ -1,12 +1,14 @@
 """Which numbers a network computes in: float32, or bfloat16 where the machine multiplies them in hardware."""
 
 import contextlib
+import ctypes
 from collections.abc import Iterator
 from pathlib import Path
 
 from shared.errors import InputError
 from shared.framework import keras
 
+AMX, M_PERTURB = "amx_bf16", -6  # of /proc/cpuinfo and of glibc's malloc.h
 _always_float32 = False
 
 
@@ -52,7 +54,30 @@ def has_bfloat16() -> bool:
         gpus = tf.config.list_physical_devices("GPU")
         if gpus:
             return tf.config.experimental.get_device_details(gpus[0]).get("compute_capability", (0, 0)) >= (8, 0)
+    return keras.backend.backend() == "tensorflow" and not {"avx512_bf16", "amx_bf16"}.isdisjoint(abilities())
+
+
+def abilities() -> set[str]:
+    """What the processor says that it can do, as Linux calls it; nothing elsewhere."""
     with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        return keras.backend.backend() == "tensorflow" and ("avx512_bf16" in flags or "amx_bf16" in flags)
-    return False
+        return set(Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split())
+    return set()
+
+
+@contextlib.contextmanager
+def zeroed_memory(name: str) -> Iterator[None]:
+    """In the block, whatever is allocated begins as zeros, if networks compute in `name` "bfloat16" by TensorFlow with AMX.
+
+    The gradient of a convolution by its filters (TensorFlow 2.21; images 212 voxels wide, but not 208) multiplies by 0, there, what
+    nobody has written to. That changes nothing, unless what happens to lie there reads as NaN: then a training ends, any day and
+    not the next. Zeros cost 2 % of a step of the 2D U-Net, 10 % of one of the DR-UNet.
+    """
+    libc = ctypes.CDLL(None) if keras.backend.backend() == "tensorflow" and name == "bfloat16" and AMX in abilities() else None
+    if not hasattr(libc, "mallopt"):  # of glibc
+        yield
+        return
+    libc.mallopt(M_PERTURB, 0xFF)  # the bytes of new memory are the complement
+    try:
+        yield
+    finally:
+        libc.mallopt(M_PERTURB, 0)
