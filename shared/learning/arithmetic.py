@@ -68,16 +68,16 @@ def abilities() -> set[str]:
 def zeroed_memory(name: str) -> Iterator[None]:
     """In the block, whatever is allocated begins as zeros, if networks compute in `name` "bfloat16" by TensorFlow with AMX.
 
-    The gradient of a convolution by its filters (TensorFlow 2.21; images 212 voxels wide, but not 208) multiplies by 0, there, what
-    nobody has written to. That changes nothing, unless what happens to lie there reads as NaN: then a training ends, any day and
-    not the next. Zeros cost 2 % of a step of the 2D U-Net, 10 % of one of the DR-UNet.
+    There, the gradient of a convolution by its filters multiplies by 0 what nobody has written to (TensorFlow 2.21; images 212
+    voxels wide, but not 208). That changes nothing, unless what happens to lie there reads as NaN: then a training ends, today
+    and not tomorrow. Zeros cost 2 % of a step of the 2D U-Net, and 10 % of one of the DR-UNet.
     """
-    libc = ctypes.CDLL(None) if keras.backend.backend() == "tensorflow" and name == "bfloat16" and AMX in abilities() else None
-    if not hasattr(libc, "mallopt"):  # of glibc
-        yield
-        return
-    libc.mallopt(M_PERTURB, 0xFF)  # the bytes of new memory are the complement
+    wanted = keras.backend.backend() == "tensorflow" and name == "bfloat16" and AMX in abilities()
+    change = getattr(ctypes.CDLL(None), "mallopt", None) if wanted else None  # of glibc
+    if change:
+        change(M_PERTURB, 0xFF)  # the bytes of new memory are the complement
     try:
         yield
     finally:
-        libc.mallopt(M_PERTURB, 0)
+        if change:
+            change(M_PERTURB, 0)
