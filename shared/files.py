@@ -87,13 +87,14 @@ def read_json(path: Path | str) -> Any:
         raise InputError(f"{path}: expected JSON in UTF-8 ({reason})") from error
 
 
-def write_csv(path: Path | str, rows: Sequence[Mapping[str, object]]) -> None:
+def write_csv(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:
     """Write rows, which have the same keys, as CSV; floats keep nine digits, and an undefined value is an empty cell."""
     with written_whole(path) as temporary, open(temporary, "w", newline="", **TEXT) as file:
         writer = csv.writer(file, lineterminator="\n")
-        if rows:
-            writer.writerow(rows[0])
-            writer.writerows([_cell(value) for value in row.values()] for row in rows)
+        for number, row in enumerate(rows):
+            if number == 0:
+                writer.writerow(row)
+            writer.writerow([_cell(value) for value in row.values()])
 
 
 def read_csv(path: Path | str, columns: Iterable[str] = (), texts: Iterable[str] = ()) -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
 """Predict, score and picture the held-out cases of a run, and pool folds."""
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +31,8 @@ with lazily():
 
 CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
 HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of tables in a summary; those of other files have the file's name
-COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # what a summary is made from
+COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # of numbers, which a summary is made from
+SUMMARISED = ("fold", "case", "patient", "phase", "structure", *COLUMNS)
 
 Rows = list[Scores]
 Further = Mapping[str, tuple[Volume, Volume]]
@@ -212,8 +214,9 @@ def pool(folders: Sequence[Path], target: Path) -> None:
     """
     further = [path.name for path in sorted(folders[0].glob("cases_*.csv"))]
     files = [CASES, *(file for file in further if all((folder / file).is_file() for folder in folders))]
-    rows = {file: concatenated(folders, file) for file in files}
-    write_scores(target, rows)
+    rows: dict[str, Rows] = {file: [] for file in files}
+    for file, kept in rows.items():
+        write_csv(target / file, noted(concatenated(folders, file), kept))
     names = ", ".join(folder.name for folder in folders)
     headline = [f"# {target.parent.name} on {target.name}, {len(folders)} folds", "",
                 f"Pooled from {names}: n counts every volume of every fold."]  # fmt: skip
@@ -221,13 +224,19 @@ def pool(folders: Sequence[Path], target: Path) -> None:
     print(f"pooled {len(folders)} folds: {target / runs.SUMMARY}")
 
 
-def concatenated(folders: Sequence[Path], file: str) -> Rows:
-    """The rows of a CSV file of all `folders`, each with its fold."""
-    return [
-        {"fold": folder.name.removeprefix("fold"), **row}
-        for folder in folders
-        for row in tables.read_cases(folder / file, COLUMNS)
-    ]
+def concatenated(folders: Sequence[Path], file: str) -> Iterator[Scores]:
+    """The rows of a CSV file of all `folders`, each with its fold; one folder is read at a time."""
+    for folder in folders:
+        for row in tables.read_cases(folder / file, COLUMNS):
+            yield {"fold": folder.name.removeprefix("fold"), **row}
+
+
+def noted(rows: Iterable[Scores], kept: Rows) -> Iterator[Scores]:
+    """Hand `rows` on, and keep of each what a summary is made from."""
+    for row in rows:
+        kept.append({name: sys.intern(value) if isinstance(value, str) else value
+                     for name, value in row.items() if name in SUMMARISED})  # fmt: skip
+        yield row
 
 
 def draw(

@@ -11,6 +11,7 @@ with lazily():
     from scipy import stats
 
 NAN = float("nan")
+DRAWS, AT_ONCE = 2000, 10**6  # of a bootstrap; and numbers in memory, which do not change what is drawn
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,9 @@ def summary(values: Iterable[float], seed: int = 0) -> Summary:
     values = defined(values)
     if len(values) == 0:
         return Summary(NAN, NAN, NAN, NAN, NAN, 0)
-    means = np.random.default_rng(seed).choice(values, (2000, len(values))).mean(axis=1)
+    rng, at_once = np.random.default_rng(seed), max(1, AT_ONCE // len(values))
+    sizes = [min(at_once, DRAWS - done) for done in range(0, DRAWS, at_once)]
+    means = np.concatenate([rng.choice(values, (size, len(values))).mean(axis=1) for size in sizes])
     low, high = np.percentile(means, [2.5, 97.5])
     return Summary(float(values.mean()), float(values.std()), float(np.median(values)), float(low), float(high), len(values))
 

@@ -116,3 +116,13 @@ def test_mean_ranks_by_hand():
     assert statistics.mean_ranks([[0.9, 0.5], [0.8, 0.7], [0.8, NAN]], higher_is_better=True) == [1.5, 1.75, 2.75]
     # distances: 3 1 2 -> 3, 1, 2
     assert statistics.mean_ranks([[3.0], [1.0], [2.0]], higher_is_better=False) == [3, 1, 2]
+
+
+@pytest.mark.parametrize("at_once", [1, 7 * 41, 10**9])
+def test_how_many_numbers_are_in_memory_changes_no_interval(monkeypatch, at_once):
+    values = np.random.default_rng(1).normal(size=41)
+    before = statistics.summary(values)
+    monkeypatch.setattr(statistics, "AT_ONCE", at_once)
+    assert statistics.summary(values) == before
+    drawn = np.random.default_rng(0).choice(values, (2000, 41)).mean(axis=1)  # all at once
+    assert (before.low, before.high) == tuple(np.percentile(drawn, [2.5, 97.5]))
