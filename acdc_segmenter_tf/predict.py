@@ -14,6 +14,7 @@ from acdc_segmenter_tf.recipe import RECIPES, Preparation, Recipe
 from shared import notebook, prediction_command, runs
 from shared.datasets import acdc
 from shared.errors import InputError
+from shared.files import visible
 from shared.lazy import lazily
 from shared.learning import inference
 from shared.prediction import predict_frames
@@ -146,7 +147,8 @@ def load(weights: str | Path) -> Segmenter:
         InputError: it is none of these, or the weights do not fit.
     """
     weights = Path(weights)
-    if weights.name.endswith(".h5") or (weights / "run.json").is_file():
+    no_checkpoint = weights.is_dir() and not visible(weights, "*.index")
+    if weights.name.endswith(".h5") or no_checkpoint or (weights / "run.json").is_file():
         return load_run(runs.folder_holding(weights))
     if not weights.exists() and not weights.with_name(f"{weights.name}.index").exists():
         raise InputError(f"{weights}: no such run folder, weights file or checkpoint")

@@ -16,6 +16,8 @@ from shared.scans import dicom, volume
 with lazily():
     from shared.scans.dicom import segmentation
 
+OF_FILES = (".png", ".jpg", ".gif", ".webp", ".tif", ".tiff", ".pdf", ".html", ".csv", ".json", ".txt", ".npy", ".npz", ".h5",
+            ".stl", ".vtk", ".vtu", ".obj", ".ply", ".zip", ".gz")  # fmt: skip  # no name of a folder
 WRITABLE = (*volume.WRITABLE, dicom.SUFFIX)
 
 
@@ -97,8 +99,9 @@ def scans_in(scan: Path) -> list[Path]:
 
 
 def is_file_name(output: Path) -> bool:
-    """Whether --output names one label map and not a folder."""
-    return output.name.lower().endswith((*volume.SUFFIXES, dicom.SUFFIX))
+    """Whether --output names one file and not a folder: a label map, or what cannot be written, such as seg.png."""
+    name = output.name.lower()
+    return name.endswith((*volume.SUFFIXES, dicom.SUFFIX)) or (name.endswith(OF_FILES) and not output.is_dir())
 
 
 def is_dicom(output: Path) -> bool:

@@ -186,6 +186,17 @@ def override(recipe: R, assignments: Iterable[str]) -> R:
     return replace(recipe, **changes)
 
 
+def relatives(recipe: Any, assignments: Iterable[str]) -> list[str]:
+    """The fields, as FIELD=VALUE, that end in the name of a field of `override` and are not set themselves, such as
+    localiser_epochs where epochs is set."""
+    names, current = [assignment.partition("=")[0] for assignment in assignments], flat(recipe)
+    return [
+        f"{field}={shown(value)}"
+        for field, value in current.items()
+        if value and field not in names and field.endswith(tuple(f"_{name}" for name in names))
+    ]
+
+
 def parse(text: str, current: Any) -> Any:
     """`text` as a value of the type of `current`. A tuple has items separated by commas, all of its first item's type.
 

@@ -17,7 +17,7 @@ import filelock
 
 from shared import recipes
 from shared.errors import InputError
-from shared.files import fingerprint, read_json, remove_leftovers, write_json
+from shared.files import fingerprint, read_json, remove_leftovers, visible, write_json
 from shared.recipes import shown
 from shared.run_fields import FIELDS, SOME
 
@@ -238,6 +238,10 @@ def load_recipe(folder: Path, Recipe: type[R]) -> tuple[R, dict[int, str]]:
     """
     path = folder / RECORD
     try:
+        if not path.exists():
+            below = [each.parent.name for each in visible(folder, f"*/{RECORD}")]
+            usual = "a run is a folder such as runs/PACKAGE/EXPERIMENT/DATASET/fold0"
+            raise InputError(f"no such file; {f'did you mean {folder / below[0]}?' if below else usual}")
         record = read_record(folder, "recipe", "structures")
         package, own = record.get("package"), Recipe.__module__.partition(".")[0]
         if isinstance(package, str) and package != own and package.isidentifier():

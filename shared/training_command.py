@@ -71,6 +71,9 @@ def run_experiments(
     with cli.one_line_errors(options.debug):
         name = options.experiment or default_of(method, options.dataset)
         recipe = recipes.override(method.presets[options.preset](method.recipes[name]), options.set)
+        others = recipes.relatives(recipe, options.set)
+        if others:
+            print(f"--set {' '.join(options.set)} leaves {', '.join(others)}", flush=True)
         folds = folds_of(options, method.folds(recipe))
         root = cli.data_root(options.dataset, options.data_root, options.workdir)
         cases = datasets.labelled(datasets.find(options.dataset, root))

@@ -10,6 +10,8 @@ from shared.errors import InputError
 from shared.scans import postprocess
 from shared.scans.volume import Volume
 
+MOST = 150  # different values of a label map; scans have more
+
 
 def structures(labels: Volume, values: Sequence[int] | None = None, largest: bool = True) -> Volume:
     """The label map with the wanted structures only.
@@ -20,7 +22,7 @@ def structures(labels: Volume, values: Sequence[int] | None = None, largest: boo
         largest: keep only the largest connected component of each.
 
     Raises:
-        InputError: a cine, numbers that are not whole, nothing to mesh, a label that is absent or one voxel thin.
+        InputError: a cine, a scan, numbers that are not whole, nothing to mesh, a label that is absent or one voxel thin.
     """
     array = labels.array
     if array.ndim != 3:
@@ -30,6 +32,8 @@ def structures(labels: Volume, values: Sequence[int] | None = None, largest: boo
     if not np.issubdtype(array.dtype, np.integer):
         raise InputError(f"expected a label map of whole numbers, found {array.dtype}")
     present = [int(value) for value in np.unique(array) if value]
+    if len(present) > MOST:
+        raise InputError(f"{len(present)} different values: this is a scan; expected its label map, such as predict writes")
     if not present:
         raise InputError(f"the label map of shape {array.shape} is empty: there is nothing to mesh")
     for value in values or ():

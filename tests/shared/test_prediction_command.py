@@ -313,3 +313,15 @@ def test_a_label_map_of_another_scan_with_the_same_name_is_not_replaced_silently
     assert (
         error.endswith("scan.nii.gz, which has the same name; to keep both, choose another --output\n") and error.count("\n") == 1
     )
+
+
+@pytest.mark.parametrize("name", ["seg.png", "seg.CSV", "heart.stl"])
+def test_a_file_of_another_kind_is_no_folder(tmp_path, name, capsys):
+    write_scan(tmp_path / "a.nii.gz", grey())
+    with pytest.raises(SystemExit) as ended:
+        run([tmp_path / "a.nii.gz"], tmp_path / name, all_lv)
+    assert ended.value.code == 2 and f"{name}: cannot write this format; expected .nii," in capsys.readouterr().err
+    assert not (tmp_path / name).exists()
+    (tmp_path / name).mkdir()  # a folder that somebody calls so is one
+    run([tmp_path / "a.nii.gz"], tmp_path / name, all_lv)
+    assert (tmp_path / name / "a.nii.gz").exists()

@@ -18,6 +18,7 @@ from shared.recipes import (
     one_of,
     override,
     parse,
+    relatives,
     replace,
     several,
     shown,
@@ -197,3 +198,15 @@ def test_overrides_of_no_field(assignment):
 def test_texts_are_read_as_the_type_of_the_field(text, current, expected):
     found = parse(text, current)
     assert found == expected and type(found) is type(expected)
+
+
+def test_fields_that_a_similar_one_leaves_as_they_are():
+    @dataclass(frozen=True)
+    class Several:
+        epochs: int = 5
+        localiser_epochs: int = 7
+        warmup_epochs: int = 0
+        epochs_each: int = 3
+
+    assert relatives(Several(), ["epochs=1"]) == ["localiser_epochs=7"]  # neither one that is 0, nor one that begins so
+    assert relatives(Several(), ["epochs=1", "localiser_epochs=2"]) == [] and relatives(Several(), []) == []

@@ -182,6 +182,17 @@ def test_a_record_of_something_else(tmp_path, record):
     assert "\n" not in str(raised.value) and str(raised.value).count("run.json") == 1
 
 
+def test_a_folder_that_is_no_run_is_told_which_could_be_meant(tmp_path):
+    with pytest.raises(
+        InputError, match="run.json: not a run of this package .no such file; a run is a folder such as runs/PACKAGE"
+    ):
+        runs.load_recipe(tmp_path, Recipe)
+    (tmp_path / "fold3").mkdir()
+    (tmp_path / "fold3" / "run.json").write_text("{}")
+    with pytest.raises(InputError, match=f"did you mean {tmp_path}/fold3?"):
+        runs.load_recipe(tmp_path, Recipe)
+
+
 @dataclass(frozen=True)
 class Checked:
     width: Annotated[int, recipes.whole(1, 512)]

@@ -22,6 +22,7 @@ def test_only_the_largest_part_of_a_label_stays():
         (np.zeros((4, 4, 4), np.uint8), None, "is empty"),
         (np.ones((4, 4, 4), np.uint8), [1, 7], "label 7: not in the label map, which holds 1$"),
         (np.ones((4, 4, 4), np.uint8), [0], "label 0: not in the label map"),
+        (np.arange(216, dtype=np.uint8).reshape(6, 6, 6), None, "215 different values: this is a scan"),
         (np.full((4, 4, 4), 0.5), None, "whole numbers, found float64"),
         (np.ones((4, 4), np.uint8), None, r"3D label map, found shape \(4, 4\)"),
         (np.ones((4, 4, 4, 2), np.uint8), None, "one frame of a cine"),
