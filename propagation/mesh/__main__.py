@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> list[Path]:
     if options.report:
         write_json(options.report, {name: report(quality) for name, quality in qualities.items()})
     if options.picture:
-        mesh.draw(solid, options.picture)
+        mesh.draw(solid, labels, options.picture)
     return [*options.output, *filter(None, (options.report, options.picture))]
 
 
