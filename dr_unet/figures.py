@@ -81,10 +81,9 @@ def predicted_map(folder: Path, case: Case) -> Path:
 
 
 def ranked(cases: Sequence[Case], rows: Sequence[Scores]) -> dict[str, Case]:
-    """The best, the median and the worst case by mean Dice, under these names."""
+    """The best, the median and the worst case by mean Dice, under these names: those of the run's other pictures."""
     dice = tables.dice_by_case(rows)
-    order = sorted(cases, key=lambda case: -dice[case.name])
-    return {"best": order[0], "median": order[len(order) // 2], "worst": order[-1]}
+    return tables.best_median_worst(sorted(cases, key=lambda case: dice[case.name]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

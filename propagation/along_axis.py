@@ -19,7 +19,7 @@ from shared.files import write_csv
 from shared.lazy import lazily
 from shared.scans import orientation
 from shared.scans.volume import Volume
-from shared.scoring import metrics, statistics
+from shared.scoring import metrics, statistics, tables
 
 with lazily():
     from shared.scoring import plots
@@ -158,9 +158,9 @@ def binned(rows: Sequence[Mapping], bins: int = 12) -> dict[str, list[tuple]]:
 
 def panels(compared: Sequence[Compared]) -> list[tuple]:
     """Rows of `plots.overlay`: planes along the axis of the best, the median and the worst case of the run's own method."""
-    ranked = sorted(compared, key=lambda each: -metrics.dice(each.own.array > 0, each.reference.array > 0))
+    ranked = sorted(compared, key=lambda each: metrics.dice(each.own.array > 0, each.reference.array > 0))
     rows = []
-    for name, each in (("best", ranked[0]), ("median", ranked[len(ranked) // 2]), ("worst", ranked[-1])):
+    for name, each in tables.best_median_worst(ranked).items():
         image, reference, *found = (
             orientation.transpose(part, (0, 2, 1)) for part in (each.image, each.reference, *each.found.values())
         )

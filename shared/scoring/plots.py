@@ -64,7 +64,7 @@ def localisation(
     width = 1.9
     heights = [width * image.array.shape[1] / image.array.shape[0] * aspect(image.spacing_mm) for _, image, *_ in rows]
     tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
-    figure = canvas(width * columns + 0.2, 2 * sum(heights) + 0.4, tight)
+    figure = canvas(width * columns + 0.9, 2 * sum(heights) + 0.4, tight)
     axes = figure.subplots(2 * len(rows), columns, squeeze=False, height_ratios=np.repeat(heights, 2).tolist())
     for above, below, (title, image, heat, box, predicted, reference) in zip(axes[::2], axes[1::2], rows, strict=True):
         for hot, found, z in zip(above, below, spread_slices(reference.array, columns), strict=True):
@@ -76,6 +76,8 @@ def localisation(
             outlines(found, predicted.array[..., z], structures)
             outlines(found, reference.array[..., z], structures, ["white"] * len(structures), linewidths=0.7, linestyles="dashed")
         above[0].set_ylabel(title, fontsize=8)
+    heat_scale = ScalarMappable(Normalize(0, 1), "turbo")
+    figure.colorbar(heat_scale, ax=axes, label="activation, of its greatest", shrink=0.5, aspect=30, pad=0.01)
     dashed, solid = Line2D([], [], color="0.6", linestyle="--", label="reference"), Line2D([], [], color=BOX, label="box")
     legend(figure, [*handles(structures), dashed, solid])
     save(figure, path)

@@ -85,7 +85,7 @@ def test_paired_scores_are_joined_case_by_case(drawn):
 
 
 def test_localisation_has_two_lines_of_axes_per_scan(drawn):
-    axes = np.reshape(drawn(plots.localisation, [scan(), scan(title="patient002")], STRUCTURES, columns=3).axes, (4, 3))
+    axes = np.reshape(drawn(plots.localisation, [scan(), scan(title="patient002")], STRUCTURES, columns=3).axes[:-1], (4, 3))
     assert [axis.get_ylabel() for axis in axes[:, 0]] == ["patient001", "", "patient002", ""]
     assert {axis.get_aspect() for axis in axes.flat} == {0.5}  # y voxels are half as long as x voxels
     assert {axis.get_xlim() for axis in axes.flat} == {(-0.5, 11.5)}  # all of the field of view
@@ -95,7 +95,7 @@ def test_localisation_has_two_lines_of_axes_per_scan(drawn):
 def test_localisation_shows_slices_of_the_reference_as_rows_of_y(drawn):
     row = scan()
     _, image, heat, *_ = row
-    axes = np.reshape(drawn(plots.localisation, [row], STRUCTURES, columns=4).axes, (2, 4))
+    axes = np.reshape(drawn(plots.localisation, [row], STRUCTURES, columns=4).axes[:-1], (2, 4))
     for z, (above, below) in zip((1, 2, 3, 4), axes.T, strict=True):
         grey, hot = above.images
         np.testing.assert_array_equal(grey.get_array(), image.array[:, :, z].T)
@@ -116,8 +116,9 @@ def test_heat_near_zero_is_transparent(drawn):
 
 def test_box_is_drawn_around_its_voxels(drawn):
     figure = drawn(plots.localisation, [scan(box=((3, 4, 0), (5, 8, 6)))], STRUCTURES)
-    assert len(figure.axes) == 8
-    for axis in figure.axes:
+    *slices, _ = figure.axes  # the last is the scale of the heat
+    assert len(slices) == 8
+    for axis in slices:
         (rectangle,) = axis.patches
         assert (*rectangle.get_xy(), rectangle.get_width(), rectangle.get_height()) == (2.5, 3.5, 5, 8)
         assert not rectangle.get_fill()
@@ -125,7 +126,7 @@ def test_box_is_drawn_around_its_voxels(drawn):
 
 def test_box_is_clipped_to_the_image(drawn):
     figure = drawn(plots.localisation, [scan(box=((-3, 15, -2), (8, 9, 20)))], STRUCTURES)
-    for axis in figure.axes:
+    for axis in figure.axes[:-1]:
         (rectangle,) = axis.patches
         assert (*rectangle.get_xy(), rectangle.get_width(), rectangle.get_height()) == (-0.5, 14.5, 5, 5)
         assert (axis.get_xlim(), axis.get_ylim()) == ((-0.5, 11.5), (19.5, -0.5))
@@ -133,12 +134,13 @@ def test_box_is_clipped_to_the_image(drawn):
 
 def test_box_is_drawn_in_its_slices_only(drawn):
     figure = drawn(plots.localisation, [scan(box=((3, 4, 2), (5, 8, 2)))], STRUCTURES)
-    assert [len(axis.patches) for axis in figure.axes] == [0, 1, 1, 0] * 2
+    assert [len(axis.patches) for axis in figure.axes[:-1]] == [0, 1, 1, 0] * 2
+    assert figure.axes[-1].get_ylabel() == "activation, of its greatest"
 
 
 def test_outlines_of_prediction_in_colour_and_of_reference_in_white(drawn):
     figure = drawn(plots.localisation, [scan()], STRUCTURES, columns=1)
-    above, below = figure.axes
+    above, below, _ = figure.axes
     own = plots.colours_of(STRUCTURES.values()).values()
     assert not above.collections
     assert [tuple(c.get_edgecolor()[0]) for c in below.collections] == [*map(to_rgba, own), *[to_rgba("white")] * 3]
