@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -22,6 +23,7 @@ from shared.overlap import Outcome
 
 Item = TypeVar("Item")
 
+AUTO = "auto"  # the address for the cluster that this machine is in
 LOCAL = "local"  # the address that starts Ray on this machine
 RETRIES = 5  # after so many deaths of its process a task is given up
 QUEUED = 2  # tasks for each place that are handed to Ray at once
@@ -29,6 +31,7 @@ ANSWERS_S = 10.0  # a cluster that does not answer so long is not there
 TOLD = ("KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS", "XLA_FLAGS", "CARDIAC_DATA", "TF_CPP_MIN_LOG_LEVEL")  # to all workers
 HTTP2_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\x04" + bytes(5)  # RFC 9113, 3.4: with empty settings
 HTTP2_SETTINGS = b"\x04"  # the type of the frame that comes back, after three bytes of its length
+CURRENT = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir()), "ray", "ray_current_cluster")  # where Ray notes its address
 TOKEN = Path("~/.ray/auth_token").expanduser()  # where Ray keeps what it asks clients for
 ROOT = Path(__file__).parents[1]
 
@@ -111,6 +114,8 @@ def connected(address: str, cores: int) -> Iterator[Cluster]:
 
 def knock(address: str) -> None:
     """Raise OSError if nobody listens at HOST:PORT, or not as Ray does (HTTP/2), which would wait for minutes."""
+    if address == AUTO and (os.environ.get("RAY_ADDRESS") or CURRENT.exists()):  # Ray would wait for one that has died
+        address = os.environ.get("RAY_ADDRESS") or CURRENT.read_text(encoding="utf-8").strip()
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon:
         return

@@ -99,6 +99,7 @@ def score_files(name: str, predicted: Path, reference: Path, values: Values) -> 
     """Rows of one pair of files, and the values that occur in each of them."""
     (ours, first), (theirs, second) = (read_known(path, values) for path in (predicted, reference))
     patient, phase = nnunet.patient_and_phase(name)
+    phase = "" if phase.startswith("frame") else phase  # which frame is ES differs from patient to patient
     about = {"case": name, "patient": patient, "phase": phase, "group": ""}
     return score(ours, theirs, values.structures, about, values.ignore), [first, second]
 

@@ -96,7 +96,7 @@ def description(
         "input": {"shape": list(network.inputs[0].shape), "axes": axes_of(network), "type": "float32"},
         "output": {"shape": list(outputs), **gives},
         "values_on_disk": {structure: value for value, structure in segmenter.structures.items()},
-        "preparation": inspect.cleandoc(predict.prepare.__doc__ or ""),
+        "preparation": inspect.cleandoc(predict.prepare.__doc__ or "").partition("\n\nRaises:")[0],
         "prediction": f"{predict.__name__}.predict says what is done between the preparation, the networks and the label map",
         "recipe": recipes.flat(segmenter.recipe),
     }

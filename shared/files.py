@@ -112,7 +112,7 @@ def read_csv(path: Path | str, columns: Iterable[str] = (), texts: Iterable[str]
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:  # spreadsheets put a byte order mark in front
             reader = csv.DictReader(file, strict=True)
-            lines: list[tuple[int, dict[str, Any]]] = [(reader.line_num, row) for row in reader]
+            lines: list[tuple[int, dict[str, Any]]] = [(reader.reader.line_num, row) for row in reader]
             header = list(reader.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a table in CSV format ({error}); make it again or remove it") from error
@@ -120,6 +120,7 @@ def read_csv(path: Path | str, columns: Iterable[str] = (), texts: Iterable[str]
     missing = [column for column in (*columns, *texts) if column not in header]
     if missing or len(set(header)) < len(header):
         what = f"no column {', '.join(missing[:3])}" if missing else "two columns have the same name"
+        what += " (columns are separated by commas)" if missing and len(header) == 1 and re.search(r"[;\t]", header[0]) else ""
         raise InputError(f"{path}: {what}; found {', '.join(header)[:100] or 'an empty file'}; make the file again or remove it")
     if not lines:
         raise InputError(f"{path}: the table has a header and no rows; make it again or remove it")

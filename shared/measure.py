@@ -275,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             plots.bullseye(
                 path,
                 [row[f"{name}_mm"] for name in short_axis.SEGMENTS],
-                f"Wall of the LV, {volume.stem(path)}",
+                f"Wall of the LV, {path.stem}",
                 "thickness (mm)",
             )
             print(f"picture: {path}")

@@ -148,6 +148,8 @@ def segment_list(options: argparse.Namespace, todo: Sequence[Job], run: Callable
     done = len(todo) - len(missing)
     stay = ", which stay as they are: for other weights choose another --output" if done else ""
     print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
+    if options.pictures and done:
+        print("pictures of those are not drawn again, nor those that are missing; report.html shows all")
     write = functools.partial(write_tables, output=options.output, order=[job.scan for job in todo])
     failed = prediction_list.segment_all(missing, run, write, options.output)
     if failed:
@@ -197,8 +199,9 @@ def score_dataset(options: argparse.Namespace, loaded: Callable[[], Any], predic
     cases, facts = datasets.labelled(datasets.find(options.dataset, root)), []
     for weights in options.weights:
         cases, fact = learned.unseen(cases, options.dataset, weights)
-        facts.append(fact if len(options.weights) == 1 else f"{weights.name}: {fact}")
-    segmenter, known = loaded(), " ".join(facts)
+        facts += [report.trained(weights), f"- {fact}"]
+    facts += [f"- scored on {options.dataset}, {len(cases)} cases"]
+    segmenter, known = loaded(), "\n".join(facts)
     predict_one, draw = functools.partial(predict, segmenter), drawing(options, segmenter.structures)
     say_no_doubt(options.weights[0])
     watch = watching(options, segmenter, predict)

@@ -55,14 +55,25 @@ def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: 
         raise InputError(f"{output}: a file; expected a folder, or a name that ends in {', '.join(WRITABLE)}")
     else:
         result = [Job(scan, output / f"{name_of(scan)}.nii.gz") for scan in scans]
+    check_place(result[0].output.parent)
     taken: dict[Path, Path] = {}
     for job in result:
         if os.path.realpath(job.output) == os.path.realpath(job.scan):
             raise InputError(f"{job.scan}: the label map would replace the scan; choose another --output")
         if job.output in taken:
-            raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; segment them one by one")
+            raise InputError(f"{job.scan} and {taken[job.output]} would both be written to {job.output}; "
+                             "segment them one by one, or name links to them, which have names of their own")  # fmt: skip
         taken[job.output] = job.scan
     return result
+
+
+def check_place(folder: Path) -> None:
+    """Raise InputError now, not after the network's work, if label maps cannot be written into `folder`."""
+    there = next(each for each in (folder, *Path(os.path.abspath(folder)).parents) if each.exists())
+    if not there.is_dir():
+        raise InputError(f"{there}: a file; expected a folder for label maps")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there}: nothing can be written there")
 
 
 def check_pairs(ed: Iterable[Path], es: Iterable[Path]) -> None:

@@ -36,7 +36,7 @@ def scans_of(table: Path) -> list[Path]:
         raise InputError(f"{table}: no scans in it")
     names = [str(row["scan"]).strip() for row in rows]
     if "" in names:
-        raise InputError(f"{table}: line {names.index('') + 2} names no scan")
+        raise InputError(f"{table}: its row {names.index('') + 1} names no scan")
     return [Path(os.path.abspath(table.parent / name)) for name in names]
 
 

@@ -80,7 +80,7 @@ def earlier_rows(path: Path, columns: list[str] | None) -> list[Row]:
     """
     rows = read_csv(path, [column for column in columns or () if column not in DOUBT])
     if columns and list(rows[0]) != columns:
-        raise InputError(f"{path}: a table of other structures, with the columns {', '.join(rows[0])[:100]}; choose another "
+        raise InputError(f"{path}: a table with other structures, or another order: {', '.join(rows[0])[:100]}; choose another "
                          "--output or move it away")  # fmt: skip
     return rows
 

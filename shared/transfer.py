@@ -85,7 +85,7 @@ def score(
     drawings = {name: one.drawing for name, one in scored.items()}
     verdicts = {name: one.verdict for name, one in scored.items() if one.verdict}
     left_out = [name for name in structures.values() if name not in classes.values()]
-    lines = [fact, *([f"Not scored, since the data set does not label it: {', '.join(left_out)}."] if left_out else []), ""]
+    lines = [fact, *([f"- not scored, since the data set does not label it: {', '.join(left_out)}"] if left_out else []), ""]
     lines += [*tables.summarise(rows), *by_part(rows), *caught.write(output, verdicts, rows)]
     text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
     write_text(output / runs.SUMMARY, text)

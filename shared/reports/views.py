@@ -200,7 +200,8 @@ def outlines(
                 lines = contourpy.contour_generator(z=mask.T.astype(np.float32)).lines(0.5)
                 # pixel i of the padded mask is pixel i - 1, whose middle is at i - 0.5
                 found.setdefault(name, []).extend(path((np.asarray(line) - 0.5) * scale + corner, straight) for line in lines)
-    return {name: "".join(paths) for name, paths in found.items()}
+    below = sorted(found, key=lambda name: name != plots.WALL)  # the border of what the wall encloses lies above its own
+    return {name: "".join(found[name]) for name in below}
 
 
 def path(points: np.ndarray, straight: float) -> str:

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from shared.files import written_whole
 from shared.scans.volume import Volume
 
+WALL = "Myo"
 HEART = ("LV", "RV", "Myo", "LA", "RA", "AA", "PA")
 COLOURS = ("#e6550d", "#31a354", "#3182bd", "#756bb1", "#fdae6b", "#a1d99b", "#9ecae1")
 BOX = "#ffd92f"
@@ -251,7 +252,8 @@ def outlines(
     A slice of a single row or column of pixels has none.
     """
     own = colours_of(structures.values())
-    for value, colour in zip(structures, colours or [own[name] for name in structures.values()], strict=True):
+    drawn = list(zip(structures.items(), colours or [own[name] for name in structures.values()], strict=True))
+    for (value, _), colour in sorted(drawn, key=lambda each: each[0][1] != WALL):  # the border of what it encloses lies above it
         if (labels == value).any() and min(labels.shape) > 1:
             axis.contour((labels == value).T, levels=[0.5], colors=[colour], linewidths=linewidths, **style)
 

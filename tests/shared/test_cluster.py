@@ -107,6 +107,15 @@ def test_what_is_not_ray_is_said_at_once():
                 pass
 
 
+def test_a_cluster_that_has_died_is_not_waited_for(tmp_path, monkeypatch):
+    (tmp_path / "current").write_text("127.0.0.1:1")
+    monkeypatch.setattr(cluster, "CURRENT", tmp_path / "current")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(InputError, match="--ray auto: no Ray cluster answers there .* refused"):
+        with cluster.connected("auto", 1):
+            pass
+
+
 def test_a_cluster_by_its_address_with_its_token(tmp_path):
     """A head of Ray of its own home, which has a token; a client with that token is let in, and does some work."""
     with socket.create_server(("127.0.0.1", 0)) as free:

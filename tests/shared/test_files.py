@@ -241,3 +241,12 @@ def test_names_of_files_that_are_no_text_can_be_written(tmp_path):
     files.write_csv(tmp_path / "a.csv", [{"case": "\udcff"}])
     files.write_text(tmp_path / "a.md", "\udcff\n")
     assert (tmp_path / "a.csv").read_text() == "case\n\\udcff\n" and (tmp_path / "a.md").read_text() == "\\udcff\n"
+
+
+def test_lines_are_counted_with_empty_ones_and_semicolons_are_told_from_commas(tmp_path):
+    (tmp_path / "a.csv").write_text("scan,age\n\na,1\n\nb\n")
+    with pytest.raises(InputError, match="line 5 does not have the 2 cells"):
+        files.read_csv(tmp_path / "a.csv")
+    (tmp_path / "b.csv").write_text("scan;age\na;1\n")
+    with pytest.raises(InputError, match="no column scan .columns are separated by commas.; found scan;age"):
+        files.read_csv(tmp_path / "b.csv", ["scan"])

@@ -225,7 +225,7 @@ def test_a_folder_with_dicom_stays_one_scan(tmp_path):
     ("content", "message"),
     [
         ("scan,frame,LA_ml\na.nii,1,5\n", "no column RV_ml, Myo_ml, LV_ml"),
-        ("scan,frame,RV_ml,Myo_ml,LV_ml,aorta_ml\na.nii,1,5,5,5,5\n", "a table of other structures"),
+        ("scan,frame,RV_ml,Myo_ml,LV_ml,aorta_ml\na.nii,1,5,5,5,5\n", "a table with other structures"),
         ("scan,frame,RV_ml,Myo_ml,LV_ml\na.nii,1,5,5\n", "line 2 does not have the 5 cells"),
         ("scan,frame,RV_ml,Myo_ml,LV_ml\na.nii,1,5,5,much\n", "line 2, column LV_ml: expected a number or nothing, found 'much'"),
         ("", "no column scan"),
@@ -325,3 +325,18 @@ def test_a_file_of_another_kind_is_no_folder(tmp_path, name, capsys):
     (tmp_path / name).mkdir()  # a folder that somebody calls so is one
     run([tmp_path / "a.nii.gz"], tmp_path / name, all_lv)
     assert (tmp_path / name / "a.nii.gz").exists()
+
+
+@pytest.mark.parametrize("place", ["file/out", "file/out/seg.nii.gz"])
+def test_where_nothing_can_be_written_is_said_before_the_network_works(tmp_path, place, capsys):
+    write_scan(tmp_path / "a.nii.gz", grey())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit) as ended:
+        run([tmp_path / "a.nii.gz"], tmp_path / place, lambda *_: pytest.fail("too late"))
+    assert ended.value.code == 2 and f"{tmp_path}/file: a file; expected a folder for label maps" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_read_only_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(prediction_jobs.os, "access", lambda path, mode: False)
+    with pytest.raises(InputError, match=f"{tmp_path}: nothing can be written there"):
+        prediction_jobs.check_place(tmp_path / "new" / "folder")

@@ -111,7 +111,7 @@ def test_tables_are_written_now_and_then(tmp_path, monkeypatch):
         ("", "no column scan"),
         ("scan\n", "no"),
         ("path\na.nii\n", "no column scan"),
-        ("scan,x\na.nii,1\n,2\n", "line 3 names no scan"),
+        ("scan,x\na.nii,1\n,2\n", "its row 2 names no scan"),
     ],
 )
 def test_a_table_that_names_no_scans(tmp_path, content, words):

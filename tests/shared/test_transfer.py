@@ -51,7 +51,8 @@ def test_structures_meet_by_name_and_tables_tell_the_vendors_apart(sites, tmp_pa
     labels = volume.read_labels(out / "A1_ED.nii.gz").array
     assert labels.shape == (4, 3, 2) and (labels == 3).all()  # the network's own values
     summary = (out / "summary.md").read_text()
-    assert "What the network learned from is not known here." in summary
+    assert "- What the network learned from is not known here.\n- scored on mnms, 4 cases\n" in summary
+    assert f"- weights: `{sites / 'weights.h5'}`" in summary
     by_vendor = summary[summary.index("By vendor:") : summary.index("By diagnosis:")]
     assert "| GE | LV | 2 | 1.000 (0.000) |" in by_vendor and "| Siemens | LV | 2 | 0.500 (0.500) |" in by_vendor
     assert "| HCM | RV | 2 | 1.000 (0.000) |" in summary and "wrote" in capsys.readouterr().out
@@ -63,7 +64,7 @@ def test_structures_that_the_data_set_lacks_are_named(sites, tmp_path):
 
     command(sites, tmp_path / "out", segmenter=Atria)
     summary = (tmp_path / "out/summary.md").read_text()
-    assert "Not scored, since the data set does not label it: LA." in summary
+    assert "- not scored, since the data set does not label it: LA\n" in summary
     assert {row["structure"] for row in read_csv(tmp_path / "out/cases.csv")} == {"lv"}
 
 

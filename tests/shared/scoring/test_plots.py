@@ -141,11 +141,12 @@ def test_box_is_drawn_in_its_slices_only(drawn):
 def test_outlines_of_prediction_in_colour_and_of_reference_in_white(drawn):
     figure = drawn(plots.localisation, [scan()], STRUCTURES, columns=1)
     above, below, _ = figure.axes
-    own = plots.colours_of(STRUCTURES.values()).values()
+    colours, order = plots.colours_of(STRUCTURES.values()), [2, 1, 3]  # the wall first: below the border of what it encloses
+    own = [colours[STRUCTURES[value]] for value in order]
     assert not above.collections
     assert [tuple(c.get_edgecolor()[0]) for c in below.collections] == [*map(to_rgba, own), *[to_rgba("white")] * 3]
     extents = [np.concatenate([path.vertices for path in c.get_paths()]) for c in below.collections]
-    for value, predicted, reference in zip(STRUCTURES, extents[:3], extents[3:], strict=True):
+    for value, predicted, reference in zip(order, extents[:3], extents[3:], strict=True):
         for points, y in ((predicted, 7), (reference, 6)):
             np.testing.assert_allclose(points.min(axis=0), (2 * value - 0.5, y - 0.5))
             np.testing.assert_allclose(points.max(axis=0), (2 * value + 1.5, y + 4.5))
