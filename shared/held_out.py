@@ -71,7 +71,7 @@ class Scored(NamedTuple):
     """
 
     rows: Mapping[str, Rows]
-    drawing: views.View
+    drawing: "views.View"
     verdict: Verdict | None
 
 

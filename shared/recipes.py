@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from shared.errors import InputError
 
 R = TypeVar("R")  # a recipe: a dataclass
+OF_SCHEDULE = ("warmup_", "final_")  # begin the names of fields that belong to the same training
 SHOWN = 60  # characters of a wrong value in a message
 
 
@@ -187,13 +188,13 @@ def override(recipe: R, assignments: Iterable[str]) -> R:
 
 
 def relatives(recipe: Any, assignments: Iterable[str]) -> list[str]:
-    """The fields, as FIELD=VALUE, that end in the name of a field of `override` and are not set themselves, such as
-    localiser_epochs where epochs is set."""
+    """The fields, as FIELD=VALUE, that are the same of another training as a field of `override`, and are not set themselves,
+    such as localiser_epochs where epochs is set."""
     names, current = [assignment.partition("=")[0] for assignment in assignments], flat(recipe)
     return [
         f"{field}={shown(value)}"
         for field, value in current.items()
-        if value and field not in names and field.endswith(tuple(f"_{name}" for name in names))
+        if field not in names and field.endswith(tuple(f"_{name}" for name in names)) and not field.startswith(OF_SCHEDULE)
     ]
 
 

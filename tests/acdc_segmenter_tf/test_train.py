@@ -246,7 +246,7 @@ def test_a_case_without_foreground_trains_and_scores(tiny, phantom_cases, tmp_pa
 
 
 def test_loading_a_run_that_is_not_one(tmp_path):
-    with pytest.raises(InputError, match="no checkpoint there|expected a folder with one checkpoint"):
+    with pytest.raises(InputError, match="no checkpoint there|not a run of this package .no such file"):
         prediction.load(tmp_path)
     for content in ("{}", "[]", "no run", '{"recipe": []}', '{"recipe": {"width": 3}, "structures": {}}'):
         (tmp_path / "run.json").write_text(content)

@@ -81,7 +81,8 @@ def test_every_item_comes_to_one_end(tmp_path, monkeypatch):
     assert all(made.read_text() == "x" for made in tmp_path.glob("made-*"))  # once in each process
 
 
-def test_a_cluster_without_a_place_is_said(monkeypatch):
+def test_a_cluster_without_a_place_is_said(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "CURRENT", tmp_path / "none")
     machines = [{"Alive": True, "Resources": {"memory": 1.0}}, {"Alive": False, "Resources": {"CPU": 8.0}}]
     ray = types.SimpleNamespace(init=lambda **_: None, nodes=lambda: machines, shutdown=lambda: None)
     monkeypatch.setattr(cluster, "library", lambda *_: ray)

@@ -205,8 +205,10 @@ def test_fields_that_a_similar_one_leaves_as_they_are():
     class Several:
         epochs: int = 5
         localiser_epochs: int = 7
-        warmup_epochs: int = 0
+        warmup_epochs: int = 2
         epochs_each: int = 3
 
-    assert relatives(Several(), ["epochs=1"]) == ["localiser_epochs=7"]  # neither one that is 0, nor one that begins so
+    assert relatives(Several(), ["epochs=1"]) == [
+        "localiser_epochs=7"
+    ]  # neither the warmup of the same training, nor one that begins so
     assert relatives(Several(), ["epochs=1", "localiser_epochs=2"]) == [] and relatives(Several(), []) == []

@@ -193,6 +193,7 @@ def test_probabilities_decide_what_is_predicted_in_any_order_of_axes(net1_alone,
     np.testing.assert_allclose(found.sum(axis=3)[4:-4, 4:-4, 4:-4], 1, atol=1e-3)  # at the border they are mixed with nothing
 
 
+@pytest.mark.filterwarnings("ignore:.*as in a label map")  # a ball of one grey value
 def test_flips_average_what_the_networks_say_of_mirrored_scans(untrained, tmp_path):
     scan = ball()
     volume.write(scan, tmp_path / "ball.nii.gz")
