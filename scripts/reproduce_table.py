@@ -113,7 +113,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     of_folds = {each: [done[*each, fold] for fold in folds] for each in made_from if all((*each, fold) in done for fold in folds)}
     if not options.report_only:
         for each, finished in of_folds.items():
-            together.score_missing(finished, datasets.labelled(datasets.find(each[1], roots[each[1]])))
+            together.score_missing(finished, functools.partial(labelled_in, each[1], roots[each[1]]))
 
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])
     changes = {run: changed(paper, run, folder, options) for run, folder in done.items()}
@@ -138,6 +138,11 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
         write(options.workdir / "tables", file + scoring.suffix, title, caption, found, text)
     if done and not options.report_only:
         picture(options.workdir / "tables" / f"{file}.png", done, roots, paper.reference)
+
+
+def labelled_in(dataset: str, root: Path) -> list[datasets.Case]:
+    """The labelled cases of a data set."""
+    return datasets.labelled(datasets.find(dataset, root))
 
 
 def parts_of(options: argparse.Namespace) -> list[str]:

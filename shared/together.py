@@ -9,7 +9,7 @@ others, and there is nobody to score them on.
 
 import functools
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,19 +38,20 @@ def test_of(folder: Path) -> list[str]:
     return runs.read_record(folder, "split")["split"]["test"]
 
 
-def score_missing(folders: Sequence[Path], cases: Sequence[Case]) -> None:
+def score_missing(folders: Sequence[Path], find: Callable[[], Sequence[Case]]) -> None:
     """Predict and score the held-out cases by all networks together, if they can be and no run is newer than such scores.
 
     Args:
         folders: finished runs that differ in their fold.
-        cases: labelled cases of the data set.
+        find: gives the labelled cases of the data set; it is called only if there is something to score.
     """
     target = folder_of(folders)
     if not are_possible(folders) or (runs.is_done(target) and all(made(target) >= made(folder) for folder in folders)):
         return
     ensemble = ensembles.load(folders, ensembles.package_of(folders[0]))
     fact = f"{len(folders)} folds together: the mean of their networks' probabilities on the scan's voxels."
-    held_out = [case for case in cases if case.patient in test_of(folders[0])]
+    test = test_of(folders[0])
+    held_out = [case for case in find() if case.patient in test]
     print(f"\n{len(folders)} folds together")
     transfer.score(held_out, ensemble.structures, functools.partial(ensembles.predict, ensemble), target, fact)
 

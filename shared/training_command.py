@@ -91,7 +91,7 @@ def run_experiments(
                 folders.append(train(recipe, cases, experiment, **{argument: getattr(options, argument) for argument in own}))
         if options.fold == "all":
             held_out.pool(folders, folders[0].parent)
-            together.score_missing(folders, cases)
+            together.score_missing(folders, lambda: cases)
         print(next_step(method.package, options.dataset, folders[-1]))
 
 

@@ -29,14 +29,15 @@ def draw(solid: Surface, labels: Volume, path: Path) -> None:
     """
     triangles = solid.points_mm[solid.faces]
     values = regions_at(triangles.mean(axis=1), labels)
-    colours = plots.colours_of(f"label {value}" for value in np.unique(values))
+    present = np.unique(values)
+    colours = plots.colours_of(f"label {value}" for value in present)
     low, high = triangles.min(axis=(0, 1)), triangles.max(axis=(0, 1))
     low[2] -= 0.3 * max(high[:2] - low[:2])  # for the scale, below what comes nearest to the viewer
     figure = plots.canvas(8, 4.4)
     for axis, (elev, azim) in zip(
         figure.subplots(1, 2, subplot_kw={"projection": "3d", "proj_type": "ortho"}), VIEWS_DEG, strict=True
     ):
-        parts = [shaded.facing(triangles[values == value], elev, azim) for value in np.unique(values)]
+        parts = [shaded.facing(triangles[values == value], elev, azim) for value in present]
         paint = np.repeat(list(colours.values()), [len(part) for part in parts])
         light = colors.LightSource(azdeg=215 - 60 - azim, altdeg=35)
         near = art3d.Poly3DCollection(
