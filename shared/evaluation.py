@@ -18,7 +18,7 @@ from shared.datasets import acdc, lasc, mmwhs, mnms, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
 from shared.files import visible, write_csv
-from shared.progress import Progress
+from shared.progress import Progress, counted
 from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.scoring import tables
@@ -88,7 +88,7 @@ def score_folders(predictions: Path, references: Path, values: Values) -> list[S
             raise
     check_found(references, in_references, values)
     if others:
-        where = f"{other_files} file{'s' * (other_files > 1)}"
+        where = counted(other_files, "file")
         warnings.warn(
             f"label values {listed(others)} in {where} count as background: --structures does not name them", stacklevel=2
         )
@@ -252,6 +252,10 @@ def values_of(text: str) -> Values:
     if not structures or len(ignored) > 1 or len(values) < len(parts) or max(values) >= 2**16:
         rule = "with different values from 1 to 65535, one of them at most called ignore"
         raise InputError(f"--structures {text[:60]}: expected {EXPECTED} {rule}")
+    for name in dict.fromkeys(structures.values()):
+        together = [value for value in structures if structures[value] == name]
+        if len(together) > 1:
+            warnings.warn(f"--structures: label values {listed(together)} are one structure, {name}", stacklevel=2)
     return Values(structures, ignored[0] if ignored else None, closed=False)
 
 

@@ -15,6 +15,7 @@ from shared.lazy import lazily
 from shared.overlap import overlapped
 from shared.prediction_jobs import Job, is_file_name, jobs
 from shared.prediction_tables import check_tables, table_paths, write_tables
+from shared.progress import counted
 from shared.scans.volume import Volume
 from shared.segmenting import Segmenting, segment
 
@@ -94,12 +95,19 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         else:
             how = segmenting(options, segmenter, predict)
             segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
-        kept = (options.output / runs.REPORT).exists()  # of an earlier command: it must not show label maps that are replaced
+        page = options.output / runs.REPORT
+        kept = page.exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
             report.write(options.output, table_paths(options.output), segmenter.structures, options.weights)
-        first = next((job for job in todo if job.output.exists()), todo[0])
-        output = first.output if first.output.exists() else first.output.parent  # of a cine there is a SEG for each frame
-        print(f"next: open {output} over {first.scan} in a viewer such as ITK-SNAP or 3D Slicer")
+        print(next_step(todo, page))
+
+
+def next_step(todo: Sequence[Job], page: Path) -> str:
+    """What to do when all is segmented: open `page`, if there is one, or a label map."""
+    first = next((job for job in todo if job.output.exists()), todo[0])
+    output = first.output if first.output.exists() else first.output.parent  # of a cine there is a SEG for each frame
+    look = f"{page}, or " if page.exists() else ""
+    return f"next: open {look}{output} over {first.scan} in a viewer such as ITK-SNAP or 3D Slicer"
 
 
 def segmenting(options: argparse.Namespace, segmenter: Any, predict: Callable[[Any, Volume, Path], Volume]) -> Segmenting:
@@ -132,7 +140,7 @@ def running(
         yield functools.partial(overlapped, read=how.read, work=how.label, write=how.write)
         return
     with cluster.connected(options.ray, options.cores) as found:
-        print(f"on Ray, {found.places} scans at a time", flush=True)
+        print(f"on Ray, {counted(found.places, 'scan')} at a time", flush=True)
         yield functools.partial(cluster.each, found, make=lambda: segmenting(options, loaded(), predict).one)
 
 
@@ -147,7 +155,7 @@ def segment_list(options: argparse.Namespace, todo: Sequence[Job], run: Callable
     missing = prediction_list.left(todo, options.output)
     done = len(todo) - len(missing)
     stay = ", which stay as they are: for other weights choose another --output" if done else ""
-    print(f"{len(todo)} scans, {done} of them done before{stay}", flush=True)
+    print(f"{counted(len(todo), 'scan')}, {done} done before{stay}", flush=True)
     if options.pictures and done:
         print("pictures of those are not drawn again, nor those that are missing; report.html shows all")
     write = functools.partial(write_tables, output=options.output, order=[job.scan for job in todo])

@@ -55,6 +55,11 @@ class Progress:
             self.step()
 
 
+def counted(number: int, noun: str) -> str:
+    """'1 scan' or '2 scans'."""
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def duration(seconds: float) -> str:
     """'45 s', '12 min', '3 h 20 min' or '9 days'."""
     if seconds < 90:

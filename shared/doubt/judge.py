@@ -116,8 +116,9 @@ def sign_of(name: str) -> Sign:
 
 
 def in_words(name: str, value: float, ends: Sequence[float]) -> str:
-    """Such as "LV volume 12 ml, 41 to 240 in most of training"."""
-    number, low, high = (f"{each:.3g}" for each in (value, *ends))
+    """Such as "LV volume 12 ml, 41 to 240 in most of training"; in as many digits as show that the number lies outside."""
+    written = ([f"{each:.{digits}g}" for each in (value, *ends)] for digits in (3, 4, 6, 17))
+    number, low, high = next(found for found in written if found[0] not in found[1:])
     return f"{name} {f'{number} {sign_of(name).unit}'.strip()}, {low} to {high} in most of training"
 
 

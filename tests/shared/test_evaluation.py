@@ -135,6 +135,7 @@ def test_two_values_of_one_structure_both_count(tmp_path, capsys):
     write_labels(tmp_path / "ours" / "x.nii.gz", line(1, 1, 2, 0).astype(np.uint16) + 419)
     (found,) = scored(tmp_path, "420=LA,421=la")
     assert (found["structure"], found["dice"], found["reference_ml"]) == ("LA", 1, 0.03)
+    assert "label values 420, 421 are one structure, LA" in capsys.readouterr().err
 
 
 def test_two_files(tmp_path, capsys):

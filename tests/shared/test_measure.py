@@ -109,6 +109,7 @@ def test_what_is_not_known_is_said(tmp_path, capsys):
     assert math.isnan(row["basal_anterior_mm"]) and "thick short-axis slices" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("default")
 def test_values_of_anybody_and_several_of_one_name(tmp_path):
     path = write(tmp_path / "a.nii.gz", lv=30, rv=20, myo=10)
     (row,), functions = run(tmp_path / "m.csv", path, "--structures", "1=LA,2=LV,3=LV")

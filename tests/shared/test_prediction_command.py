@@ -48,8 +48,8 @@ def test_jobs(folder):
     ("scans", "ed", "es", "output", "message"),
     [
         ([], [], [], "out", "no scans given"),
-        (["a.nii"], ["b.nii"], [], "out", "--ed names 1 scans and --es 0"),
-        ([], ["b.nii"], ["c.nii", "d.nii"], "out", "--ed names 1 scans and --es 2"),
+        (["a.nii"], ["b.nii"], [], "out", "--ed names 1 scan and --es 0"),
+        ([], ["b.nii"], ["c.nii", "d.nii"], "out", "--ed names 1 scan and --es 2"),
         (["a.nii", "b.nii"], [], [], "out.nii.gz", "out.nii.gz: 2 label maps cannot go to one file"),
         (["x/a.nii", "y/a.nii"], [], [], "out", "y/a.nii and x/a.nii would both be written to out/a.nii.gz"),
         (["a.nii", "a.nii.gz"], [], [], "out", "both be written to out/a.nii.gz"),
@@ -340,3 +340,15 @@ def test_a_folder_that_is_read_only_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(prediction_jobs.os, "access", lambda path, mode: False)
     with pytest.raises(InputError, match=f"{tmp_path}: nothing can be written there"):
         prediction_jobs.check_place(tmp_path / "new" / "folder")
+
+
+def test_the_next_step_names_what_is_there(folder):
+    first, cine = Job(folder / "a.nii.gz", folder / "out/a.nii.gz"), Job(folder / "b", folder / "out/b.dcm")
+    files.write_text(cine.output.with_name("b_01.dcm"), "")
+    page = folder / "out/report.html"
+    viewer = "in a viewer such as ITK-SNAP or 3D Slicer"
+    assert prediction_command.next_step([cine], page) == f"next: open {folder / 'out'} over {folder / 'b'} {viewer}"
+    files.write_text(first.output, "")
+    assert prediction_command.next_step([cine, first], page) == f"next: open {first.output} over {first.scan} {viewer}"
+    files.write_text(page, "")
+    assert prediction_command.next_step([first], page).startswith(f"next: open {page}, or {first.output} over")

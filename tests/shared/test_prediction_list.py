@@ -56,7 +56,7 @@ def test_what_is_done_is_not_done_again_and_what_failed_is_tried_again(cohort, c
     capsys.readouterr()
     of_list(table, out, predict)
     assert seen == ["b.nii.gz", "c.nii.gz"] and sorted(scans_in(out)) == ["a.nii.gz", "b.nii.gz", "c.nii.gz"]
-    assert "3 scans, 1 of them done before" in capsys.readouterr().out and not (out / "failures.csv").exists()
+    assert "3 scans, 1 done before" in capsys.readouterr().out and not (out / "failures.csv").exists()
 
 
 @pytest.mark.filterwarnings("default")
@@ -188,7 +188,7 @@ def test_scans_of_one_name_are_told_apart_from_whatever_folder_the_command_is_st
     assert [row["scan"] for row in files.read_csv(tmp_path / "out" / "volumes.csv")] == [str(tmp_path / "B" / "p1.nii.gz")]
     monkeypatch.chdir(tmp_path)
     of_list(Path("B/l.csv"), Path("out"))
-    assert "1 scans, 1 of them done before" in capsys.readouterr().out
+    assert "1 scan, 1 done before" in capsys.readouterr().out
 
 
 def test_volumes_are_written_last_since_they_mean_done(tmp_path, monkeypatch):

@@ -42,3 +42,7 @@ def test_progress_says_how_long_is_left(monkeypatch, capsys):
 def test_progress_is_silent_where_it_is_quick(capsys):
     assert list(progress.Progress("case", 3).over("abc")) == ["a", "b", "c"]
     assert capsys.readouterr().out == ""
+
+
+def test_counted():
+    assert [progress.counted(number, "scan") for number in (0, 1, 2)] == ["0 scans", "1 scan", "2 scans"]

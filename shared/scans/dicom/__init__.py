@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.errors import InputError
+from shared.progress import counted
 
 if TYPE_CHECKING:
     from shared.scans.dicom.headers import Frame
@@ -99,6 +100,6 @@ def _no_images(path: Path, files: list[Path]) -> str:
         return "no image in this DICOM file; expected frames of an MR or CT scan"
     others = [file for file in files if file.name.lower().endswith(OTHER_SCANS)]
     if others:
-        found = f"{len(others)} scan{'s' * (len(others) > 1)} such as {others[0].name}"
+        found = f"{counted(len(others), 'scan')} such as {others[0].name}"
         return f"no DICOM files in this folder, but {found}; name the files instead of the folder"
     return "no DICOM files in this folder or below it; expected the slices of one scan"

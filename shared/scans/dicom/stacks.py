@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from shared.errors import InputError
+from shared.progress import counted
 from shared.scans.dicom.headers import INSTANCE, TRIGGER, Frame
 
 LONGEST_MESSAGE = 290
@@ -31,7 +32,7 @@ class Stack:
 
     def __str__(self) -> str:
         first, (frames, odd) = self.frames[0], divmod(len(self.frames), self.slices)
-        slices = f"{self.slices} slice{'s' * (self.slices > 1)}"
+        slices = counted(self.slices, "slice")
         many = f"{len(self.frames)} images of {slices}" if odd else slices + f" x {frames} frames" * (frames > 1)
         return f"{many}, {first.file.columns} x {first.file.rows} pixels, {first.pixel_mm[0]:.3g} mm, {first.label}"
 
@@ -65,7 +66,7 @@ def choose(frames: Sequence[Frame], number: int | None, root: Path) -> list[Fram
     others += [frame for frame in frames if frame.trouble][:1]
     if number is None and others:
         count = len(frames) - len(chosen.frames)
-        text = f"{root}: read {chosen}; left out {count} other image{'s' * (count > 1)}, such as "
+        text = f"{root}: read {chosen}; left out {counted(count, 'other image')}, such as "
         warnings.warn(_shortened(text + ", ".join(frame.name for frame in others)), LeftOut, stacklevel=4)
     return chosen.frames
 

@@ -56,6 +56,18 @@ def test_the_logit_by_hand():
     )
 
 
+@pytest.mark.parametrize(
+    ("value", "held", "said"),
+    [
+        (58.04, [58.06, 240], "58 ml, 58.1 to 240"),
+        (58.01, [58.04, 240], "58.01 ml, 58.04 to 240"),
+        (58.0101, [58.0104, 240], "58.0101 ml, 58.0104 to 240"),
+    ],
+)
+def test_reasons_have_as_many_digits_as_show_the_difference(value, held, said):
+    assert judge.in_words("LV volume", value, held) == f"LV volume {said} in most of training"
+
+
 def test_nothing_outside_and_no_disagreement_is_little_doubt():
     held, found = {"LV volume": [50, 100], "LV length": [40, 60]}, {"LV volume": 70, "LV length": 50}
     alone, agreed = judge.judge(found, held), judge.judge(found, held, 0.0)
