@@ -42,7 +42,9 @@ def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: 
     if not scans:
         raise InputError("no scans given: name at least one file, or --ed and --es files")
     if len(ed) != len(es):
-        raise InputError(f"--ed names {counted(len(ed), 'scan')} and --es {len(es)}: expected one of each per patient, in the same order")
+        raise InputError(
+            f"--ed names {counted(len(ed), 'scan')} and --es {len(es)}: expected one of each per patient, in the same order"
+        )
     check_pairs(ed, es)
     if is_file_name(output):
         if not output.name.endswith(WRITABLE):
