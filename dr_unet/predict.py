@@ -17,7 +17,7 @@ from shared.lazy import lazily
 from shared.learning import inference
 from shared.prediction import predict_frames
 from shared.scans import preprocess
-from shared.scans.postprocess import classes_of
+from shared.scans.postprocess import classes_of, largest_components
 from shared.scans.volume import Volume
 
 with lazily():
@@ -105,7 +105,8 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
-    return classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation))).array
+    recipe = segmenter.recipe
+    return classes_on(scan, probabilities(segmenter, prepare(scan, recipe.preparation)), recipe.largest_components).array
 
 
 def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
@@ -127,10 +128,12 @@ def probabilities(segmenter: Segmenter, prepared: Volume) -> Volume:
     return seen.with_array(inference.activated(logits[..., : recipe.preparation.outputs]))  # end-to-end appends its localiser's
 
 
-def classes_on(grid: Volume, probabilities: Volume) -> Volume:
-    """Class indices on the voxels of `grid`; background where the network saw nothing."""
+def classes_on(grid: Volume, probabilities: Volume, largest: bool = False) -> Volume:
+    """Class indices on the voxels of `grid`; background where the network saw nothing. With `largest`, of every structure only
+    its largest component."""
     pasted = preprocess.onto_grid(probabilities, grid, 1)
-    return pasted.with_array(classes_of(pasted.array))
+    classes = classes_of(pasted.array)
+    return pasted.with_array(largest_components(classes) if largest else classes)
 
 
 def load(weights: str | Path) -> Segmenter:

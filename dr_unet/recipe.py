@@ -66,6 +66,7 @@ class Recipe:
     gcam_score: Annotated[str, one_of("logits", "predicted", "probabilities")]
     gcam_layer: Annotated[str, name()]
     gcam_threshold: Annotated[float, number(0, 1)]
+    largest_components: Annotated[bool, flag()]
     rotation_deg: Annotated[float, number(0, 180)]
     zoom: Annotated[float, number(0, 0.9)]
     loss: Annotated[str, one_of(*BINARY_LOSSES, *MULTICLASS_LOSSES)]
@@ -124,6 +125,7 @@ LASC = Recipe(
     gcam_score="logits",  # ours: the paper does not define the score of a segmentation network
     gcam_layer="features",  # paper 3.2: "the final convolution"; ours: the input of the 1x1x1 head
     gcam_threshold=0.5,  # ours
+    largest_components=False,  # ours: the paper mentions no clean-up of label maps
     rotation_deg=0.0,  # ours: the paper mentions no augmentation; in-plane, either way
     zoom=0.0,  # ours: as above; share of the slice that a random crop may lose before it is enlarged again
     loss="bce_dice",  # paper 3.4, equation 4

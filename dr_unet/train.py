@@ -123,11 +123,15 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
         prepared = prediction.prepare(image, recipe.preparation)
         labels = prediction.prepare_labels(labels, recipe.preparation)
         probabilities = prediction.probabilities(segmenter, prepared)
-        native = predict_frames(scan, lambda ordered: prediction.classes_on(ordered, probabilities).array, segmenter.structures)
+
+        def classes_on(grid: Volume) -> Volume:
+            return prediction.classes_on(grid, probabilities, recipe.largest_components)
+
+        native = predict_frames(scan, lambda ordered: classes_on(ordered).array, segmenter.structures)
         values = np.zeros(datasets.IGNORED + 1, np.uint16)  # class -> value on disk
         values[1 : len(segmenter.structures) + 1] = list(segmenter.structures)
         values[datasets.IGNORED] = case.ignore or 0
-        found = prediction.classes_on(prepared, probabilities)
+        found = classes_on(prepared)
         return native, {held_out.RESAMPLED: (found.with_array(values[found.array]), labels.with_array(values[labels.array]))}
 
     def finish() -> list[str]:

@@ -182,6 +182,20 @@ def test_the_crop_follows_the_heart_and_all_else_is_background(tiny, centre):
     assert resampled.array.sum() == 2 * 24 * 24 * 8 and resampled.array[tuple(box.starts)] == 2
 
 
+@pytest.mark.parametrize("largest", [False, True])
+def test_smaller_components_go_where_the_recipe_says_so(tiny, largest):
+    recipe = tiny("dr_unet_f8", spacing_mm=(1.0, 1.0, 1.0), image_shape=(16, 16, 8), largest_components=largest)
+    bright = np.zeros((16, 16, 8), np.int16)
+    bright[2:5, 2:5, 2:4] = bright[9:14, 9:14, 2:6] = 500
+    scan = from_array(bright)
+    prepared = prediction.prepare(scan, recipe.preparation).array
+    middle = float(prepared.min() + prepared.max()) / 2
+    segmenter = prediction.Segmenter(voxelwise((16, 16, 8), [1.0], [-middle]), None, recipe, {255: "LA"})
+    expected = bright > 0
+    expected[:8] &= not largest
+    np.testing.assert_array_equal(prediction.predict(segmenter, scan).array == 255, expected)
+
+
 def test_one_output_counts_from_a_probability_of_one_half(tiny):
     recipe = tiny("dr_unet_f8", spacing_mm=(1.0, 1.0, 1.0), image_shape=(16, 16, 8))
     scan = from_array(np.random.default_rng(0).integers(0, 900, (16, 16, 8)))

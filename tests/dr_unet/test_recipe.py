@@ -56,6 +56,7 @@ FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
     "clahe_tile_mm": (47.5, 47.5),
     "gcam_score": ("logits", "logits"),
     "gcam_threshold": (0.5, 0.5),
+    "largest_components": (False, False),
     "localiser_weight": (1.0, 1.0),
     "smoothing": (1.0, 1.0),
     "batch_size": (1, 4),
