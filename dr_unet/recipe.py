@@ -69,6 +69,7 @@ class Recipe:
     largest_components: Annotated[bool, flag()]
     rotation_deg: Annotated[float, number(0, 180)]
     zoom: Annotated[float, number(0, 0.9)]
+    gamma: Annotated[tuple[float, ...], several(number(0.01, 100), 2)]
     loss: Annotated[str, one_of(*BINARY_LOSSES, *MULTICLASS_LOSSES)]
     localiser_loss: Annotated[str, one_of(*BINARY_LOSSES)]
     localiser_weight: Annotated[float, number(0, 1000)]
@@ -96,6 +97,7 @@ class Recipe:
         require(self.loss in losses, self, "loss", f"{' or '.join(losses)} for {count}")
         multi_stage = self.method == "multi_stage"
         name, factors = ("localiser_factors", given.localiser_factors) if multi_stage else ("input_factors", given.input_factors)
+        require(self.gamma[0] <= self.gamma[1], self, "gamma", "the smaller number first")
         divided = all(n % factor == 0 for n, factor in zip(given.image_shape, factors, strict=True))
         require(divided, given, "image_shape", f"a multiple of {name} {','.join(map(str, factors))}")
 
@@ -128,6 +130,7 @@ LASC = Recipe(
     largest_components=False,  # ours: the paper mentions no clean-up of label maps
     rotation_deg=0.0,  # ours: the paper mentions no augmentation; in-plane, either way
     zoom=0.0,  # ours: as above; share of the slice that a random crop may lose before it is enlarged again
+    gamma=(1.0, 1.0),  # ours: as above; least and greatest exponent of the grey values
     loss="bce_dice",  # paper 3.4, equation 4
     localiser_loss="bce_dice",  # paper 3.4
     localiser_weight=1.0,  # ours: without it nothing ties the first network of end-to-end to localisation

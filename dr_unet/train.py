@@ -34,8 +34,10 @@ from shared.training_command import run_experiments, training_parser
 
 with lazily():
     from dr_unet import gcam, losses
-    from shared.framework import keras
+    from shared.framework import keras, ops
     from shared.learning import augment, training
+
+EPSILON = 1e-6  # keeps constant volumes finite
 
 Regions = Mapping[str, "gcam.Region"]
 
@@ -106,7 +108,7 @@ def stage(
         steps=steps,
         loss=loss,
         optimizer=keras.optimizers.Adam(schedule, beta_1=recipe.beta_1, beta_2=recipe.beta_2, epsilon=recipe.epsilon),
-        augment=turned,
+        augment=augmented,
         validate=lambda model: validate(model, validation, loss, outputs),
         validate_every=len(batches),
         monitor="val_dice",
@@ -174,19 +176,36 @@ def prepared(case: Case, preparation: Preparation, regions: Regions | None) -> d
     return {"image": image.array, "label": labels.array}
 
 
-def augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Callable[[np.random.Generator], np.ndarray] | None:
-    """`draw(rng)` of the augmentation of slices of `shape` (x, y); None if the recipe has none, as in the paper."""
-    rotation_deg, zoom = recipe.rotation_deg, recipe.zoom
-    if not rotation_deg and not zoom:
-        return None
-    crop_px = zoom * np.array(shape)
-    return lambda rng: augment.draw_affine(rng, shape, rotation_deg=rotation_deg, crop_px=crop_px, flip=False)
+def augmentation(recipe: Recipe, shape: tuple[int, ...]) -> Callable[[np.random.Generator], dict[str, np.ndarray]] | None:
+    """`draw(rng)` of the augmentation of volumes whose slices have this `shape` (x, y): parameters of `augmented`. None if the
+    recipe has none, as in the paper."""
+    draws: dict[str, Callable[[np.random.Generator], np.ndarray]] = {}
+    if recipe.rotation_deg or recipe.zoom:
+        chosen: dict[str, Any] = {"rotation_deg": recipe.rotation_deg, "crop_px": recipe.zoom * np.array(shape), "flip": False}
+        draws["affine"] = lambda rng: augment.draw_affine(rng, shape, **chosen)
+    if recipe.gamma != (1.0, 1.0):
+        draws["gamma"] = lambda rng: augment.draw_gamma(rng, recipe.gamma)
+    return (lambda rng: {name: draw(rng) for name, draw in draws.items()}) if draws else None
 
 
-def turned(images: Any, labels: Any, coefficients: Any) -> tuple[Any, Any]:
-    """A batch of volumes in which all slices of a volume are turned and enlarged alike."""
-    moved, labels = augment.affine(images[..., 0], labels, coefficients)
-    return moved[..., None], labels
+def augmented(images: Any, labels: Any, parameters: Mapping[str, Any]) -> tuple[Any, Any]:
+    """A batch of z-scored volumes (B, x, y, z, 1) and their labels (B, x, y, z).
+
+    Args:
+        images, labels: the batch.
+        parameters: "affine", coefficients of `augment.affine`, by which all slices of a volume are turned and enlarged alike;
+            "gamma", exponents of its grey values, after which the volume has a mean of 0 and a deviation of 1 again.
+    """
+    if "affine" in parameters:
+        moved, labels = augment.affine(images[..., 0], labels, parameters["affine"])
+        images = moved[..., None]
+    if "gamma" in parameters:
+        axes = (1, 2, 3, 4)
+        low, high = ops.min(images, axes, keepdims=True), ops.max(images, axes, keepdims=True)
+        raised = augment.gamma((images - low) / ops.maximum(high - low, EPSILON), parameters["gamma"])
+        deviation = ops.maximum(ops.std(raised, axes, keepdims=True), EPSILON)
+        images = (raised - ops.mean(raised, axes, keepdims=True)) / deviation
+    return images, labels
 
 
 def validate(model: "keras.Model", examples: Examples, loss: "keras.losses.Loss", outputs: int) -> dict[str, float]:

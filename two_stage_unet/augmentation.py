@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from shared.framework import Tensor, ops
+from shared.learning import augment
 from shared.recipes import replace
 from two_stage_unet.recipe import Recipe
 from two_stage_unet.sampling import AIR
@@ -51,9 +52,7 @@ def draw(rng: np.random.Generator, recipe: Recipe, samples: int, planar: bool) -
         axis = rng.integers(axes)
         if recipe.flip and rng.random() < 0.5:
             matrix[:, axis] *= -1
-    low, high = np.log(recipe.gamma)
-    gamma = np.exp(rng.uniform(low, high, samples))
-    drawn = {"matrix": matrices, "shift": shifts, "nodes": nodes, "gamma": gamma}
+    drawn = {"matrix": matrices, "shift": shifts, "nodes": nodes, "gamma": augment.draw_gamma(rng, recipe.gamma, samples)}
     return {name: values.astype(np.float32) for name, values in drawn.items()}
 
 
@@ -141,8 +140,7 @@ def moved_in_plane(
 
 def corrected(images: Tensor, gamma: Tensor) -> Tensor:
     """Gamma correction of images (n, ..., channels), whose last channel holds grey values in [-1, 1], by exponents (n,)."""
-    exponents = ops.reshape(gamma, (-1, *(1 for _ in images.shape[1:])))
-    grey = 2 * ops.clip((images[..., -1:] + 1) / 2, 0, 1) ** exponents - 1
+    grey = 2 * augment.gamma((images[..., -1:] + 1) / 2, gamma) - 1
     return ops.concatenate([images[..., :-1], grey], axis=-1)
 
 

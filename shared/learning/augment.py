@@ -1,4 +1,4 @@
-"""Random transforms of a batch, images and labels together, on the accelerator.
+"""Random transforms of a batch, on the accelerator: of images and labels together, and of grey values.
 
 The parameters of each example are drawn on the host with its own generator (see `batches`), so that it is the same in every run;
 the transform itself uses `keras.ops`. Images are interpolated linearly, labels by nearest neighbour; outside the image, both
@@ -51,3 +51,15 @@ def affine(images: Tensor, labels: Tensor, coefficients: Tensor) -> tuple[Tensor
     masks = ops.cast(labels[..., None] if single else labels, "float32")
     masks = ops.image.affine_transform(masks, coefficients, "nearest", "constant", data_format="channels_last")
     return moved, ops.cast(ops.round(masks[..., 0] if single else masks), "uint8")
+
+
+def draw_gamma(rng: np.random.Generator, ends: Sequence[float], samples: int | None = None) -> np.ndarray:
+    """Exponents for `gamma`, whose logarithms are uniform between those of the `ends`: one, or (samples,)."""
+    low, high = np.log(ends)
+    return np.asarray(np.exp(rng.uniform(low, high, samples)), np.float32)
+
+
+def gamma(images: Tensor, exponents: Tensor) -> Tensor:
+    """Images (B, ...) with grey values from 0 (what is below counts as 0) to 1 (what is above counts as 1) to the power of the
+    exponents (B,)."""
+    return ops.clip(images, 0, 1) ** ops.reshape(exponents, (-1, *(1 for _ in images.shape[1:])))

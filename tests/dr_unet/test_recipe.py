@@ -52,6 +52,7 @@ FACTS = {  # LASC, ACDC: the paper's own numbers, then those that it leaves open
     "normalisation": ("batch", "batch"),
     "rotation_deg": (0.0, 0.0),
     "zoom": (0.0, 0.0),
+    "gamma": ((1.0, 1.0), (1.0, 1.0)),
     "clahe_clip": (2.0, 2.0),
     "clahe_tile_mm": (47.5, 47.5),
     "gcam_score": ("logits", "logits"),
@@ -168,13 +169,14 @@ def test_a_recipe_that_is_not_refused_can_train(field, tiny):
                 assert "takes extents of" in str(error) or "unknown layer" in str(error)
         assert np.isfinite(float(losses.of(recipe)(np.ones((1, 2, 2, 2)), np.ones((1, 2, 2, 2, 1), np.float32))))
         draw = training_command.augmentation(recipe, (8, 8))
-        assert draw is None or np.isfinite(draw(np.random.default_rng(0))).all()
+        assert draw is None or all(np.isfinite(each).all() for each in draw(np.random.default_rng(0)).values())
 
 
 @pytest.mark.parametrize(("changes", "words"), [
     ({"loss": "multiclass_dice"}, "loss: expected bce_dice or bce_dice_as_printed for one structure, found multiclass_dice"),
     ({"structures": ("LV", "RV")}, "loss: expected multiclass_dice or multiclass_dice_as_printed for several structures"),
     ({"method": "two_stage"}, "method: expected one of single, multi_stage, end_to_end, found two_stage"),
+    ({"gamma": (2.0, 0.5)}, "gamma: expected the smaller number first, found 2.0,0.5"),
     ({"image_shape": (575, 576, 88)}, "image_shape: expected a multiple of localiser_factors 4,4,2, found 575,576,88"),
 ])  # fmt: skip
 def test_fields_that_do_not_go_together(changes, words):

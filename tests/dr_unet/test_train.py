@@ -69,7 +69,7 @@ def test_every_slice_of_image_and_labels_turns_alike():
     slice_ = np.kron(rng.integers(0, 2, (4, 3)), np.ones((8, 8)))  # (32, 24)
     labels = np.repeat(slice_[None, ..., None], 5, axis=3).astype(np.uint8)
     drawn = augment.draw_affine(rng, (32, 24), rotation_deg=20.0, crop_px=0.15 * np.array([32, 24]), flip=False)
-    image, turned = training_command.turned(labels[..., None].astype(np.float32), labels, drawn[None])
+    image, turned = training_command.augmented(labels[..., None].astype(np.float32), labels, {"affine": drawn[None]})
     image, turned = np.asarray(image)[0, ..., 0], np.asarray(turned)[0]
     assert image.shape == turned.shape == (32, 24, 5) and turned.dtype == np.uint8
     for z in range(5):
@@ -78,11 +78,29 @@ def test_every_slice_of_image_and_labels_turns_alike():
     assert ((image >= 0.5) == turned).mean() > 0.97  # linear against nearest neighbour: borders may differ
 
 
+def test_grey_values_by_gamma_are_z_scored_again():
+    rng = np.random.default_rng(0)
+    images, labels = rng.normal(size=(2, 6, 5, 4, 1)).astype(np.float32), rng.integers(0, 2, (2, 6, 5, 4)).astype(np.uint8)
+    found, same = training_command.augmented(images, labels, {"gamma": np.array([0.5, 2.0], np.float32)})
+    for image, given, exponent in zip(np.asarray(found), images, (0.5, 2.0), strict=True):
+        share = ((given - given.min()) / (given.max() - given.min())) ** exponent
+        np.testing.assert_allclose(image, (share - share.mean()) / share.std(), atol=2e-5)
+    np.testing.assert_array_equal(same, labels)
+    constant, _ = training_command.augmented(np.ones((1, 2, 2, 2, 1), np.float32), labels, {"gamma": np.ones(1, np.float32)})
+    np.testing.assert_array_equal(constant, 0)
+
+
 def test_the_paper_preset_turns_nothing(tiny):
-    def drawn(**changes):
+    def drawing(**changes):
         return training_command.augmentation(tiny("dr_unet_f8", **changes), (32, 24))
 
-    assert drawn(rotation_deg=0.0, zoom=0.0) is None
+    def drawn(**changes):
+        draw = drawing(**changes)
+        return lambda rng: draw(rng)["affine"]
+
+    assert drawing(rotation_deg=0.0, zoom=0.0, gamma=(1.0, 1.0)) is None
+    assert drawing(rotation_deg=0.0, zoom=0.0, gamma=(0.5, 2.0))(np.random.default_rng(0)).keys() == {"gamma"}
+    assert drawing(rotation_deg=1.0, zoom=0.0, gamma=(1.0, 1.0))(np.random.default_rng(0)).keys() == {"affine"}
     np.testing.assert_allclose(drawn(rotation_deg=0.0, zoom=1e-6)(np.random.default_rng(0)), [1, 0, 0, 0, 1, 0, 0, 0], atol=1e-3)
     angle = max(abs(np.rad2deg(np.arctan2(c[3], c[4]))) for c in map(drawn(rotation_deg=20.0, zoom=0.0), generators(50)))
     assert 15 < angle <= 20
@@ -152,13 +170,15 @@ def test_another_run_in_the_folder_is_refused(multi_stage, lasc_cases, tiny):
 
 
 def test_what_augmentation_draws_says_nothing_about_the_example(tiny, tmp_path):
-    """A thousand examples as training draws them: which volume it is, its angle and its zoom."""
+    """A thousand examples as training draws them: which volume it is, its angle, its zoom and its gamma."""
     numbered = [{"image": np.full((4, 4, 2), number), "label": np.zeros((4, 4, 2))} for number in range(20)]
     paths = [store(tmp_path, number, lambda n=number: numbered[n]) for number in range(20)]
-    recipe = tiny("multi_stage_f8", rotation_deg=180.0, zoom=0.3)
+    recipe = tiny("multi_stage_f8", rotation_deg=180.0, zoom=0.3, gamma=(0.5, 2.0))
     batches = Batches(Volumes(paths), 10, 0, training_command.augmentation(recipe, (24, 24)))
-    images, _, parameters = (np.concatenate(parts) for parts in zip(*(batches[step] for step in range(100)), strict=True))
-    drawn = [images[:, 0, 0, 0, 0], np.arctan2(parameters[:, 3], parameters[:, 4]), np.hypot(parameters[:, 3], parameters[:, 4])]
+    many = [batches[step] for step in range(100)]
+    images = np.concatenate([batch[0] for batch in many])
+    affine, gamma = (np.concatenate([batch[2][name] for batch in many]) for name in ("affine", "gamma"))
+    drawn = [images[:, 0, 0, 0, 0], np.arctan2(affine[:, 3], affine[:, 4]), np.hypot(affine[:, 3], affine[:, 4]), gamma]
     assert all(np.ptp(each) > 0 for each in drawn)
     assert np.abs(np.corrcoef(drawn)[0, 1:]).max() < 0.13  # four standard deviations of 1000 independent pairs
 

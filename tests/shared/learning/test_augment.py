@@ -207,3 +207,17 @@ def test_same_inside_tf_data():
     expected = moved(image, label, coefficients)
     np.testing.assert_array_equal(images[0, ..., 0], expected[0])
     np.testing.assert_array_equal(labels[0], expected[1])
+
+
+def test_gamma_by_hand():
+    images = np.array([[[-0.5, 0.25, 1.0]], [[0.5, 0.81, 2.0]]], np.float32)
+    np.testing.assert_allclose(
+        augment.gamma(images, np.array([0.5, 2.0], np.float32)), [[[0, 0.5, 1]], [[0.25, 0.6561, 1]]], rtol=1e-6
+    )
+
+
+def test_exponents_and_their_inverses_are_equally_likely():
+    drawn = augment.draw_gamma(np.random.default_rng(0), (0.5, 2.0), 4000)
+    assert drawn.dtype == np.float32 and drawn.min() >= 0.5 and drawn.max() <= 2
+    assert (drawn < 1).mean() == pytest.approx(0.5, abs=0.03) and (drawn < np.sqrt(2)).mean() == pytest.approx(0.75, abs=0.03)
+    assert augment.draw_gamma(np.random.default_rng(0), (1.5, 1.5)).shape == ()
