@@ -192,7 +192,8 @@ def quick(recipe: Recipe) -> Recipe:
     if recipe.preparation.structures != LASC.preparation.structures:
         image = {"image_shape": (128, 128, 16), "localiser_shape": (64, 64, 16), "crop_shape": (80, 80, 16)}
         return replace(shorter, spacing_mm=(2.0, 2.0, 10.0), batch_size=2, epochs=8, localiser_epochs=4, **image)
-    left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15)
+    against_outliers = {"rotation_deg": 20.0, "zoom": 0.15, "gamma": (0.5, 2.0), "largest_components": True}
+    left_atrium = replace(shorter, localiser_batch_size=1, epochs=30, localiser_epochs=15, **against_outliers)
     if recipe.method != "multi_stage":
         return replace(left_atrium, spacing_mm=(1.25, 1.25, 1.25), image_shape=(112, 80, 48), input_factors=(1, 1, 1))
     return replace(
@@ -202,8 +203,6 @@ def quick(recipe: Recipe) -> Recipe:
         localiser_factors=(2, 2, 2),
         localiser_shape=(72, 56, 24),
         crop_shape=(128, 88, 48),
-        rotation_deg=20.0,
-        zoom=0.15,
         epochs=50,
     )
 

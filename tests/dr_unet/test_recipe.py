@@ -134,7 +134,8 @@ def test_presets_change_no_number_of_the_method(preset, experiment):
     changed = {name for name, value in flat(paper).items() if flat(shorter)[name] != value}
     grids = {"spacing_mm", "image_shape", "input_factors", "localiser_factors", "localiser_shape", "crop_shape"}
     size = {"width", "batch_size", "localiser_batch_size", "epochs", "localiser_epochs", "precision"}
-    assert changed <= grids | size | {"normalisation", "rotation_deg", "zoom", "learning_rate", "final_learning_rate"}
+    learned = {"rotation_deg", "zoom", "gamma", "largest_components"}
+    assert changed <= grids | size | learned | {"normalisation", "learning_rate", "final_learning_rate"}
 
 
 # Ranges ---------------------------------------------------------------------------------------------------------------------
