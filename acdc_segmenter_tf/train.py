@@ -69,6 +69,7 @@ METHOD = Method(
     recipes=RECIPES,
     default=DEFAULT,
     presets=PRESETS,
+    quick_minutes=20,
     split=lambda recipe, cases, fold: splits.by_number(cases, recipe.validation_modulus, fold),
     folds=lambda recipe: recipe.validation_modulus,
     check=network,

@@ -21,7 +21,7 @@ with lazily():
     from dense_unet import predict as dense
     from dr_unet import model as dr_networks
     from shared.framework import keras, ops
-    from shared.learning import arithmetic
+    from shared.learning import arithmetic, effort
     from two_stage_unet import model as two_stage_networks
 
 MATRIX, CHANNELS, PIXELS, IMAGES = 3072, 128, 128, 4  # of the two rates
@@ -48,7 +48,7 @@ def limits(cases: Sequence[Case], folder: Path, rounds: int) -> None:
         for precision in PRECISIONS:
             with arithmetic.building_in(precision):
                 model = build()
-            forward = batch * operations(model) / GIGA
+            forward = batch * effort.operations(model) / GIGA
             predict_s, step_s = (statistics.median(times) for times in measured(model, batch, rounds))
             shown = [f"{work / took:.0f} GFLOP/s ({took:.2f} s) | {work / took / rates[precision][1]:.2f}"
                      for work, took in ((forward, predict_s), (3 * forward, step_s))]  # fmt: skip
@@ -73,17 +73,6 @@ def of_convolutions(precision: str, rounds: int) -> float:
 def best(run: Callable[[], object], rounds: int) -> float:
     """The least seconds of a few runs: of a limit the best run counts."""
     return min(seconds(lambda: ops.convert_to_numpy(run())[..., 0].sum()) for _ in range(rounds + 2))
-
-
-def operations(model: "keras.Model") -> int:
-    """Multiplications and additions of all convolutions for one example."""
-    found = 0
-    for layer in model.layers:
-        if isinstance(layer, (keras.layers.Conv2D, keras.layers.Conv3D)):
-            found += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
-        elif isinstance(layer, (keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)):
-            found += 2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.input.shape[1:-1]))
-    return found
 
 
 def measured(model: "keras.Model", batch: int, rounds: int) -> tuple[list[float], list[float]]:

@@ -96,6 +96,7 @@ METHOD = Method(
     recipes=RECIPES,
     default=DEFAULT,
     presets=PRESETS,
+    quick_minutes=18,
     split=lambda recipe, cases, fold: splits.by_share(cases, recipe.validation_share, recipe.test_share, recipe.split_seed),
     folds=lambda recipe: 1,
     check=network,

@@ -156,6 +156,7 @@ METHOD = Method(
     recipes=RECIPES,
     default=DEFAULT,
     presets=PRESETS,
+    quick_minutes=15,
     split=lambda recipe, cases, fold: splits.hold_out(cases, recipe.test_parts, recipe.folds, fold, recipe.split_seed),
     folds=lambda recipe: recipe.folds,
     check=check,

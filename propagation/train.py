@@ -107,6 +107,7 @@ METHOD = Method(
     recipes=RECIPES,
     default=DEFAULT,
     presets=PRESETS,
+    quick_minutes=20,
     split=lambda recipe, cases, fold: splits.k_fold(cases, recipe.folds, fold, recipe.split_seed),
     folds=lambda recipe: recipe.folds,
     structures=lambda recipe, cases: STRUCTURES,

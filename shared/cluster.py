@@ -45,13 +45,20 @@ def add_arguments(parser: argparse.ArgumentParser, what: str, cores: int) -> Non
         cores: of a task, by default.
     """
     parser.add_argument(
-        "--ray", nargs="?", const=LOCAL, default="", metavar="ADDRESS",
+        "--ray", nargs="?", const=LOCAL, type=address_in, metavar="ADDRESS",
         help=f"{what} at the same time, on this machine, or on the Ray cluster at ADDRESS (auto: the one this machine is in)",
     )  # fmt: skip
     parser.add_argument(
         "--cores", type=functools.partial(cli.within, low=1, high=1024), default=cores, metavar="N",
         help=f"with --ray: cores for each of them, where the cluster has no GPUs (default: {cores})",
     )  # fmt: skip
+
+
+def address_in(text: str) -> str:
+    """The address that --ray names, which an unset variable leaves empty."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected an address, found nothing")
+    return text
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def check(output: Path) -> None:
     elif output.suffix:
         raise InputError(f"{output}: expected a name that ends in {ONNX}, or the name of a folder for a SavedModel")
     if not output.absolute().parent.is_dir():
-        raise InputError(f"{output.parent}: no such folder")
+        raise InputError(f"{output.parent}: no such folder; make it first")
 
 
 def networks_of(segmenter: Any) -> dict[str, "keras.Model"]:

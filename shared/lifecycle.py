@@ -30,7 +30,7 @@ from shared.runs import Experiment, Record
 
 with lazily():
     from shared.framework import keras
-    from shared.learning import arithmetic, checkpoints, devices, training
+    from shared.learning import arithmetic, checkpoints, devices, effort, training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,7 @@ class Method:
         stages: `stages(recipe, run)` yields the `Stage`s in their order; each is asked for once the one before is trained.
         scorer: `scorer(recipe, run)`: how the finished run is scored.
         check: `check(recipe)` raises InputError where its networks cannot be built.
+        quick_minutes: what the quick preset of its default experiment takes on two processor cores.
         structures: `structures(recipe, cases)`: label value on disk -> name, of what is predicted.
         for_cases: `for_cases(recipe, cases)`: the recipe that is run on this data set.
     """
@@ -101,6 +102,7 @@ class Method:
     stages: Callable[[Any, "Run"], Iterator[Stage]]
     scorer: Callable[[Any, "Run"], Scorer]
     check: Callable[[Any], object]
+    quick_minutes: int
     structures: Callable[[Any, Sequence[Case]], Mapping[int, str]] = wanted_structures
     for_cases: Callable[[Any, Sequence[Case]], Any] = lambda recipe, cases: recipe
 
@@ -125,6 +127,7 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
     split = split_of(method, recipe, cases, experiment)
     structures = method.structures(recipe, cases)
     spread = devices.of(experiment.devices)
+    spread.check_batch(recipes.flat(recipe).get("batch_size", 1))
     with opened(experiment, recipe, cases, split, structures, identity) as run:
         summary = run.folder / runs.SUMMARY
         if runs.is_done(run.folder):
@@ -133,7 +136,7 @@ def train(method: Method, recipe: Any, cases: Sequence[Case], experiment: Experi
         volumes = ", ".join(f"{len(run.side(side))} {side}" for side in SIDES)
         print(f"{experiment.title}: {volumes} volumes; run folder {run.folder}", flush=True)
         if experiment.preset == "paper" and not provenance.accelerators():
-            print("no GPU here: a paper's recipe takes days to months on a processor; --preset quick takes minutes", flush=True)
+            print(f"no GPU here; --preset quick takes about {method.quick_minutes} minutes on two cores", flush=True)
         with spread.scope():
             for stage in method.stages(recipe, run):
                 run.fit(stage, spread)
@@ -266,6 +269,10 @@ class Run:
         network = f"{model.name}, {model.count_params():,} parameters, {precision}, input {extent}"
         batches = f"{len(stage.batches.examples)} examples, at most {stage.steps} steps of {stage.batches.batch_size}"
         print(f"{stage.name}: {network}; {batches}", flush=True)
+        if self.experiment.preset == "paper" and not provenance.accelerators():
+            expected = stage.steps * effort.seconds_of_step(model, stage.batches.batch_size, precision)
+            if expected:
+                print(f"{stage.name}: about {duration(expected)} here, by the arithmetic of its convolutions", flush=True)
         with arithmetic.zeroed_memory(precision):
             result = training.fit(
                 model,

@@ -14,7 +14,7 @@ from shared.errors import InputError
 from shared.lazy import lazily
 from shared.overlap import overlapped
 from shared.prediction_jobs import Job, is_file_name, jobs
-from shared.prediction_tables import check_tables, table_paths, write_tables
+from shared.prediction_tables import check_tables, forget, table_paths, write_tables
 from shared.progress import counted
 from shared.scans.volume import Volume
 from shared.segmenting import Segmenting, segment
@@ -90,11 +90,15 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         say_no_doubt(options.weights[0])
         check_tables(options.output, segmenter.structures, [job.scan for job in todo])
         if options.list:
-            with running(options, segmenter, loaded, predict) as run:
+            with runs.locked(options.output, "list", "--output"), running(options, segmenter, loaded, predict) as run:
                 segment_list(options, todo, run)
         else:
             how = segmenting(options, segmenter, predict)
-            segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
+            try:
+                segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
+            except InputError as error:
+                hint = "; --list goes on after a scan that cannot be segmented" if len(options.scans) < len(todo) else ""
+                raise InputError(f"{error}{hint}") from error
         page = options.output / runs.REPORT
         kept = page.exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):
@@ -159,6 +163,7 @@ def segment_list(options: argparse.Namespace, todo: Sequence[Job], run: Callable
     if options.pictures and done:
         print("pictures of those are not drawn again, nor those that are missing; report.html shows all")
     write = functools.partial(write_tables, output=options.output, order=[job.scan for job in todo])
+    forget(options.output, [job.scan for job in missing])
     failed = prediction_list.segment_all(missing, run, write, options.output)
     if failed:
         text = f"{failed} of {len(todo)} scans could not be segmented, see {options.output / prediction_list.FAILURES}"

@@ -30,13 +30,14 @@ def scans_of(table: Path) -> list[Path]:
         InputError: the file cannot be read, has no such column, or no row.
     """
     if not table.is_file():
-        raise InputError(f"{table}: no such file")
+        raise InputError(f"{table}: {'a folder; expected a table' if table.is_dir() else 'no such file'}")
     rows = read_csv(table, ("scan",))
     if not rows:
         raise InputError(f"{table}: no scans in it")
     names = [str(row["scan"]).strip() for row in rows]
-    if "" in names:
-        raise InputError(f"{table}: its row {names.index('') + 1} names no scan")
+    for number, name in enumerate(names, start=1):
+        if not name or "\0" in name:
+            raise InputError(f"{table}: its row {number} names no scan")
     return [Path(os.path.abspath(table.parent / name)) for name in names]
 
 
@@ -80,6 +81,8 @@ def segment_all(
             write(volumes, functions)
             volumes.clear()
             functions.clear()
+        if failures:
+            write_csv(output / FAILURES, sorted(failures, key=lambda row: place[str(row["scan"])]))
         written = time.monotonic()
 
     def done(job: Job, outcome: Outcome) -> None:
@@ -87,8 +90,6 @@ def segment_all(
             found = outcome()
         except (InputError, OSError) as error:
             failures.append({"scan": str(job.scan), "error": str(error)})
-            failures.sort(key=lambda row: place[row["scan"]])
-            write_csv(output / FAILURES, failures)
         else:
             say_doubt(job, found[0])
             volumes.extend(found[0])

@@ -39,6 +39,19 @@ def write_tables(volumes: Sequence[Row], functions: Sequence[Row], output: Path,
             path.unlink(missing_ok=True)  # its label map was replaced
 
 
+def forget(output: Path, scans: Iterable[Path]) -> None:
+    """Take the rows of scans that are going to be segmented out of the tables in the folder `output`: if the command dies on the
+    way, no row may describe a label map that is no longer there."""
+    going = {name_of(scan) for scan in scans}
+    for path in table_paths(output):
+        rows = earlier_rows(path, None) if path.exists() else []
+        kept = [row for row in rows if not scans_of(row) & going]
+        if kept and len(kept) < len(rows):
+            write_csv(path, kept)
+        elif rows and not kept:
+            path.unlink()
+
+
 def check_tables(output: Path, structures: Mapping[int, str], scans: Iterable[Path]) -> None:
     """Check the tables in the folder `output`, and warn where the label map of another scan will be replaced.
 

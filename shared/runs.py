@@ -77,8 +77,8 @@ def is_done(folder: Path) -> bool:
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Make the run folder; within the block no other process can work on it.
+def locked(folder: Path, what: str = "run", option: str = "--workdir") -> Iterator[None]:
+    """Make the folder of a run, or of `what`; within the block no other process can work on it.
 
     Raises:
         InputError: another process is working on it.
@@ -88,7 +88,9 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise InputError(f"{folder}: another process works on this run; wait for its end, or choose another --workdir") from None
+        raise InputError(
+            f"{folder}: another process works on this {what}; wait for its end, or choose another {option}"
+        ) from None
     try:
         remove_leftovers(folder)
         yield

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from shared.doubt.judge import IMPLAUSIBLE, Verdict
-from shared.doubt.watch import UNKNOWN, Watch, in_words
+from shared.doubt.watch import UNKNOWN, Watch, doubted_ends, in_words
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.overlap import Outcome, overlapped
@@ -91,6 +91,9 @@ class Segmenting:
             of_cine = function.of_cine([rows[t] for t in shown], self.structures)
         functions = [of_cine] if of_cine else []
         doubt_function(functions, rows, self.structures)
+        shaky = doubted_ends(of_cine, rows) if of_cine else ""
+        if shaky:
+            warnings.warn(f"{job.scan}: {shaky}", stacklevel=2)
         return rows, functions
 
     def one(self, job: Job) -> Rows:

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared import cli, cluster
 from shared.errors import InputError
@@ -82,27 +83,38 @@ def train_all(address: str, cores: int, trainings: Sequence[Training], logs: Pat
         print(f"{len(trainings)} runs on Ray, {found.places} at a time; what they print goes to {logs}", flush=True)
         files = {training: (logs / f"{training.name.replace(' ', '-')}.log").resolve() for training in trainings}
         for file in files.values():
-            file.write_text("")
+            with open(file, "a", encoding="utf-8") as lines:
+                lines.write("waits\n")
         running = {task.remote(training, os.getcwd(), file): training for training, file in files.items()}
-        failed: list[Training] = []
+        failed: dict[Training, str] = {}
         try:
             while running:
                 ended, _ = ray.wait(list(running), num_returns=len(running), timeout=EVERY_S)
                 for reference in ended:
                     training = running.pop(reference)
-                    status = cluster.result(ray, reference)
-                    failed += [training] if status else []
-                    print(f"{training.name}: {'ended with status ' + str(status) if status else 'done'}", flush=True)
+                    trouble = trouble_of(ray, reference)
+                    if trouble:
+                        failed[training] = trouble
+                    print(f"{training.name}: {trouble or 'done'}", flush=True)
                 for training in running.values():
-                    print(f"  {training.name}: {last_line(files[training]) or 'waits'}", flush=True)
+                    print(f"  {training.name}: {last_line(files[training])}", flush=True)
         except KeyboardInterrupt:
             for reference in running:
                 ray.cancel(reference)  # as Ctrl-C there
             ray.wait(list(running), num_returns=len(running), timeout=ENDING_S)
             raise KeyboardInterrupt("the same command goes on from the last checkpoints") from None
     if failed:
-        said = last_line(files[failed[0]])
-        raise InputError(f"{len(failed)} of {len(trainings)} runs failed; {failed[0].name}: {said}")
+        first, trouble = next(iter(failed.items()))
+        raise InputError(f"{len(failed)} of {len(trainings)} runs failed; {first.name} {trouble}: {last_line(files[first])}")
+
+
+def trouble_of(ray: Any, reference: Any) -> str:
+    """What went wrong with a training command that ended; "" where nothing did."""
+    try:
+        status = cluster.result(ray, reference)
+    except InputError as error:  # its process died too often
+        return str(error)
+    return f"ended with status {status}" if status else ""
 
 
 def last_line(file: Path) -> str:

@@ -20,7 +20,7 @@ from shared.files import write_csv, write_text
 from shared.held_out import CASES, Scored, about
 from shared.lazy import lazily
 from shared.overlap import Outcome, overlapped
-from shared.progress import Progress
+from shared.progress import Progress, counted
 from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.scoring import tables
@@ -85,9 +85,15 @@ def score(
     drawings = {name: one.drawing for name, one in scored.items()}
     verdicts = {name: one.verdict for name, one in scored.items() if one.verdict}
     left_out = [name for name in structures.values() if name not in classes.values()]
-    lines = [fact, *([f"- not scored, since the data set does not label it: {', '.join(left_out)}"] if left_out else []), ""]
+    values = ", ".join(f"{value} {name}" for value, name in structures.items())
+    lines = [
+        fact,
+        f"- values in the label maps: {values}",
+        *([f"- not scored, since the data set does not label it: {', '.join(left_out)}"] if left_out else []),
+        "",
+    ]
     lines += [*tables.summarise(rows), *by_part(rows), *caught.write(output, verdicts, rows)]
-    text = "\n".join([f"# {len(cases)} cases", "", *lines, "", RULE, ""])
+    text = "\n".join([f"# {output.resolve().name}: {counted(len(cases), 'case')}", "", *lines, "", RULE, ""])
     write_text(output / runs.SUMMARY, text)
     report.write(output, text, rows, classes, drawings, verdicts=verdicts)
     print("\n".join(["", *lines, "", f"wrote {output / CASES} and {output / runs.SUMMARY}"]))

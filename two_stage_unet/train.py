@@ -254,6 +254,7 @@ METHOD = Method(
     recipes=RECIPES,
     default=DEFAULT,
     presets=PRESETS,
+    quick_minutes=30,
     split=split,
     folds=lambda recipe: recipe.folds,
     check=check,

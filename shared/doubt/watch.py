@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shared import runs
 from shared.doubt import judge
@@ -47,6 +48,21 @@ def held_by(weights: Path) -> Held:
     """What the training cases of a run had; nothing where it is not known, as of weights that are no run."""
     found = runs.record_of(weights).get(HELD, {})
     return found if isinstance(found, dict) else {}
+
+
+def doubted_ends(both: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> str:
+    """Which of the frames that volumes and ejection fraction rest on are flagged, in one line; empty where neither is.
+
+    Args:
+        both: a row of function.csv.
+        rows: those of volumes.csv for its scans.
+    """
+    doubts = {(str(row["scan"]), int(row["frame"])): row["doubt"] for row in rows}
+    frames = {end.upper(): (str(both[f"{end}_scan"]), int(both[f"{end}_frame"])) for end in ("ed", "es")}
+    found = [
+        f"{end} (frame {at[1]}, doubt {doubts[at]:.2f})" for end, at in frames.items() if doubts.get(at, 0.0) > judge.FLAGGED
+    ]
+    return f"volumes and ejection fraction rest on a doubted label map: {' and '.join(found)}" if found else ""
 
 
 def in_words(path: object, verdicts: Sequence[Verdict]) -> str:

@@ -39,9 +39,13 @@ class Devices:
     def check(self, inputs: Nested) -> None:
         """Raise InputError unless a batch can be split evenly."""
         for array in leaves(inputs):
-            if array.shape[0] % self.count:
-                text = f"a batch of {array.shape[0]} cannot be split evenly over {self.count} devices"
-                raise InputError(f"--devices {self.count}: {text}; set batch_size (or another --devices)")
+            self.check_batch(array.shape[0])
+
+    def check_batch(self, size: int) -> None:
+        """The same for a batch of `size` examples."""
+        if size % self.count:
+            text = f"a batch of {size} cannot be split evenly over {self.count} devices"
+            raise InputError(f"--devices {self.count}: {text}; set batch_size (or another --devices)")
 
 
 class Sharded(Devices):

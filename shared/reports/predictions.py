@@ -1,13 +1,16 @@
 """The report of a folder of label maps: volumes and function of every scan, and all its slices and frames."""
 
+import shlex
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from shared import runs
+from shared import provenance, runs
 from shared.doubt.judge import FLAGGED
+from shared.doubt.watch import doubted_ends
 from shared.errors import InputError
 from shared.files import read_csv
 from shared.prediction_jobs import name_of
@@ -54,13 +57,21 @@ def write(folder: Path, tables: tuple[Path, Path], structures: Mapping[int, str]
         folder / runs.REPORT,
         Page(
             title=f"Label maps in {folder.resolve().name}",
-            text="\n".join([TEXT, *map(trained, weights)]),
+            text="\n".join([TEXT, *map(trained, weights), made_by()]),
             columns=[Column(title, DIGITS.get(title, 1)) for title in titles],
             entries=entries,
             structures=list(dict.fromkeys(structures.values())),
             layers=(LAYER,),
         ),
     )
+
+
+def made_by() -> str:
+    """A line about the command that writes this report, and the versions that it runs with."""
+    origin = provenance.origin()
+    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions().items())
+    typed = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return f"- this command: `{typed}`; commit {origin['commit']}; {versions}"
 
 
 def trained(weights: Path) -> str:
@@ -106,6 +117,7 @@ def remarks_on(rows: Sequence[Row], both: Row | None, structures: Mapping[int, s
         for cavity in (cavity for cavity in metrics.CAVITIES if cavity in names):
             volumes = ({**at, f"{cavity}_ml": both[f"{cavity}_{end}_ml"]} for at, end in ((ed, "edv"), (es, "esv")))
             doubts.append(function.doubt_of(cavity, *volumes))
+        doubts.append(doubted_ends(both, rows))
     worst = max(rows, key=lambda row: -1.0 if row["doubt"] != row["doubt"] else row["doubt"])
     reasons = worst["reasons"].split("; ") if worst["doubt"] > FLAGGED else []
     return list(dict.fromkeys([f"nothing was found{where}" if empty else "", *doubts, *reasons]))

@@ -96,8 +96,8 @@ def learning_curve(path: Path, history: Sequence[Mapping[str, Any]], panels: Seq
     for axis, (names, scale) in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         axis.set_yscale(scale)
         for name in names:
-            axis.plot([row["step"] for row in history], [row[name] for row in history], label=name)
-        axis.set_xlabel("step")
+            axis.plot([row["step"] for row in history], [row[name] for row in history], label=name, marker=".", markersize=3)
+        axis.set(xlabel="step", ylabel="Dice on the validation cases" if "val_dice" in names else "loss")
         axis.legend(frameon=False)
     save(figure, path)
 
@@ -146,9 +146,11 @@ def bland_altman(
         for name, value, style, up, side in zip(names, limits, styles, (0, -4, 4), ("center", "top", "bottom"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
             text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
-            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (3, up), "textcoords": "offset points"}
-            axis.annotate(text, (1, value), **place, va=side, fontsize=7)
-        axis.set(title=title, xlabel=f"mean ({unit})", ylabel=f"{difference} ({unit})")
+            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-3, up), "textcoords": "offset points"}
+            axis.annotate(text, (1, value), **place, va=side, ha="right", fontsize=7)
+        left, right = axis.get_xlim()
+        axis.set_xlim(left, right + (right - left) / 3)  # room for these labels
+        axis.set(title=title, xlabel=f"mean of both ({unit})", ylabel=f"{difference} ({unit})")
     for axis in axes[len(panels) :]:
         axis.remove()
     save(figure, path)

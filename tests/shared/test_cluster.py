@@ -31,9 +31,11 @@ def options(*words):
 
 
 def test_arguments():
-    assert (options().ray, options().cores) == ("", 3)
+    assert (options().ray, options().cores) == (None, 3)
     assert (options("--ray").ray, options("--ray", "auto", "--cores", "8").cores) == ("local", 8)
     assert options("--ray", "ray://head:10001").ray == "ray://head:10001"
+    with pytest.raises(SystemExit):  # of an unset variable
+        options("--ray", "")
 
 
 def test_every_item_comes_to_one_end(tmp_path, monkeypatch):

@@ -104,6 +104,7 @@ def toy(stages=two_stages, **more):
         ),
         "structures": lambda recipe, cases: {1: "LA"},
         "check": lambda recipe: None,
+        "quick_minutes": 7,
     }
     return Method(**{**parts, **more})
 
@@ -140,7 +141,7 @@ def test_a_run_from_its_beginning_to_its_summary(tmp_path, cases, capsys):
 def test_who_begins_a_papers_recipe_on_a_processor_is_told(preset, accelerators, warned, tmp_path, cases, capsys, monkeypatch):
     monkeypatch.setattr(lifecycle.provenance, "accelerators", lambda: accelerators)
     lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path, preset=preset))
-    assert ("--preset quick takes minutes" in capsys.readouterr().out) == warned
+    assert ("no GPU here; --preset quick takes about 7 minutes" in capsys.readouterr().out) == warned
     (summary,) = (tmp_path / "runs").rglob("summary.md")
     assert ("- settings that are not those of the preset: scale=2.0" in summary.read_text()) == (preset == "quick")
 

@@ -2,11 +2,13 @@
 
 import functools
 import importlib.util
+import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from shared import files, prediction_command, prediction_list, prediction_tables
+from shared import files, prediction_command, prediction_list, prediction_tables, runs
 from shared.errors import InputError
 from shared.prediction_jobs import Job
 from tests.shared.test_prediction_command import Constant, all_lv, grey, run, write_scan
@@ -68,6 +70,39 @@ def test_another_scan_of_the_same_name_is_segmented(cohort, capsys):
     of_list(table, out)
     assert "is replaced by that of" in capsys.readouterr().err
     assert str(other) in [row["scan"] for row in files.read_csv(out / "volumes.csv")] and scans_in(out).count("a.nii.gz") == 1
+
+
+def test_a_label_map_that_was_replaced_without_its_row_is_made_again(cohort, monkeypatch):
+    """A kill after the label map of another scan of this name was written, and before the tables were."""
+    table, out = cohort
+    files.write_csv(table, [{"scan": f"scans/{name}.nii.gz"} for name in "ac"])
+    of_list(table, out)
+    tables = [(out / name).read_bytes() for name in TABLES if (out / name).exists()]
+    whole = (out / "a.nii.gz").read_bytes()
+    write_scan(table.parent / "others" / "a.nii.gz", grey(seed=5))
+    other = table.with_name("other.csv")
+    files.write_csv(other, [{"scan": "others/a.nii.gz"}])
+    with monkeypatch.context() as killed:
+        killed.setattr(prediction_command, "write_tables", lambda *given, **more: None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            of_list(other, out, nothing)
+    assert (out / "a.nii.gz").read_bytes() != whole and scans_in(out) == ["c.nii.gz"]
+    of_list(table, out)
+    assert (out / "a.nii.gz").read_bytes() == whole
+    assert [(out / name).read_bytes() for name in TABLES if (out / name).exists()] == tables
+
+
+def nothing(segmenter, scan, path):
+    return scan.with_array(np.zeros(scan.array.shape, np.uint8))
+
+
+def test_two_commands_cannot_fill_one_folder(cohort, capsys):
+    table, out = cohort
+    with runs.locked(out), pytest.raises(SystemExit):
+        of_list(table, out)
+    assert "another process works on this list; wait for its end, or choose another --output" in capsys.readouterr().err
+    of_list(table, out)
 
 
 def test_a_list_of_which_nothing_can_be_segmented_ends_with_status_2(cohort, capsys):

@@ -1,5 +1,7 @@
 """The tables of the prediction commands, which later commands add to."""
 
+from pathlib import Path
+
 from shared import files, prediction_tables
 from shared.datasets import acdc
 from shared.scoring import function
@@ -43,3 +45,17 @@ def test_tables_beside_one_label_map_are_of_that_label_map(tmp_path):
     prediction_tables.write_tables([row(2, scan="b.nii")], [], tmp_path / "seg.nii.gz")
     assert [r["scan"] for r in files.read_csv(tmp_path / "seg_volumes.csv")] == ["b.nii"]
     assert not (tmp_path / "seg_function.csv").exists()
+
+
+def test_rows_of_label_maps_that_will_be_made_again_go_first(tmp_path):
+    volumes, functions = prediction_tables.table_paths(tmp_path)
+    files.write_csv(
+        volumes, [{"scan": name, "frame": 1, "doubt": 0.1, "reasons": "", "LV_ml": 1.0} for name in ("x/a.nii", "b.nii")]
+    )
+    files.write_csv(functions, [{"ed_scan": "x/a.nii", "es_scan": "c.nii", "LV_ef_percent": 50.0}])
+    prediction_tables.forget(tmp_path, [Path("new.nii")])
+    assert len(files.read_csv(volumes)) == 2 and len(files.read_csv(functions)) == 1
+    prediction_tables.forget(tmp_path, [Path("y/a.nii")])  # of another folder, with a label map of the same name
+    assert [row["scan"] for row in files.read_csv(volumes)] == ["b.nii"] and not functions.exists()
+    prediction_tables.forget(tmp_path, [Path("b.nii")])
+    assert not volumes.exists()

@@ -13,7 +13,7 @@ NAMES, PRESETS = ("small", "large", "other"), ("paper", "quick")
 
 def method(default="small"):
     """One that is asked for its names alone."""
-    unused = dict.fromkeys(("split", "folds", "stages", "scorer", "check"))
+    unused = dict.fromkeys(("split", "folds", "stages", "scorer", "check", "quick_minutes"))
     return Method(package="paper", recipes=dict.fromkeys(NAMES), default=default, presets=dict.fromkeys(PRESETS), **unused)
 
 

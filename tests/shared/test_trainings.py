@@ -59,13 +59,32 @@ def training(name, *orders):
 
 def test_a_training_that_dies_goes_on_elsewhere_and_one_that_fails_is_said(paper, monkeypatch, capsys):
     monkeypatch.setattr(trainings, "EVERY_S", 0.2)
-    with pytest.raises(InputError, match="1 of 3 runs failed; run c: c: going on from step 0"):
+    with pytest.raises(InputError, match="1 of 3 runs failed; run c ended with status 2: c: going on from step 0"):
         trainings.train_all("local", 1, [training("a", "die"), training("b"), training("c", "fail")], paper / "logs")
     assert (paper / "a.step").read_text() == (paper / "b.step").read_text() == "20"
     log = (paper / "logs" / "run-a.log").read_text()
     assert "going on from step 0" in log and "going on from step 10" in log and log.count("step 10/20") == 1
     printed = capsys.readouterr().out
     assert "3 runs on Ray" in printed and "run a: done" in printed and "run c: ended with status 2" in printed
+
+
+def test_a_training_whose_process_dies_again_and_again_costs_the_others_nothing(paper, monkeypatch, capsys):
+    monkeypatch.setattr(trainings, "EVERY_S", 0.2)
+    result = cluster.result
+
+    def dying(ray, reference):
+        if "c" not in gone:
+            gone.append("c")
+            raise InputError("its process died 6 times")
+        return result(ray, reference)
+
+    gone = []
+    monkeypatch.setattr(cluster, "result", dying)
+    with pytest.raises(InputError, match=r"1 of 2 runs failed; run \w its process died 6 times: "):
+        trainings.train_all("local", 1, [training("a"), training("b")], paper / "logs")
+    assert (paper / "a.step").read_text() == (paper / "b.step").read_text() == "20"
+    printed = capsys.readouterr().out
+    assert printed.count(": done") == 1 and printed.count("its process died 6 times\n") == 1
 
 
 def test_ctrl_c_stops_every_training_at_its_checkpoint(paper):

@@ -77,6 +77,7 @@ def scorer(recipe, run):
 
 
 METHOD = lifecycle.Method(
+    quick_minutes=1,
     package="toy_paper", recipes=RECIPES, default="one_layer", presets=PRESETS, check=network, stages=stages, scorer=scorer,
     split=lambda recipe, cases, fold: splits.k_fold(cases, 5, fold, 0), folds=lambda recipe: 5,
 )  # fmt: skip

@@ -1,5 +1,6 @@
 """What a prediction command asks about each label map."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -72,3 +73,12 @@ def test_in_words():
     assert watch.in_words("a.nii", [fine, bad, worse]) == (
         "doubt 0.90 about a.nii, frame 3 (2 of 3 frames are above 0.5): several small signs"
     )
+
+
+def test_function_that_rests_on_a_doubted_frame():
+    rows = [{"scan": "a", "frame": frame, "doubt": doubt} for frame, doubt in ((1, 0.2), (2, 0.99), (3, math.nan), (4, 0.6))]
+    both = {"ed_scan": "a", "ed_frame": 2, "es_scan": "a", "es_frame": 1}
+    text = "volumes and ejection fraction rest on a doubted label map: "
+    assert watch.doubted_ends(both, rows) == text + "ED (frame 2, doubt 0.99)"
+    assert watch.doubted_ends({**both, "es_frame": 4.0}, rows).endswith("ED (frame 2, doubt 0.99) and ES (frame 4, doubt 0.60)")
+    assert watch.doubted_ends({**both, "ed_frame": 3}, rows) == watch.doubted_ends({**both, "ed_scan": "b"}, rows) == ""

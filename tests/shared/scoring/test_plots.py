@@ -53,13 +53,14 @@ def test_bland_altman_draws_the_first_minus_the_second(drawn, options, label):
     (axis,) = drawn(plots.bland_altman, [("LV", "ml", [10, 30], [14, 20], (3, -5, 11))], **options).axes
     np.testing.assert_allclose(axis.collections[0].get_offsets(), [[12, -4], [25, 10]])
     assert [line.get_ydata()[0] for line in axis.lines] == [3, -5, 11]
-    assert (axis.get_ylabel(), axis.get_xlabel(), axis.get_title()) == (label, "mean (ml)", "LV")
+    assert (axis.get_ylabel(), axis.get_xlabel(), axis.get_title()) == (label, "mean of both (ml)", "LV")
 
 
 def test_lines_of_agreement_say_what_they_are_with_a_minus_that_can_be_seen(drawn):
     (axis,) = drawn(plots.bland_altman, [("LV", "ml", [10, 30], [14, 20], (3, -5, 11))]).axes
     assert [text.get_text() for text in axis.texts] == ["bias 3.0", "\u22121.96 SD \u22125.0", "+1.96 SD 11.0"]
-    assert all(text.xyann[0] > 0 for text in axis.texts)  # beside the frame, not on it
+    assert all(text.xyann[0] < 0 for text in axis.texts)  # inside the frame, right of all points
+    assert axis.get_xlim()[1] - 25 > (25 - 12) / 3
 
 
 def test_panels_of_agreement_stand_in_rows_of_three_with_one_scale(drawn):
