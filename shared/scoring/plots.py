@@ -143,11 +143,13 @@ def bland_altman(
         a, b = np.array(sides)
         axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
         names, styles = ("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), ("-", "--", "--")
-        for name, value, style, up, side in zip(names, limits, styles, (0, -4, 4), ("center", "top", "bottom"), strict=True):
+        for name, value, style, up, side in zip(names, limits, styles, (0, -2, 2), ("center", "top", "bottom"), strict=True):
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
             text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-3, up), "textcoords": "offset points"}
-            axis.annotate(text, (1, value), **place, va=side, ha="right", fontsize=7)
+            ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+            axis.annotate(text, (1, value), **place, va=side, ha="right", fontsize=7, bbox=ground)
+        axis.margins(y=0.15)
         left, right = axis.get_xlim()
         axis.set_xlim(left, right + (right - left) / 3)  # room for these labels
         axis.set(title=title, xlabel=f"mean of both ({unit})", ylabel=f"{difference} ({unit})")

@@ -15,6 +15,7 @@ from shared.lazy import library
 from shared.scans.volume import Volume
 from shared.scoring import plots
 
+BAR_MM = 20  # of the scale in a corner, which stands upright
 VIEW_DEG = {"elev": 20, "azim": -60}
 LIGHT = LightSource(azdeg=205, altdeg=35)
 
@@ -50,6 +51,8 @@ def surfaces(path: Path, rows: Sequence[Sequence[tuple[str, Volume]]], structure
             axis.set_box_aspect(high - low, zoom=1.05)
             axis.view_init(**VIEW_DEG)
             axis.set_axis_off()
+            axis.plot(*([at, at] for at in low[:2]), [low[2], low[2] + BAR_MM], color="black", linewidth=1.5)
+            axis.text(*low[:2], low[2] + BAR_MM, f" {BAR_MM} mm", fontsize=7)
             axis.set_title(title, fontsize=9)
     plots.legend(figure, plots.handles(structures))
     plots.save(figure, path, dpi=220)
