@@ -30,7 +30,7 @@ from shared.evaluation import EXPECTED, Values, label_maps, read_known, values_o
 from shared.files import write_csv
 from shared.lazy import lazily
 from shared.prediction_jobs import check_pairs as check_names
-from shared.progress import Progress
+from shared.progress import Progress, counted
 from shared.scans import orientation, volume
 from shared.scans.volume import Volume
 from shared.scoring import function, metrics, short_axis
@@ -268,7 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for path, content in zip(tables_of(options.output), (measured, found), strict=True):
             if content:
                 write_csv(path, content)
-                print(f"wrote {path}: {len(content)} rows")
+                print(f"wrote {path}: {counted(len(content), 'row')}")
             else:
                 path.unlink(missing_ok=True)  # of other label maps
         for path, row in pictures.items():

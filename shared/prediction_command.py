@@ -97,8 +97,8 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
             try:
                 segment(todo, how, options.ed, options.es, functools.partial(write_tables, output=options.output))
             except InputError as error:
-                hint = "; --list goes on after a scan that cannot be segmented" if len(options.scans) < len(todo) else ""
-                raise InputError(f"{error}{hint}") from error
+                several = len(todo) > 1 and any(scan.is_dir() for scan in options.scans)
+                raise InputError(f"{error}{'; --list goes on after such a scan' if several else ''}") from error
         page = options.output / runs.REPORT
         kept = page.exists()  # of an earlier command: it must not show label maps that are replaced
         if (options.pictures or kept) and not is_file_name(options.output):

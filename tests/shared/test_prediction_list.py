@@ -97,6 +97,14 @@ def nothing(segmenter, scan, path):
     return scan.with_array(np.zeros(scan.array.shape, np.uint8))
 
 
+def test_a_folder_with_a_broken_scan_ends_there_and_names_the_list(cohort, capsys):
+    table, out = cohort
+    with pytest.raises(SystemExit):
+        run([table.parent / "scans"], out, all_lv)
+    assert "b.nii.gz" in (said := capsys.readouterr().err) and said.endswith("; --list goes on after such a scan\n")
+    assert scans_in(out) == ["a.nii.gz"]
+
+
 def test_two_commands_cannot_fill_one_folder(cohort, capsys):
     table, out = cohort
     with runs.locked(out), pytest.raises(SystemExit):
