@@ -147,8 +147,9 @@ def bland_altman(
             axis.axhline(value, color="black", linewidth=1, linestyle=style)
             text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
             place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-3, up), "textcoords": "offset points"}
-            ground: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
-            axis.annotate(text, (1, value), **place, va=side, ha="right", fontsize=7, bbox=ground)
+            axis.annotate(
+                text, (1, value), **place, va=side, ha="right", fontsize=7, bbox={"fc": "white", "ec": "none", "pad": 0.5}
+            )
         axis.margins(y=0.15)
         left, right = axis.get_xlim()
         axis.set_xlim(left, right + (right - left) / 3)  # room for these labels
