@@ -142,14 +142,12 @@ def bland_altman(
     for axis, (title, unit, *sides, limits) in zip(axes, panels, strict=False):
         a, b = np.array(sides)
         axis.scatter((a + b) / 2, a - b, s=12, color=COLOURS[2])
-        names, styles = ("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), ("-", "--", "--")
-        for name, value, style, up, side in zip(names, limits, styles, (0, -2, 2), ("center", "top", "bottom"), strict=True):
-            axis.axhline(value, color="black", linewidth=1, linestyle=style)
+        names, places = ("bias", "\N{MINUS SIGN}1.96 SD", "+1.96 SD"), (("center", 0), ("top", -2), ("bottom", 2))
+        for name, value, (side, up) in zip(names, limits, places, strict=True):
+            axis.axhline(value, color="black", linewidth=1, linestyle="--" if up else "-")
             text = f"{name} {value:.1f}".replace("-", "\N{MINUS SIGN}")
-            place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (-3, up), "textcoords": "offset points"}
-            axis.annotate(
-                text, (1, value), **place, va=side, ha="right", fontsize=7, bbox={"fc": "white", "ec": "none", "pad": 0.5}
-            )
+            look: dict[str, Any] = {"va": side, "ha": "right", "fontsize": 7, "bbox": {"fc": "white", "ec": "none", "pad": 0.5}}
+            axis.annotate(text, (1, value), (-3, up), ("axes fraction", "data"), textcoords="offset points", **look)
         axis.margins(y=0.15)
         left, right = axis.get_xlim()
         axis.set_xlim(left, right + (right - left) / 3)  # room for these labels
