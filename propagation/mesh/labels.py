@@ -6,11 +6,10 @@ import numpy as np
 from scipy import ndimage
 
 from propagation import masks
+from shared.datasets.case import MOST_VALUES
 from shared.errors import InputError
 from shared.scans import postprocess
 from shared.scans.volume import Volume
-
-MOST = 150  # different values of a label map; scans have more
 
 
 def structures(labels: Volume, values: Sequence[int] | None = None, largest: bool = True) -> Volume:
@@ -32,7 +31,7 @@ def structures(labels: Volume, values: Sequence[int] | None = None, largest: boo
     if not np.issubdtype(array.dtype, np.integer):
         raise InputError(f"expected a label map of whole numbers, found {array.dtype}")
     present = [int(value) for value in np.unique(array) if value]
-    if len(present) > MOST:
+    if len(present) > MOST_VALUES:
         raise InputError(f"{len(present)} different values: this is a scan; expected its label map, such as predict writes")
     if not present:
         raise InputError(f"the label map of shape {array.shape} is empty: there is nothing to mesh")

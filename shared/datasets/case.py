@@ -13,7 +13,7 @@ from shared.scans.volume import Volume
 
 IGNORED = 255  # the class of voxels that nobody annotated
 KNOWN = {name.casefold(): name for name in ("RV", "Myo", "LV", "LA", "RA", "AA", "PA", "BV")}
-MOST = 64  # label values in a label map; scans have hundreds
+MOST_VALUES = 150  # different ones of a label map; scans have more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +228,7 @@ def check_values(
     """
     unknown = sorted(values - set(known))
     if unknown:
-        if len(unknown) > MOST:
+        if len(unknown) > MOST_VALUES:
             raise InputError(f"{path}: {len(values)} different values: this is a scan; expected its label map")
         shown = str(unknown[:5]) if len(unknown) <= 5 else f"{str(unknown[:5])[:-1]}, ...] ({len(unknown)} of them)"
         expected = ", ".join(f"{value} {name}" for value, name in known.items())

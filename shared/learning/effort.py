@@ -23,7 +23,11 @@ def operations(model: keras.Model) -> int:
 
 
 def seconds_of_step(model: keras.Model, batch: int, precision: str) -> float:
-    """About how long a training step takes: a prediction and twice as much for the gradients, at the rate of a convolution."""
+    """About how long a training step takes: a prediction and twice as much for the gradients, at the rate of a convolution; 0
+    where the `operations` are not known."""
+    work = 3 * batch * operations(model)
+    if not work:
+        return 0.0
     images = ops.ones((IMAGES, PIXELS, PIXELS, CHANNELS), dtype=precision)
     kernel = ops.ones((3, 3, CHANNELS, CHANNELS), dtype=precision)
     took = []
@@ -32,4 +36,4 @@ def seconds_of_step(model: keras.Model, batch: int, precision: str) -> float:
         ops.convert_to_numpy(ops.conv(images, kernel, padding="same")[0, 0])
         took.append(time.perf_counter() - start)
     rate = 2 * IMAGES * PIXELS**2 * 9 * CHANNELS**2 / min(took)
-    return 3 * batch * operations(model) / rate
+    return work / rate
