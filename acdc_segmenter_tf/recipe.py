@@ -137,7 +137,7 @@ def medium(recipe: Recipe) -> Recipe:
     shorter, shape = quick(recipe), recipe.preparation.image_shape
     if recipe.preparation.is_3d:
         return replace(shorter, image_shape=shape, steps=1500, validate_every=150)
-    return replace(shorter, width=32, image_shape=shape, steps=5000, validate_every=500)
+    return replace(shorter, width=32, image_shape=shape, rotation_deg=15.0, steps=5000, validate_every=500)
 
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "medium": medium, "quick": quick}

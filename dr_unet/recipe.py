@@ -214,7 +214,8 @@ def medium(recipe: Recipe) -> Recipe:
         return replace(quick(recipe), width=16, epochs=75 if multi_stage else 100)
     grid = {"spacing_mm": recipe.preparation.spacing_mm, "crop_shape": recipe.preparation.crop_shape}
     image = {"image_shape": (208, 208, 16), "localiser_shape": (104, 104, 16)}
-    return replace(quick(recipe), epochs=40 if multi_stage else 20, localiser_epochs=8, **grid, **image)
+    turned = {"rotation_deg": 20.0, "zoom": 0.15}
+    return replace(quick(recipe), width=16, epochs=60 if multi_stage else 30, localiser_epochs=8, **turned, **grid, **image)
 
 
 PRESETS: dict[str, Callable[[Recipe], Recipe]] = {"paper": lambda recipe: recipe, "medium": medium, "quick": quick}
