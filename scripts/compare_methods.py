@@ -135,7 +135,7 @@ def tell(parts: Sequence[Contest], costs: Mapping[str, Cost], facts: Sequence[st
         scores = scored.evaluate(contest)
         figures.draw(contest, scores)
         print("\n" + report.write(contest, scores, costs, facts))
-        if contest.compared:
+        if contest.pictured:
             page.write(contest, scores)
         else:
             (contest.folder / runs.REPORT).unlink(missing_ok=True)  # of an earlier comparison
@@ -222,12 +222,15 @@ def contests(
         )
     if finders:
         wall_of = functools.partial(propagation.masks.wall_of, rv_wall_mm=WALL_MM)
-        walls = [each if each.key in finders else dataclasses.replace(each, as_compared=wall_of) for each in found]
+        walls = [
+            dataclasses.replace(each, rows=(), as_compared=each.as_compared if each.key in finders else wall_of) for each in found
+        ]
+        gone = ", ".join(each.name for each in found if each.rows)
         parts.append(Contest(
             title=f"{title}; the wall of both ventricles", folder=folder_of(options) / "wall", cases=cases, entrants=walls,
             structures=propagation.predict.STRUCTURES, code=provenance.code("propagation"),
             reference_of=lambda case, reference: propagation.masks.wall_on(case, reference, reference, WALL_MM),
-            note=WALL,
+            note=WALL + (f" The label maps of {gone} are gone: there is nothing to turn into walls." if gone else ""),
         ))  # fmt: skip
     return parts
 

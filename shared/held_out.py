@@ -29,7 +29,7 @@ with lazily():
     from shared.reports import views
     from shared.scoring import plots
 
-CASES, RESAMPLED = "cases.csv", "cases_resampled.csv"
+CASES, RESAMPLED, PREDICTIONS = "cases.csv", "cases_resampled.csv", "predictions"
 HEADINGS = {RESAMPLED: "On the paper's grid:"}  # of tables in a summary; those of other files have the file's name
 COLUMNS = (*tables.SUMMARY_MEASURES, *tables.VOLUMES)  # of numbers, which a summary is made from
 SUMMARISED = ("fold", "case", "patient", "phase", "structure", *COLUMNS)
@@ -149,7 +149,7 @@ def predict_and_score(
 
     def write(case: Case, found: tuple[Volume, Volume, Further]) -> Scored:
         scan, predicted, pairs = found
-        volume.write(predicted, folder / "predictions" / f"{case.name}.nii.gz")
+        volume.write(predicted, folder / PREDICTIONS / f"{case.name}.nii.gz")
         rows = {file: scores.score(*pair, structures, about(case), case.ignore) for file, pair in pairs.items()}
         verdict = watch.verdict(scan, pairs[CASES][0]) if watch.held else None
         return Scored(rows, report.drawing(scan, *pairs[CASES], structures, len(cases)), verdict)
@@ -249,7 +249,7 @@ def draw(
     for name, case in tables.best_median_worst(ranked).items():
         scan = load_image(case)
         reference = reference_of(case, scan, load_reference(case, scan))
-        predicted = volume.read_labels(folder / "predictions" / f"{case.name}.nii.gz")
+        predicted = volume.read_labels(folder / PREDICTIONS / f"{case.name}.nii.gz")
         image, predicted, reference = all_slices_last(scan, predicted, reference)
         panels.append((f"{name}: {case.name}\nreference", image, reference, reference))
         panels.append((f"{name}: {case.name}\npredicted, mean Dice {dice[case.name]:.3f}", image, predicted, reference))

@@ -1,15 +1,21 @@
-"""What is compared: the label maps of runs and of any other programs, on the same cases."""
+"""What is compared: the label maps of runs and of any other programs, on the same cases.
+
+Of a run whose label maps are gone, such as one of which only the small files were kept, its own scores are compared.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from shared import evaluation, runs
+from shared import evaluation, held_out, runs
+from shared.comparison import measures
 from shared.datasets import Case
 from shared.datasets.splits import SIDES, Split
 from shared.errors import InputError
 from shared.scans.volume import Volume
+from shared.scoring import tables
+from shared.scoring.scores import Scores
 
 REFERENCE = "reference"  # what pictures call it, and therefore no method's name
 SHORT_AXIS = ({"RV", "Myo", "LV"}, {"BV"})  # structures of scans whose slices go from the base of the ventricles to the apex
@@ -28,7 +34,8 @@ class Entrant:
         key: a word for files and arguments.
         name: as tables call it.
         structures: label value -> name, in its label maps.
-        maps: case name -> file of the label map; empty: the method was not run.
+        maps: case name -> file of the label map; empty: the method was not run, or its label maps are gone.
+        rows: the scores of a run whose label maps are gone.
         as_compared: `as_compared(case, labels, reference)` gives what is scored; both lie on the voxels of the reference as on
             disk.
     """
@@ -37,7 +44,12 @@ class Entrant:
     name: str
     structures: Mapping[int, str] = field(default_factory=dict)
     maps: Mapping[str, Path] = field(default_factory=dict)
+    rows: Sequence[Scores] = ()
     as_compared: Callable[[Case, Volume, Volume], Volume] = unchanged
+
+    @property
+    def was_run(self) -> bool:
+        return bool(self.maps or self.rows)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +78,11 @@ class Contest:
 
     @property
     def compared(self) -> list[Entrant]:
+        """The methods that were run."""
+        return [entrant for entrant in self.entrants if entrant.was_run]
+
+    @property
+    def pictured(self) -> list[Entrant]:
         """The methods that have label maps."""
         return [entrant for entrant in self.entrants if entrant.maps]
 
@@ -76,7 +93,7 @@ class Contest:
 
 
 def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Split) -> Entrant:
-    """The label maps that a finished run predicted for its test cases.
+    """The label maps that a finished run predicted for its test cases, or its scores where it has no folder of label maps.
 
     Args:
         key, name: see `Entrant`.
@@ -85,19 +102,37 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
         split: the one that all runs must have.
 
     Raises:
-        InputError: the run was made on other patients, or lacks a label map.
+        InputError: the run was made on other patients, lacks a label map, or has neither label maps nor the scores of all cases.
     """
     record = runs.read_record(folder, "split", "structures")
     wanted = {side: list(getattr(split, side)) for side in SIDES}
     if record["split"] != wanted:
         side = next((side for side in SIDES if record["split"].get(side) != wanted[side]), "test")
         raise InputError(f"{folder}: a run with other patients on the {side} side; choose another --workdir, or remove the run")
-    maps = {case.name: folder / "predictions" / f"{case.name}.nii.gz" for case in cases}
+    structures = {int(value): structure for value, structure in record["structures"].items()}
+    if not (folder / held_out.PREDICTIONS).is_dir():
+        return Entrant(key=key, name=name, structures=structures, rows=scores_of(folder, cases, structures.values()))
+    maps = {case.name: folder / held_out.PREDICTIONS / f"{case.name}.nii.gz" for case in cases}
     missing = [path for path in maps.values() if not path.is_file()]
     if missing:
         raise InputError(f"{missing[0]}: missing, though the run is finished; remove {folder} to run it again")
-    structures = {int(value): structure for value, structure in record["structures"].items()}
     return Entrant(key=key, name=name, structures=structures, maps=maps)
+
+
+def scores_of(folder: Path, cases: Sequence[Case], structures: Iterable[str]) -> list[Scores]:
+    """The rows of a run's cases.csv for these cases and structures, which it must all have.
+
+    Raises:
+        InputError: a damaged file, or a case or structure without a row.
+    """
+    path = folder / held_out.CASES
+    rows = tables.read_cases(path, (*measures.COMPARED, *tables.VOLUMES))
+    found = {(row["case"], row["structure"]): row for row in rows}
+    wanted = [(case.name, structure) for case in cases for structure in dict.fromkeys(structures)]
+    missing = [" ".join(each) for each in wanted if each not in found]
+    if missing:
+        raise InputError(f"{path}: no scores of {missing[0]}, though the run is finished; remove {folder} to run it again")
+    return [found[each] for each in wanted]
 
 
 def of_folder(key: str, folder: Path, cases: Sequence[Case]) -> Entrant:
@@ -121,7 +156,7 @@ def common_structures(cases: Sequence[Case], entrants: Sequence[Entrant]) -> dic
     Raises:
         InputError: the methods have no structure in common.
     """
-    labelled = [set(entrant.structures.values()) for entrant in entrants if entrant.maps]
+    labelled = [set(entrant.structures.values()) for entrant in entrants if entrant.was_run]
     on_disk = cases[0].structures if cases else {}
     found = {value: name for value, name in on_disk.items() if all(name in names for names in labelled)}
     if on_disk and not found:

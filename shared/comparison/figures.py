@@ -36,6 +36,8 @@ def draw(contest: Contest, found: Scored) -> None:
         if panels:
             plots.bland_altman(folder / f"agreement_{structure}_{measure}.png".replace(" ", "_"), panels, one_scale=True)
     ends = "base 0, apex 1" if contest.on_short_axis else "first slice 0, last slice 1"
+    if not contest.pictured:
+        return
     for structure in structures:
         curves = measures.profile(found.slices, structure)
         label = f"Dice of a slice, {structure}, 95 % interval"
@@ -64,7 +66,7 @@ def same_case(path: Path, contest: Contest, case: Case, rows: list[Scores]) -> N
     """One case by all methods: a line of slices for the reference, and one for each method with its mean Dice."""
     scan = load_image(case)
     lines: list[tuple[str, Volume, Volume, Volume]] = []
-    for entrant in contest.compared:
+    for entrant in contest.pictured:
         image, predicted, reference = all_slices_last(scan, *scored.on_scan(contest, entrant, case, scan))
         own = [row["dice"] for row in rows if (row["case"], row["method"]) == (case.name, entrant.name)]
         lines = lines or [(f"{case.name}\nreference", image, reference, reference)]

@@ -11,15 +11,15 @@ from shared.reports.scored import of_methods
 
 
 def write(contest: Contest, found: Scored) -> None:
-    """Write the page of a contest with at least one method that was run, beside its tables and figures, which are in it."""
+    """Write the page of a contest in which at least one method has label maps, beside its tables and figures, which are in it."""
     cases = {case.name: case for case in contest.cases}
-    first, *others = (entrant.name for entrant in contest.compared)
+    first, *others = (entrant.name for entrant in contest.pictured)
 
     def view_of(name: str) -> views.View:
         case = cases[name]
         scan = load_image(case)
         layers = {}
-        for entrant in contest.compared:
+        for entrant in contest.pictured:
             layers[entrant.name], layers[REFERENCE] = scored.on_scan(contest, entrant, case, scan)
         return views.view(scan, layers, contest.structures, page.share(len(cases)))
 

@@ -80,6 +80,7 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
         ]
     caption = [
         *([contest.note] if contest.note else []),
+        *without_maps(contest),
         "Cells: mean (population std), or bias [95 % limits of agreement, 1.96 sample std]; n: defined cases.",
         TESTED,
         RANKED,
@@ -89,6 +90,13 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
     write_text(contest.folder / PAGE, markdown(contest.title, grids, [*facts, *caption]))
     write_text(contest.folder / FLOATS, latex(contest.title, grids))
     return "\n".join([contest.title, "", *tables.markdown_lines(grids[0].header, grids[0].rows), "", *wrote(contest.folder)])
+
+
+def without_maps(contest: Contest) -> list[str]:
+    """At most one sentence: whose label maps are gone."""
+    names = [entrant.name for entrant in contest.compared if not entrant.maps]
+    what = "label maps are gone; the scores are those in cases.csv of the run, without slices and pictures."
+    return [f"{', '.join(names)}: {what}"] if names else []
 
 
 def measured_on(costs: Mapping[str, Cost]) -> str:
@@ -102,7 +110,7 @@ def method_row(entrant: Entrant, cost: Cost) -> Row:
     each = cost.prediction
     return {
         "method": entrant.name,
-        "state": "run" if entrant.maps else NOT_RUN,
+        "state": "run" if entrant.was_run else NOT_RUN,
         "parameters": each.parameters if each else "",
         "training_s": "" if cost.training_s is None else cost.training_s,
         "prediction_s": each.seconds if each else "",
@@ -119,8 +127,8 @@ def overview(contest: Contest, summaries: Sequence[Row], ranks: Sequence[Row], c
     rows = []
     for entrant in contest.entrants:
         cost = costs.get(entrant.key, Cost())
-        scores = [mean_and_std(dice[entrant.name, structure], "dice") for structure in structures] if entrant.maps else []
-        rank = f"{first[entrant.name]:.2f}" if entrant.maps else NOTHING
+        scores = [mean_and_std(dice[entrant.name, structure], "dice") for structure in structures] if entrant.was_run else []
+        rank = f"{first[entrant.name]:.2f}" if entrant.was_run else NOTHING
         rows.append([entrant.name, *(scores or [NOT_RUN] * max(len(structures), 1)), rank, *cost_texts(cost)])
     header = [f"Dice {structure}" for structure in structures] or ["Dice"]
     costly = ["parameters", "training", "s per volume", "memory (GiB)"]

@@ -4,7 +4,7 @@ A method's scores are kept in the folder `scores` of the contest, until its labe
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,22 +42,35 @@ class Scored:
 
 
 def evaluate(contest: Contest) -> Scored:
-    """Score the label maps of all methods, or take the scores that are kept.
+    """Score the label maps of all methods, or take the scores that are kept; without label maps there are none of slices.
 
     Raises:
         InputError: a label map that does not lie on its reference, or has values that mean nothing.
     """
     found = Scored([], [])
     for entrant in contest.compared:
-        path = contest.folder / "scores" / f"{entrant.key}.json"
-        key = key_of(contest, entrant)
-        kept = kept_in(path, key)
-        if kept is None:
-            kept = score(contest, entrant)
-            write_json(path, {"key": of_content(key, kept), **kept})
-        for rows, own in ((found.cases, kept["cases"]), (found.slices, kept["slices"])):
-            rows.extend({"method": entrant.name, **row} for row in own)
+        own = scores_of(contest, entrant) if entrant.maps else {"cases": of_structures(entrant.rows, contest), "slices": []}
+        for rows, each in ((found.cases, own["cases"]), (found.slices, own["slices"])):
+            rows.extend({"method": entrant.name, **row} for row in each)
     return found
+
+
+def of_structures(rows: Sequence[Scores], contest: Contest) -> list[Scores]:
+    """The rows of the contest's structures, in the order in which label maps are scored."""
+    names = list(dict.fromkeys(contest.structures.values()))
+    places = {case.name: place for place, case in enumerate(contest.cases)}
+    chosen = [row for row in rows if row["structure"] in names]
+    return sorted(chosen, key=lambda row: (places[row["case"]], names.index(row["structure"])))
+
+
+def scores_of(contest: Contest, entrant: Entrant) -> dict[str, list[Scores]]:
+    """`score`, or what was kept of it."""
+    path, key = contest.folder / "scores" / f"{entrant.key}.json", key_of(contest, entrant)
+    kept = kept_in(path, key)
+    if kept is None:
+        kept = score(contest, entrant)
+        write_json(path, {"key": of_content(key, kept), **kept})
+    return kept
 
 
 def key_of(contest: Contest, entrant: Entrant) -> str:

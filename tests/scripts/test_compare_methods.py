@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from propagation import masks
 from propagation.recipe import PROPAGATION
 from shared.comparison import cost
-from shared.files import read_csv, read_json, write_json
+from shared.files import read_csv, read_json, write_csv, write_json
 from shared.scans import volume
 from shared.scans.volume import from_array
 from tests import toy_hearts
@@ -144,6 +145,26 @@ def test_walls_have_a_table_of_their_own(script, run, finish, toys):
     assert {row["method"] for row in read_csv(folder / "cases.csv")} == {"2D U-Net (mod.)"}
     text = (folder / "wall" / "comparison.md").read_text()
     assert f"a ring of {thickness:g} mm outside the RV's cavity" in text and "BV, ED" in text
+
+
+def test_small_files_of_runs_make_the_same_tables(script, run, finish, toys):
+    """As in results/, where runs have no label maps: all numbers stay, but for those of slices; walls cannot be made."""
+    finish(script, "fcn8")
+    gone = finish(script, "unet2d", toy_hearts.shifted)
+    folder = run("--methods", "fcn8,unet2d,propagation", "--report-only")
+    kept = ("agreements", "ranks", "summaries", "tests")
+    before = {name: read_csv(folder / f"{name}.csv") for name in kept}
+    write_csv(gone / "cases.csv", [row for row in read_csv(folder / "cases.csv") if row.pop("method") == "2D U-Net (mod.)"])
+    shutil.rmtree(gone / "predictions")
+    shutil.rmtree(folder / "scores")
+    assert run("--methods", "fcn8,unet2d,propagation", "--report-only") == folder
+    for name, rows in before.items():
+        again = read_csv(folder / f"{name}.csv")
+        assert [list(row.values()) for row in again] == [pytest.approx(list(row.values()), nan_ok=True) for row in rows], name
+    assert {row["method"] for row in read_csv(folder / "slices.csv")} == {"FCN-8"}
+    assert "\n2D U-Net (mod.): label maps are gone; the scores are those in cases.csv" in (folder / "comparison.md").read_text()
+    wall = (folder / "wall" / "comparison.md").read_text()
+    assert "| 2D U-Net (mod.) | not run |" in wall and "The label maps of 2D U-Net (mod.) are gone" in wall
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
 """Label maps of runs and of folders: matched by name, refused in one line."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shared.comparison import entrants
+from shared.comparison import entrants, scored
 from shared.comparison.entrants import Entrant
 from shared.datasets import splits
 from shared.errors import InputError
-from shared.files import write_json
+from shared.files import write_csv, write_json
 from tests import toy_hearts
 
 
@@ -61,6 +62,31 @@ def test_a_run_must_have_the_split_and_all_label_maps(toy_cases, test_side, tmp_
     write_json(folder / "run.json", {"split": 3})
     with pytest.raises(InputError, match="split: expected"):
         entrants.of_run("net", "Net", folder, test_side, split)
+
+
+def test_a_run_without_label_maps_is_compared_by_its_own_scores(toy_cases, test_side, contest, tmp_path):
+    split = splits.common("acdc", toy_cases)
+    folder = toy_hearts.finish_run(tmp_path, "acdc_segmenter_tf", "net", toy_cases, np.copy)
+    shutil.rmtree(folder / "predictions")
+    rows = [row for row in scored.evaluate(contest).cases if row.pop("method") == "shifted"]
+    write_csv(folder / "cases.csv", [*rows[::-1], {**rows[0], "case": "patient099_ED"}])
+    found = entrants.of_run("net", "Net", folder, test_side, split)
+    assert found.was_run and not found.maps and [row["case"] for row in found.rows[::3]] == [case.name for case in test_side]
+    again = scored.evaluate(dataclasses.replace(contest, entrants=[found]))
+    assert not again.slices and [(row.pop("method"), row.pop("case")) for row in again.cases] == [
+        ("Net", row.pop("case")) for row in rows
+    ]
+    assert [list(row.values()) for row in again.cases] == [pytest.approx(list(row.values()), nan_ok=True) for row in rows]
+    write_csv(folder / "cases.csv", rows_without(found.rows, "patient010_ES", "LV"))
+    with pytest.raises(InputError, match=r"cases.csv: no scores of patient010_ES LV, though the run is finished"):
+        entrants.of_run("net", "Net", folder, test_side, split)
+    (folder / "cases.csv").unlink()
+    with pytest.raises(InputError, match=r"cases.csv: expected a table in CSV format"):
+        entrants.of_run("net", "Net", folder, test_side, split)
+
+
+def rows_without(rows, case, structure):
+    return [row for row in rows if (row["case"], row["structure"]) != (case, structure)]
 
 
 def test_structures_that_all_methods_label_are_compared(test_side):
