@@ -97,7 +97,8 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame: prepare -> network -> softmax back onto the scan's grid -> argmax -> components."""
-    return cleaned(np.concatenate([part.argmax(axis=3).astype(np.uint8) for part in slabs(segmenter, scan)], axis=2))
+    classes = [part.argmax(axis=3).astype(np.uint8) for part in slabs(segmenter, scan)]
+    return cleaned(segmenter, np.concatenate(classes, axis=2))
 
 
 def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
@@ -110,7 +111,7 @@ def mirrored_axes(segmenter: Segmenter) -> tuple[int, ...]:
     return (1,) if segmenter.recipe.flip else ()
 
 
-def cleaned(classes: np.ndarray) -> np.ndarray:
+def cleaned(segmenter: Segmenter, classes: np.ndarray) -> np.ndarray:
     """Of every structure the largest component (paper)."""
     return largest_components(classes)
 

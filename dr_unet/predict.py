@@ -105,8 +105,8 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
-    recipe = segmenter.recipe
-    return classes_on(scan, probabilities(segmenter, prepare(scan, recipe.preparation)), recipe.largest_components).array
+    found = classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation)))
+    return cleaned(segmenter, found.array)
 
 
 def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
@@ -128,12 +128,15 @@ def probabilities(segmenter: Segmenter, prepared: Volume) -> Volume:
     return seen.with_array(inference.activated(logits[..., : recipe.preparation.outputs]))  # end-to-end appends its localiser's
 
 
-def classes_on(grid: Volume, probabilities: Volume, largest: bool = False) -> Volume:
-    """Class indices on the voxels of `grid`; background where the network saw nothing. With `largest`, of every structure only
-    its largest component."""
+def classes_on(grid: Volume, probabilities: Volume) -> Volume:
+    """Class indices on the voxels of `grid`; background where the network saw nothing."""
     pasted = preprocess.onto_grid(probabilities, grid, 1)
-    classes = classes_of(pasted.array)
-    return pasted.with_array(largest_components(classes) if largest else classes)
+    return pasted.with_array(classes_of(pasted.array))
+
+
+def cleaned(segmenter: Segmenter, classes: np.ndarray) -> np.ndarray:
+    """Of every structure the largest component, where the recipe says so."""
+    return largest_components(classes) if segmenter.recipe.largest_components else classes
 
 
 def load(weights: str | Path) -> Segmenter:

@@ -7,11 +7,12 @@ paper offers
 
     chances(segmenter, scan) -> probabilities (x, y, z, classes), background first, of a 3D scan whose slices are last
 
-and, if its label maps are cleaned, `cleaned(classes)`, of which that of the first network is used; and, if its training may
-mirror images, `mirrored_axes(segmenter)`, the axes of such a scan along which it did. With --flips each network is joined by
-itself on the scan mirrored along each of these.
+and, if its label maps may be cleaned, `cleaned(segmenter, classes)`, of which that of the first network is used; and, if its
+training may mirror images, `mirrored_axes(segmenter)`, the axes of such a scan along which it did. With --flips each network is
+joined by itself on the scan mirrored along each of these.
 """
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -87,8 +88,8 @@ def load(weights: Sequence[Path], package: str, flips: bool = False) -> Ensemble
         members += [Member(segmenter, look, order) for look in looks]
     if flips and len(members) == len(weights):
         raise InputError(f"{', '.join(map(str, weights))}: --flips is for networks that learned from mirrored images")
-    cleaned = getattr(modules[0], "cleaned", lambda classes: classes)
-    return Ensemble(tuple(members), segmenters[0].structures, cleaned)
+    cleaned = getattr(modules[0], "cleaned", lambda segmenter, classes: classes)
+    return Ensemble(tuple(members), segmenters[0].structures, functools.partial(cleaned, segmenters[0]))
 
 
 def mirrored(chances: Chances, axis: int) -> Chances:

@@ -294,7 +294,8 @@ def test_probabilities_decide_what_is_predicted(recipe):
     one = segmenter(levels, recipe)
     found = prediction.chances(one, scan)
     assert found.shape == (150, 150, 8, 4)
-    np.testing.assert_array_equal(prediction.cleaned(found.argmax(axis=3).astype(np.uint8)), prediction.predict_frame(one, scan))
+    cleaned = prediction.cleaned(one, found.argmax(axis=3).astype(np.uint8))
+    np.testing.assert_array_equal(cleaned, prediction.predict_frame(one, scan))
 
 
 def test_axes_that_training_mirrored():

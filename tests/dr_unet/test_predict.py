@@ -194,6 +194,8 @@ def test_smaller_components_go_where_the_recipe_says_so(tiny, largest):
     expected = bright > 0
     expected[:8] &= not largest
     np.testing.assert_array_equal(prediction.predict(segmenter, scan).array == 255, expected)
+    in_ensembles = prediction.cleaned(segmenter, prediction.chances(segmenter, scan).argmax(axis=3).astype(np.uint8))
+    np.testing.assert_array_equal(in_ensembles == 1, expected)
 
 
 def test_one_output_counts_from_a_probability_of_one_half(tiny):

@@ -13,13 +13,17 @@ from shared.scans import volume
 HEART = {1: "RV", 2: "Myo", 3: "LV"}
 
 
-def network(structures, classes, background=0.0):
-    """A segmenter that gives these probabilities to every voxel."""
-    return types.SimpleNamespace(structures=structures, voxel=np.array([background, *classes], np.float32))
+def network(structures, classes, background=0.0, removed=1):
+    """A segmenter that gives these probabilities to every voxel; where its paper cleans label maps, the class `removed` goes."""
+    return types.SimpleNamespace(structures=structures, voxel=np.array([background, *classes], np.float32), removed=removed)
 
 
 def everywhere(segmenter, scan):
     return np.broadcast_to(segmenter.voxel, (*scan.array.shape, len(segmenter.voxel))).copy()
+
+
+def without_removed(segmenter, classes):
+    return np.where(classes == segmenter.removed, 0, classes)
 
 
 @pytest.fixture
@@ -35,7 +39,11 @@ def runs(tmp_path, monkeypatch):
             found[name] = segmenter
             write_json(tmp_path / name / "run.json", {"package": package, "dataset": "acdc"})
             offered = {} if package == "walls" else {"chances": everywhere}
-            offered |= {"cleaned": lambda classes: np.where(classes == 1, 0, classes)} if package == "clean" else {}
+            offered |= (
+                {"cleaned": lambda segmenter, classes: np.where(classes == segmenter.removed, 0, classes)}
+                if package == "clean"
+                else {}
+            )
             modules[f"{package}.predict"] = types.SimpleNamespace(__name__=f"{package}.predict", load=load, **offered)
         return [tmp_path / name for name in wanted]
 
@@ -76,6 +84,9 @@ def test_the_rule_of_the_first_network_cleans(runs):
     weights = runs(a=("clean", network(HEART, [0.9, 0.05, 0.05])), b=("one", network(HEART, [0.9, 0.05, 0.05])))
     assert not ensembles.predict(ensembles.load(weights, "one"), scan()).array.any()
     assert ensembles.predict(ensembles.load(weights[::-1], "one"), scan()).array.all()
+    other = runs(c=("clean", network(HEART, [0.9, 0.05, 0.05], removed=2)))
+    assert ensembles.predict(ensembles.load([*other, *weights], "one"), scan()).array.all()
+    assert not ensembles.predict(ensembles.load([*weights, *other], "one"), scan()).array.any()
 
 
 def test_networks_that_cannot_be_averaged(runs):
