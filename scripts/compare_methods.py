@@ -94,6 +94,7 @@ def compare(options: argparse.Namespace) -> None:
     methods, also = methods_of(options), also_of(options)
     folders = {key: experiment_of(method, options).folder for key, method in methods.items()}
     if options.report_only and not also and not any(map(runs.is_done, folders.values())):
+        splits.check(options.split)
         nobody = [Entrant(key=key, name=method.name) for key, method in methods.items()]
         return tell(contests(methods, nobody, [], options), {}, ["Nothing was run yet.", *reruns(methods, {}, [], options)])
 
@@ -223,7 +224,9 @@ def contests(
     if finders:
         wall_of = functools.partial(propagation.masks.wall_of, rv_wall_mm=WALL_MM)
         walls = [
-            dataclasses.replace(each, rows=(), as_compared=each.as_compared if each.key in finders else wall_of) for each in found
+            dataclasses.replace(each, as_compared=each.as_compared if each.key in finders else wall_of)
+            for each in found
+            if not each.rows
         ]
         gone = ", ".join(each.name for each in found if each.rows)
         parts.append(Contest(

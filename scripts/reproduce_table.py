@@ -25,6 +25,7 @@ import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
 from shared import cli, cluster, datasets, held_out, recipes, runs, together
+from shared.datasets import splits
 from shared.errors import InputError
 from shared.lazy import lazily
 from shared.lifecycle import Method
@@ -86,12 +87,12 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring.
 
     Raises:
-        InputError: a fold of a split that is given; or what the training command, the runs or their data refuse.
+        InputError: a fold of a split, a file without one, or what the training command, the runs or their data refuse.
     """
     if options.split and options.fold != "all":
         raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
-    paper = PAPERS[name]
-    table = paper.published[number]
+    splits.check(options.split or splits.COMMON)
+    paper, table = PAPERS[name], PAPERS[name].published[number]
     which = number if isinstance(number, str) else f"table {number}"
     folds = (0,) if options.split else table.folds if options.fold == "all" else (options.fold,)
     made_from = list(dict.fromkeys(source(row, table, options) for row in table.rows if row.experiment))
@@ -118,7 +119,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     file = "_".join([name, which.replace(" ", ""), *parts_of(options)])
     changes = {run: changed(paper, run, folder, options) for run, folder in done.items()}
     part = f", split {Path(options.split).stem}" if options.split else f", fold {options.fold}"
-    chosen = "" if folds == table.folds else part
+    chosen = "" if folds == table.folds and not options.split else part
     title = f"{name} {which}: {table.title}; ours: {options.preset} preset on {used}{chosen}"
     commands = [command_of(*each, folds[0] if len(folds) == 1 else "all", table, options) for each in made_from]
     for command, each in zip(commands, made_from, strict=True):

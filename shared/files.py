@@ -173,7 +173,12 @@ def fingerprint(*contents: object) -> str:
     return digest.hexdigest()
 
 
-def _cell(value: object) -> object:
+def as_written(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of a CSV file as `read_csv` gives it back after `write_csv`: floats have nine digits."""
+    return {name: float(_cell(value) or "nan") if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _cell(value: float | Any) -> Any:
     if isinstance(value, float):
         return "" if value != value else f"{value:.9g}"
     return value

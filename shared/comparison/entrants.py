@@ -115,7 +115,8 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
     maps = {case.name: folder / held_out.PREDICTIONS / f"{case.name}.nii.gz" for case in cases}
     missing = [path for path in maps.values() if not path.is_file()]
     if missing:
-        raise InputError(f"{missing[0]}: missing, though the run is finished; remove {folder} to run it again")
+        instead = f"remove all of {missing[0].parent} to compare the scores that the run has in {held_out.CASES}"
+        raise InputError(f"{missing[0]}: missing, though the run is finished; put it back, or {instead}")
     return Entrant(key=key, name=name, structures=structures, maps=maps)
 
 
@@ -131,7 +132,7 @@ def scores_of(folder: Path, cases: Sequence[Case], structures: Iterable[str]) ->
     wanted = [(case.name, structure) for case in cases for structure in dict.fromkeys(structures)]
     missing = [" ".join(each) for each in wanted if each not in found]
     if missing:
-        raise InputError(f"{path}: no scores of {missing[0]}, though the run is finished; remove {folder} to run it again")
+        raise InputError(f"{path}: no scores of {missing[0]}, though the run is finished; put the file back as it was")
     return [found[each] for each in wanted]
 
 

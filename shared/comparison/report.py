@@ -89,7 +89,8 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
     ]
     write_text(contest.folder / PAGE, markdown(contest.title, grids, [*facts, *caption]))
     write_text(contest.folder / FLOATS, latex(contest.title, grids))
-    return "\n".join([contest.title, "", *tables.markdown_lines(grids[0].header, grids[0].rows), "", *wrote(contest.folder)])
+    grid = tables.markdown_lines(grids[0].header, grids[0].rows)
+    return "\n".join([contest.title, "", *grid, "", *without_maps(contest), *wrote(contest.folder)])
 
 
 def without_maps(contest: Contest) -> list[str]:

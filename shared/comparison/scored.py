@@ -16,7 +16,7 @@ from shared.comparison.entrants import Contest, Entrant
 from shared.datasets import Case
 from shared.datasets.case import check_values, read_reference, values_in
 from shared.errors import InputError
-from shared.files import fingerprint, read_json, write_json
+from shared.files import as_written, fingerprint, read_json, write_json
 from shared.progress import Progress
 from shared.scans import volume
 from shared.scans.orientation import matched
@@ -51,7 +51,7 @@ def evaluate(contest: Contest) -> Scored:
     for entrant in contest.compared:
         own = scores_of(contest, entrant) if entrant.maps else {"cases": of_structures(entrant.rows, contest), "slices": []}
         for rows, each in ((found.cases, own["cases"]), (found.slices, own["slices"])):
-            rows.extend({"method": entrant.name, **row} for row in each)
+            rows.extend({"method": entrant.name, **as_written(row)} for row in each)  # equal, whatever they come from
     return found
 
 

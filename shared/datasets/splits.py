@@ -139,7 +139,24 @@ def read(path: Path, cases: Iterable[Case]) -> Split:
     Raises:
         InputError: the file holds something else, names a patient twice on a side, or patients that the data lack.
     """
-    content, known = read_json(path), {case.patient for case in cases}
+    split, known = in_file(path), {case.patient for case in cases}
+    for side in SIDES:
+        missing = [patient for patient in getattr(split, side) if patient not in known]
+        if missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])[:80]}{more}")
+    return split
+
+
+def check(split: str) -> None:
+    """Raise InputError unless --split names `COMMON` or a file that holds a split, of whatever patients."""
+    if split != COMMON:
+        in_file(Path(split))
+
+
+def in_file(path: Path) -> Split:
+    """`read`, whatever patients there are."""
+    content = read_json(path)
     if not isinstance(content, dict) or set(content) != set(SIDES):
         raise InputError(f"{path}: expected a table with the sides {', '.join(SIDES)}, each a list of patients")
     for side, patients in content.items():
@@ -147,10 +164,6 @@ def read(path: Path, cases: Iterable[Case]) -> Split:
             raise InputError(f"{path}: {side}: expected a list of patients")
         if len(set(patients)) < len(patients):
             raise InputError(f"{path}: {side}: a patient is named twice")
-        missing = [patient for patient in patients if patient not in known]
-        if missing:
-            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])[:80]}{more}")
     try:
         return Split(**{side: tuple(sorted(content[side])) for side in SIDES})
     except InputError as error:

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from shared.errors import InputError
 from shared.files import read_csv, write_csv, write_text
 from shared.scoring import metrics, statistics
 from shared.scoring.published import MEAN, MEASURES, PHASES, STATISTICS, WHOLE, Cell, Column, Row, Table
@@ -58,9 +59,18 @@ def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:
     """The rows of a cases.csv. It must have the `columns` of numbers, and those that name the case and the structure.
 
     Raises:
-        InputError: see `files.read_csv`.
+        InputError: see `files.read_csv`; or a Dice that is none, or a case (of a fold) whose structure has two rows.
     """
-    return read_csv(path, ("case", "patient", "phase", "structure", *columns))
+    rows = read_csv(path, ("case", "patient", "phase", "structure", *columns))
+    seen = set()
+    for row in rows:
+        place, named = f"{path}: {row['case']}, {row['structure']}", (row.get("fold"), row["case"], row["structure"])
+        if not 0 <= row.get("dice", 0) <= 1:
+            raise InputError(f"{place}: Dice {row['dice']:g}, expected 0 to 1; make the file again")
+        if named in seen:
+            raise InputError(f"{place}: two rows; make the file again")
+        seen.add(named)
+    return rows
 
 
 def columns_of(table: Table) -> list[str]:

@@ -78,7 +78,7 @@ def test_a_run_without_label_maps_is_compared_by_its_own_scores(toy_cases, test_
     ]
     assert [list(row.values()) for row in again.cases] == [pytest.approx(list(row.values()), nan_ok=True) for row in rows]
     write_csv(folder / "cases.csv", rows_without(found.rows, "patient010_ES", "LV"))
-    with pytest.raises(InputError, match=r"cases.csv: no scores of patient010_ES LV, though the run is finished"):
+    with pytest.raises(InputError, match=r"cases.csv: no scores of patient010_ES LV, though the run is finished; put"):
         entrants.of_run("net", "Net", folder, test_side, split)
     (folder / "cases.csv").unlink()
     with pytest.raises(InputError, match=r"cases.csv: expected a table in CSV format"):

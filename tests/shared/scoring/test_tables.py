@@ -261,6 +261,9 @@ SCORES = "case,patient,phase,structure,dice\n"
         (SCORES.encode() + b"a,a,,LV,0.5\nb,b,,LV\n", "line 3 does not have the 5 cells"),
         (SCORES.encode() + b"a,a,,LV,0,5\n", "line 2 does not have the 5 cells"),  # a comma for the decimal point
         (SCORES.encode() + b"a,a,,LV,0.5\nb,b,,LV,n/a\n", "line 3, column dice: expected a number or nothing, found 'n/a'"),
+        (SCORES.encode() + b"a,a,,LV,7.5\n", "a, LV: Dice 7.5, expected 0 to 1"),
+        (SCORES.encode() + b"a,a,,LV,\n", "a, LV: Dice nan, expected 0 to 1"),  # a Dice is always defined
+        (SCORES.encode() + b"a,a,,LV,1\na,a,,RV,1\na,a,,LV,1\n", "a, LV: two rows"),
         (SCORES.replace(",", ";").encode() + b"a;a;;LV;0.5\n", "found case;patient"),
         (b"case,patient,phase,structure,dice,dice\na,a,,LV,1,1\n", "two columns have the same name"),
         (b"\xff\xfe\x00c", "expected a table in CSV format"),
@@ -276,8 +279,8 @@ def test_a_damaged_table_of_scores_is_refused(tmp_path, content, message):
 
 
 def test_a_table_that_a_spreadsheet_saved(tmp_path):
-    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + SCORES.encode() + b"a,a,,LV,\r\n")
-    (found,) = tables.read_cases(tmp_path / "cases.csv", ["dice"])
-    assert found["case"] == "a" and math.isnan(found["dice"])
+    (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + SCORES.strip().encode() + b",hausdorff_mm\r\na,a,,LV,1,\r\n")
+    (found,) = tables.read_cases(tmp_path / "cases.csv", ["dice", "hausdorff_mm"])
+    assert found["case"] == "a" and found["dice"] == 1 and math.isnan(found["hausdorff_mm"])
     with pytest.raises(InputError, match="nowhere.csv: expected a table"):
         files.read_csv(tmp_path / "nowhere.csv")
