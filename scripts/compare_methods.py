@@ -226,9 +226,9 @@ def contests(
         walls = [
             dataclasses.replace(each, as_compared=each.as_compared if each.key in finders else wall_of)
             for each in found
-            if not each.rows
+            if each.key in finders or not each.rows
         ]
-        gone = ", ".join(each.name for each in found if each.rows)
+        gone = ", ".join(each.name for each in found if each.key not in finders and each.rows)
         parts.append(Contest(
             title=f"{title}; the wall of both ventricles", folder=folder_of(options) / "wall", cases=cases, entrants=walls,
             structures=propagation.predict.STRUCTURES, code=provenance.code("propagation"),
