@@ -87,12 +87,14 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     """Run the missing experiments of a table (unless told not to), then write and print it, once per way of scoring.
 
     Raises:
-        InputError: a fold of a split, a file without one, or what the training command, the runs or their data refuse.
+        InputError: a fold that there is not, a file without a split, or what the training command, the runs or their data refuse.
     """
     if options.split and options.fold != "all":
         raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
     splits.check(options.split or splits.COMMON)
     paper, table = PAPERS[name], PAPERS[name].published[number]
+    if options.fold != "all":
+        splits.check_fold(options.fold, max(map(paper.method.folds, paper.method.recipes.values())))
     which = number if isinstance(number, str) else f"table {number}"
     folds = (0,) if options.split else table.folds if options.fold == "all" else (options.fold,)
     made_from = list(dict.fromkeys(source(row, table, options) for row in table.rows if row.experiment))
@@ -226,8 +228,7 @@ def write(folder: Path, name: str, title: str, caption: str, found: Sequence[tab
     """Write the table in its three forms, print it, and name the files."""
     tables.write_tables(folder, name, title, caption, found, text)
     print("\n" + text)
-    for suffix in ("md", "csv", "tex"):
-        print(f"wrote {folder / f'{name}.{suffix}'}")
+    print("\n".join(f"wrote {folder / f'{name}.{suffix}'}" for suffix in ("md", "csv", "tex")))
 
 
 def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], reference_of: Reference) -> None:
@@ -247,8 +248,7 @@ def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], ref
     dice = tables.dice_by_case(tables.read_cases(scores, ["dice"]))
     median = sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]
     if median not in by_name:
-        lacking = f"{roots[dataset]}: no {median}, which {scores} names"
-        raise InputError(f"{lacking}; give the --data-root that the runs were made from")
+        raise InputError(f"{roots[dataset]}: no {median}, which {scores} names; give the --data-root that runs were made from")
     rows = []
     for case in (case for case in cases if case.patient == by_name[median].patient):
         scan = datasets.load_image(case)

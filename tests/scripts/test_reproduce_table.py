@@ -143,6 +143,7 @@ def made_up(script, monkeypatch):
         package="made_up_net",
         recipes={"net_a": MadeUp(1, (2, 3), ("LV",)), "net_b": MadeUp(4, (2, 3), ("LV",))},
         presets={"paper": lambda recipe: recipe, "quick": lambda recipe: replace(recipe, steps=(2, 2))},
+        folds=lambda recipe: 3,
     )
     monkeypatch.setitem(script.PAPERS, "made_up", script.Paper(method, {1: MADE_UP}, asked.append))
     return asked
@@ -215,7 +216,7 @@ def test_the_caption_explains_the_statistics_of_its_table(script):
     )
 
 
-def test_one_fold_is_chosen(script, made_up, tmp_path):
+def test_one_fold_is_chosen(script, made_up, tmp_path, capsys):
     finish(tmp_path, 0, lv=0.9, rv=0.5)
     finish(tmp_path, 2, lv=0.7, rv=0.3)
     rows, text = made_up_tables(script, tmp_path, "--fold", "2")["_native"]
@@ -223,9 +224,10 @@ def test_one_fold_is_chosen(script, made_up, tmp_path):
     assert "preset on acdc, fold 2" in text and "counted" not in text
     assert "--experiment net_a --fold 2 --data-root DIR" in text
     assert made_up_tables(script, tmp_path, "--fold", "all")[""][1] == made_up_tables(script, tmp_path)[""][1]
-    with pytest.raises(SystemExit) as raised:
-        made_up_tables(script, tmp_path, "--fold", "first")
-    assert raised.value.code == 2
+    for fold, words in (("first", "first"), ("3", "--fold 3: expected 0 to 2")):
+        with pytest.raises(SystemExit) as raised:
+            made_up_tables(script, tmp_path, "--fold", fold)
+        assert raised.value.code == 2 and words in capsys.readouterr().err
 
 
 def test_a_table_by_its_word_on_a_split_that_is_given(script, tmp_path):
@@ -287,7 +289,7 @@ def test_a_picture_needs_the_data_that_the_runs_were_made_from(script, tmp_path,
     finish(tmp_path, 0, lv=0.9, rv=0.5)
     monkeypatch.setattr(script.datasets, "find", lambda dataset, root: [])
     done = {("net_a", "acdc", 0): tmp_path / "made_up_net/net_a/acdc/fold0"}
-    with pytest.raises(InputError, match="DIR: no A, which .*cases.csv names; give the --data-root that the runs were made from"):
+    with pytest.raises(InputError, match="DIR: no A, which .*cases.csv names; give the --data-root that runs were made from"):
         script.picture(tmp_path / "picture.png", done, {"acdc": Path("DIR")}, None)
     assert not (tmp_path / "picture.png").exists()
 
