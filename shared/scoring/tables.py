@@ -61,14 +61,15 @@ def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:
     Raises:
         InputError: see `files.read_csv`; or a Dice that is none, or a case (of a fold) whose structure has two rows.
     """
+    columns = tuple(columns)
     rows = read_csv(path, ("case", "patient", "phase", "structure", *columns))
     seen = set()
     for row in rows:
-        place, named = f"{path}: {row['case']}, {row['structure']}", (row.get("fold"), row["case"], row["structure"])
-        if not 0 <= row.get("dice", 0) <= 1:
-            raise InputError(f"{place}: Dice {row['dice']:g}, expected 0 to 1; make the file again")
-        if named in seen:
-            raise InputError(f"{place}: two rows; make the file again")
+        named = (row.get("fold"), row["case"], row["structure"])
+        wrong = f"Dice {row['dice']:g}, expected 0 to 1" if "dice" in columns and not 0 <= row["dice"] <= 1 else ""
+        wrong = wrong or ("two rows" if named in seen else "")
+        if wrong:
+            raise InputError(f"{path}: {row['case']}, {row['structure']}: {wrong}; make the file again")
         seen.add(named)
     return rows
 

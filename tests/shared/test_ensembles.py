@@ -39,11 +39,7 @@ def runs(tmp_path, monkeypatch):
             found[name] = segmenter
             write_json(tmp_path / name / "run.json", {"package": package, "dataset": "acdc"})
             offered = {} if package == "walls" else {"chances": everywhere}
-            offered |= (
-                {"cleaned": lambda segmenter, classes: np.where(classes == segmenter.removed, 0, classes)}
-                if package == "clean"
-                else {}
-            )
+            offered |= {"cleaned": without_removed} if package == "clean" else {}
             modules[f"{package}.predict"] = types.SimpleNamespace(__name__=f"{package}.predict", load=load, **offered)
         return [tmp_path / name for name in wanted]
 

@@ -278,6 +278,11 @@ def test_a_damaged_table_of_scores_is_refused(tmp_path, content, message):
     assert "\n" not in str(raised.value)
 
 
+def test_a_column_that_nobody_asked_for_may_hold_anything(tmp_path):
+    (tmp_path / "cases.csv").write_text(SCORES + "a,a,,LV,n/a\n")
+    assert tables.read_cases(tmp_path / "cases.csv", iter(()))[0]["dice"] == "n/a"
+
+
 def test_a_table_that_a_spreadsheet_saved(tmp_path):
     (tmp_path / "cases.csv").write_bytes(b"\xef\xbb\xbf" + SCORES.strip().encode() + b",hausdorff_mm\r\na,a,,LV,1,\r\n")
     (found,) = tables.read_cases(tmp_path / "cases.csv", ["dice", "hausdorff_mm"])
