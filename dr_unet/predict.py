@@ -105,8 +105,7 @@ def predict(segmenter: Segmenter, scan: Volume) -> Volume:
 
 def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
     """Class indices (x, y, z) of one frame with its slices last."""
-    found = classes_on(scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation)))
-    return cleaned(segmenter, found.array)
+    return cleaned_on(segmenter, scan, probabilities(segmenter, prepare(scan, segmenter.recipe.preparation))).array
 
 
 def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
@@ -132,6 +131,12 @@ def classes_on(grid: Volume, probabilities: Volume) -> Volume:
     """Class indices on the voxels of `grid`; background where the network saw nothing."""
     pasted = preprocess.onto_grid(probabilities, grid, 1)
     return pasted.with_array(classes_of(pasted.array))
+
+
+def cleaned_on(segmenter: Segmenter, grid: Volume, probabilities: Volume) -> Volume:
+    """`classes_on`, cleaned."""
+    found = classes_on(grid, probabilities)
+    return found.with_array(cleaned(segmenter, found.array))
 
 
 def cleaned(segmenter: Segmenter, classes: np.ndarray) -> np.ndarray:

@@ -127,8 +127,7 @@ def scorer(recipe: Recipe, run: Run) -> Scorer:
         probabilities = prediction.probabilities(segmenter, prepared)
 
         def classes_on(grid: Volume) -> Volume:
-            found = prediction.classes_on(grid, probabilities)
-            return found.with_array(prediction.cleaned(segmenter, found.array))
+            return prediction.cleaned_on(segmenter, grid, probabilities)
 
         native = predict_frames(scan, lambda ordered: classes_on(ordered).array, segmenter.structures)
         values = np.zeros(datasets.IGNORED + 1, np.uint16)  # class -> value on disk

@@ -57,10 +57,8 @@ def evaluate(contest: Contest) -> Scored:
 
 def of_structures(rows: Sequence[Scores], contest: Contest) -> list[Scores]:
     """The rows of the contest's structures, in the order in which label maps are scored."""
-    names = list(dict.fromkeys(contest.structures.values()))
-    places = {case.name: place for place, case in enumerate(contest.cases)}
-    chosen = [row for row in rows if row["structure"] in names]
-    return sorted(chosen, key=lambda row: (places[row["case"]], names.index(row["structure"])))
+    found = {(row["case"], row["structure"]): row for row in rows}
+    return [found[case.name, name] for case in contest.cases for name in dict.fromkeys(contest.structures.values())]
 
 
 def scores_of(contest: Contest, entrant: Entrant) -> dict[str, list[Scores]]:
