@@ -8,7 +8,6 @@ import argparse
 import dataclasses
 import functools
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -244,8 +243,8 @@ def reruns(
     """The command of each run; of those that are done also the commit, the hardware, and settings that are not the preset's."""
     lines = []
     for key, method in methods.items():
-        command = shlex.join([*command_of(method, options), "--split", Path(options.split).name])
-        line = f"- {method.name}: `python -m {method.package}.train {command} --data-root DIR`"
+        command = [*command_of(method, options), "--split", Path(options.split).name]
+        line = f"- {method.name}: `{runs.again(method.package, command, done.get(key))} --data-root DIR`"
         if key in done:
             record, own = runs.read_record(done[key], "commit", "hardware", "recipe"), method.train.METHOD
             preset = own.presets[options.preset](own.recipes[method.experiments[options.dataset]])

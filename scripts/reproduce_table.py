@@ -7,7 +7,6 @@ python scripts/reproduce_table.py --list
 
 import argparse
 import functools
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,21 +24,16 @@ import propagation.train
 import two_stage_unet.recipe
 import two_stage_unet.train
 from shared import cli, cluster, datasets, held_out, recipes, runs, together
+from shared.comparison import median_patient
 from shared.datasets import splits
 from shared.errors import InputError
-from shared.lazy import lazily
 from shared.lifecycle import Method
 from shared.runs import Experiment
-from shared.scans import volume
-from shared.scans.orientation import all_slices_last, matched
 from shared.scans.volume import Volume
 from shared.scoring import tables
 from shared.scoring.published import NATIVE, STATISTICS, Row, Scoring, Table
 from shared.scoring.scores import RULE, Scores
 from shared.trainings import Training, train_missing
-
-with lazily():
-    from shared.scoring import plots
 
 Reference = Callable[[datasets.Case, Volume, Volume], Volume]
 Run = tuple[str, str, int]  # experiment, data set and fold
@@ -89,8 +83,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     Raises:
         InputError: a fold that there is not, a file without a split, or what the training command, the runs or their data refuse.
     """
-    if options.split and options.fold != "all":
-        raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
+    splits.check_alone(options.split, options.fold, "all")
     splits.check(options.split or splits.COMMON)
     paper, table = PAPERS[name], PAPERS[name].published[number]
     if options.fold != "all":
@@ -127,10 +120,11 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     for command, each in zip(commands, made_from, strict=True):
         own = dict.fromkeys(change for run, found in changes.items() if run[:2] == each for change in found)
         command += [word for change in own for word in ("--set", change)]
-    reruns = [f"- `python -m {paper.package}.train {shlex.join(command)} --data-root DIR`" for command in commands]
+    first = [next((folder for run, folder in done.items() if run[:2] == each), None) for each in made_from]
+    reruns = [f"- `{runs.again(paper.package, *each)} --data-root DIR`" for each in zip(commands, first, strict=True)]
     for scoring in table.scorings:
         remarks = *unfinished(made_from, folds, done), *not_the_preset(changes)
-        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *remarks])
+        caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *named(options.preset), *remarks])
         shown, added = table, dict[Row, Path]()
         if scoring.file == NATIVE.file:
             shown, added = together.with_rows(table, {row: of_folds.get(source(row, table, options), ()) for row in table.rows})
@@ -164,6 +158,12 @@ def changed(paper: Paper, run: Run, folder: Path, options: argparse.Namespace) -
     preset = paper.method.presets[options.preset](paper.method.recipes[run[0]])
     found = recipes.changes(runs.read_record(folder, "recipe")["recipe"], preset)
     return [change for change in found if not change.startswith("structures=")]
+
+
+def named(preset: str) -> list[str]:
+    """At most one sentence: whose settings the names of the rows tell."""
+    words = f"Rows are named as in the paper; ours have the sizes of the {preset} preset."
+    return [] if preset == "paper" else [words]
 
 
 def not_the_preset(changes: Mapping[Run, Sequence[str]]) -> list[str]:
@@ -201,7 +201,7 @@ def scores_of(table: Table, scoring: Scoring, options: argparse.Namespace, done:
     @functools.cache
     def pooled(made_from: tuple[str, str], file: str) -> list[Scores]:
         finished = [(fold, folder) for (*each, fold), folder in done.items() if tuple(each) == made_from]
-        return [{"fold": fold, **each} for fold, folder in finished for each in tables.read_cases(folder / file, columns)]
+        return [{"fold": fold, **each} for fold, folder in finished for each in held_out.read_scores(folder, file, columns)]
 
     return {row: pooled(source(row, table, options), row.file or scoring.file) for row in table.rows}
 
@@ -232,33 +232,11 @@ def write(folder: Path, name: str, title: str, caption: str, found: Sequence[tab
 
 
 def picture(path: Path, done: Mapping[Run, Path], roots: Mapping[str, Path], reference_of: Reference) -> None:
-    """Draw the label maps of one patient below the reference, for all runs of the first data set and first finished fold.
-
-    The patient is the one with the median Dice in the first run.
-
-    Raises:
-        InputError: the runs were made from other data than those in `roots`.
-    """
+    """Draw one patient by all runs of the first data set and its first finished fold."""
     dataset = next(found for found in roots if any(found == of_run for _, of_run, _ in done))
-    first_fold = min(fold for _, of_run, fold in done if of_run == dataset)
-    folders = {run[0]: folder for run, folder in done.items() if run[1:] == (dataset, first_fold)}
-    cases = datasets.find(dataset, roots[dataset])
-    by_name = {case.name: case for case in cases}
-    scores = next(iter(folders.values())) / "cases.csv"
-    dice = tables.dice_by_case(tables.read_cases(scores, ["dice"]))
-    median = sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]
-    if median not in by_name:
-        raise InputError(f"{roots[dataset]}: no {median}, which {scores} names; give the --data-root that runs were made from")
-    rows = []
-    for case in (case for case in cases if case.patient == by_name[median].patient):
-        scan = datasets.load_image(case)
-        found = [folder / "predictions" / f"{case.name}.nii.gz" for folder in folders.values()]
-        maps = [matched(scan, volume.read_labels(each), (case.image, each)) for each in found]
-        image, reference, *maps = all_slices_last(scan, reference_of(case, scan, datasets.load_reference(case, scan)), *maps)
-        rows += [(f"{case.name}\n{name}", image, labels, reference)
-                 for name, labels in zip(("reference", *folders), (reference, *maps), strict=True)]  # fmt: skip
-    structures = runs.read_record(next(iter(folders.values())), "structures")["structures"]
-    plots.overlay(path, rows, {int(value): name for value, name in structures.items()})
+    first = min(fold for _, of_run, fold in done if of_run == dataset)
+    folders = {run[0]: folder for run, folder in done.items() if run[1:] == (dataset, first)}
+    median_patient.draw(path, folders, dataset, roots[dataset], reference_of)
     print(f"wrote {path}")
 
 

@@ -11,6 +11,7 @@ from shared import runs
 from shared.datasets import Case, load_image, load_reference
 from shared.doubt.judge import Verdict
 from shared.doubt.watch import Watch
+from shared.errors import InputError
 from shared.files import read_csv, visible, write_csv, write_text
 from shared.lazy import lazily
 from shared.overlap import Outcome, overlapped
@@ -41,6 +42,20 @@ Further = Mapping[str, tuple[Volume, Volume]]
 def as_on_disk(case: Case, scan: Volume, reference: Volume) -> Volume:
     """The reference itself."""
     return reference
+
+
+def read_scores(folder: Path, file: str, columns: Iterable[str]) -> Rows:
+    """The rows of a table of scores in a finished run's folder, which has every patient that the run held out.
+
+    Raises:
+        InputError: see `tables.read_cases`; or a patient has no row.
+    """
+    rows = tables.read_cases(folder / file, columns)
+    patients = {row["patient"] for row in rows}
+    missing = [patient for patient in runs.record_of(folder).get("split", {}).get("test", ()) if patient not in patients]
+    if missing:
+        raise InputError(f"{folder / file}: no scores of {missing[0]}, though the run is finished; put the file back as it was")
+    return rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ RUNS/<package>/<experiment>[-<preset>]/<dataset>/fold<k>/
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from shared.run_fields import FIELDS, SOME
 BEST, CHECKPOINT, HISTORY, SUMMARY = "best.weights.h5", "checkpoint.npz", "history.csv", "summary.md"
 RECORD = "run.json"
 REPORT = "report.html"
+USUAL_BACKEND = "tensorflow"  # of Keras, unless KERAS_BACKEND says another
 AGAIN = "put it back, or remove the run folder to start again"
 R = TypeVar("R")  # a recipe
 
@@ -69,6 +71,16 @@ class Experiment:
     def title(self) -> str:
         part = f"split {Path(self.split).stem}" if self.split else f"fold {self.fold}"
         return f"{self.name} ({self.preset}) on {self.dataset}, {part}"
+
+
+def again(package: str, arguments: Sequence[str], folder: Path | None) -> str:
+    """A training command as it is typed; with the seed, the backend and the kind of operations of the run in `folder`, if any."""
+    record = record_of(folder) if folder else {}
+    seed = ["--seed", str(record["seed"])] if record.get("seed") else []
+    free = [] if record.get("deterministic", True) else ["--nondeterministic"]
+    backend = record.get("backend", USUAL_BACKEND)
+    before = "" if backend == USUAL_BACKEND else f"KERAS_BACKEND={shlex.quote(str(backend))} "
+    return f"{before}python -m {package}.train {shlex.join([*arguments, *seed, *free])}"
 
 
 def is_done(folder: Path) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from shared import cli, datasets, held_out, recipes, runs
 from shared.datasets import splits
-from shared.errors import InputError
 from shared.lazy import lazily
 from shared.lifecycle import Method, split_of
 from shared.runs import REPORT, Experiment
@@ -116,8 +115,7 @@ def folds_of(options: argparse.Namespace, count: int) -> list[int]:
     Raises:
         InputError: a fold that does not exist, or one of a split that is given.
     """
-    if options.split and options.fold != 0:
-        raise InputError(f"--fold {options.fold}: a split that is given has no folds; leave one of --split and --fold out")
+    splits.check_alone(options.split, options.fold, 0)
     if options.fold == "all":
         return list(range(count))
     splits.check_fold(options.fold, count)

@@ -111,7 +111,7 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
         raise InputError(f"{folder}: a run with other patients on the {side} side; choose another --workdir, or remove the run")
     structures = {int(value): structure for value, structure in record["structures"].items()}
     if not (folder / held_out.PREDICTIONS).is_dir():
-        return Entrant(key=key, name=name, structures=structures, rows=scores_of(folder, cases, structures.values()))
+        return Entrant(key=key, name=name, structures=structures, rows=kept_scores(folder, cases, structures.values()))
     maps = {case.name: folder / held_out.PREDICTIONS / f"{case.name}.nii.gz" for case in cases}
     missing = [path for path in maps.values() if not path.is_file()]
     if missing:
@@ -120,7 +120,7 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
     return Entrant(key=key, name=name, structures=structures, maps=maps)
 
 
-def scores_of(folder: Path, cases: Sequence[Case], structures: Iterable[str]) -> list[Scores]:
+def kept_scores(folder: Path, cases: Sequence[Case], structures: Iterable[str]) -> list[Scores]:
     """The rows of a run's cases.csv for these cases and structures, which it must all have.
 
     Raises:

@@ -154,6 +154,12 @@ def check(split: str) -> None:
         in_file(Path(split))
 
 
+def check_alone(split: str, fold: int | str, default: int | str) -> None:
+    """Raise InputError if --split is given together with another --fold than the default."""
+    if split and fold != default:
+        raise InputError(f"--fold {fold}: a split that is given has no folds; leave one of --split and --fold out")
+
+
 def in_file(path: Path) -> Split:
     """`read`, whatever patients there are."""
     content = read_json(path)

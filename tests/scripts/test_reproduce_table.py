@@ -11,8 +11,7 @@ import pytest
 
 from acdc_segmenter_tf import train
 from acdc_segmenter_tf.recipe import PUBLISHED
-from shared.errors import InputError
-from shared.files import read_csv, write_csv, write_json, write_text
+from shared.files import read_csv, read_json, write_csv, write_json, write_text
 from shared.runs import Experiment
 from shared.scoring.published import NATIVE, Column, Row, Scoring, Table, printed
 
@@ -285,13 +284,28 @@ def test_missing_folds_are_run(script, made_up, tmp_path, capsys):
     )
 
 
-def test_a_picture_needs_the_data_that_the_runs_were_made_from(script, tmp_path, monkeypatch):
+def test_a_run_that_lacks_a_patient_is_refused(script, made_up, tmp_path, capsys):
     finish(tmp_path, 0, lv=0.9, rv=0.5)
-    monkeypatch.setattr(script.datasets, "find", lambda dataset, root: [])
-    done = {("net_a", "acdc", 0): tmp_path / "made_up_net/net_a/acdc/fold0"}
-    with pytest.raises(InputError, match="DIR: no A, which .*cases.csv names; give the --data-root that runs were made from"):
-        script.picture(tmp_path / "picture.png", done, {"acdc": Path("DIR")}, None)
-    assert not (tmp_path / "picture.png").exists()
+    path = tmp_path / "made_up_net/net_a/acdc/fold0/run.json"
+    write_json(path, read_json(path) | {"split": {"train": ["C"], "validation": ["A", "B"], "test": ["A", "B"]}})
+    with pytest.raises(SystemExit) as ended:
+        made_up_tables(script, tmp_path)
+    assert ended.value.code == 2 and "cases_resampled.csv: no scores of B, though the run is finished" in capsys.readouterr().err
+
+
+def test_a_rerun_has_the_seed_the_backend_and_the_operations_of_the_run(script, made_up, tmp_path):
+    finish(tmp_path, 0, lv=0.9, rv=0.5)
+    path = tmp_path / "made_up_net/net_a/acdc/fold0/run.json"
+    write_json(path, read_json(path) | {"seed": 3, "backend": "jax", "deterministic": False})
+    text = made_up_tables(script, tmp_path)[""][1]
+    again = "--dataset acdc --experiment net_a --fold all --seed 3 --nondeterministic --data-root DIR"
+    assert f"- `KERAS_BACKEND=jax python -m made_up_net.train {again}`" in text
+    assert "- `python -m made_up_net.train --dataset acdc --experiment net_b --fold all --data-root DIR`" in text
+
+
+def test_names_of_rows_are_the_papers_and_not_the_presets(script):
+    assert script.named("paper") == []
+    assert script.named("medium") == ["Rows are named as in the paper; ours have the sizes of the medium preset."]
 
 
 def test_a_split_that_is_given_has_no_folds(script, made_up, tmp_path, capsys):

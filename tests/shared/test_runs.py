@@ -33,6 +33,20 @@ def test_where_a_run_lies(options, folder, tmp_path):
     assert experiment.folder == tmp_path / folder
 
 
+@pytest.mark.parametrize(("record", "command"), [
+    ({"seed": 0, "deterministic": True, "backend": "tensorflow"}, "python -m net.train --fold 1"),
+    ({"seed": 7, "deterministic": True, "backend": "tensorflow"}, "python -m net.train --fold 1 --seed 7"),
+    ({"seed": 0, "deterministic": False, "backend": "jax"}, "KERAS_BACKEND=jax python -m net.train --fold 1 --nondeterministic"),
+    ({"recipe": {}}, "python -m net.train --fold 1"),  # of a time when records did not say it
+    (None, "python -m net.train --fold 1"),  # not run yet
+])  # fmt: skip
+def test_how_to_make_a_run_again(record, command, tmp_path):
+    if record is not None:
+        (tmp_path / "run.json").write_text(json.dumps(record))
+    assert runs.again("net", ["--fold", "1"], tmp_path) == command
+    assert runs.again("net", ["--fold", "1"], None) == "python -m net.train --fold 1"
+
+
 # One process at a time ------------------------------------------------------------------------------------------------------
 
 
