@@ -16,6 +16,7 @@ from shared.overlap import overlapped
 from shared.prediction_jobs import Job, is_file_name, jobs
 from shared.prediction_tables import check_tables, forget, table_paths, write_tables
 from shared.progress import counted
+from shared.scans import volume
 from shared.scans.volume import Volume
 from shared.segmenting import Segmenting, segment
 
@@ -84,6 +85,9 @@ def command(options: argparse.Namespace, load: Callable[[Path], Any], predict: C
         if options.dataset:
             return score_dataset(options, loaded, predict)
         todo = jobs([*options.scans, *listed_in(options)], options.ed, options.es, options.output)
+        if not options.list:  # which goes on after a scan that is not there
+            for job in todo:
+                volume.check_exists(job.scan)
         segmenter = loaded()
         for weights in options.weights:
             learned.warn(weights, [job.scan for job in todo])

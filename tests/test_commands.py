@@ -61,6 +61,7 @@ def test_help_and_wrong_arguments_need_no_framework(command, reporting):
     ("dr_unet.train", ["--dataset", "phantom", "--set", "width=0"], "width: expected"),
     ("acdc_segmenter_tf.train", ["--dataset", "acdc", "--data-root", "absent"], "absent: no such folder"),
     ("propagation.predict", ["--weights", "absent", "-o", "x.nii.gz"], "no scans given"),
+    ("dr_unet.predict", ["--weights", "absent", "absent.nii.gz", "-o", "x.nii.gz"], "absent.nii.gz: no such file"),
     ("shared.evaluation", ["absent", "absent", "--structures", "acdc"], "absent: no such folder"),
     ("propagation.released", ["check", "absent.h5"], "absent.h5: no such file"),
     ("reproduce_table", ["vesal2020", "7"], "no table 7"),

@@ -99,6 +99,15 @@ def from_array(array: np.ndarray, spacing_mm: Sequence[float] = (1.0, 1.0, 1.0))
     return Volume(np.asarray(array), (x, y, z), np.diag([x, y, z, 1.0]))
 
 
+def check_exists(path: Path) -> None:
+    """Raise InputError unless the path of a scan, such as `folder#2`, is that of a file or a folder."""
+    source = dicom.split_number(path)[0]
+    if not source.exists():
+        raise InputError(f"{path}: no such file")
+    if not (source.is_file() or source.is_dir()):
+        raise InputError(f"{path}: a device or a pipe; expected a file or a folder")
+
+
 def read(path: Path | str) -> Volume:
     """The scan in a NIfTI, NRRD or MetaImage file, in a folder of DICOM slices or series, or in one DICOM file of many frames.
 
@@ -109,11 +118,7 @@ def read(path: Path | str) -> Volume:
             are NaN, infinite or beyond 1e15; a voxel size or an extent that no scanner has.
     """
     path = Path(path)
-    source = dicom.split_number(path)[0]
-    if not source.exists():
-        raise InputError(f"{path}: no such file")
-    if not (source.is_file() or source.is_dir()):
-        raise InputError(f"{path}: a device or a pipe; expected a file or a folder")
+    check_exists(path)
     with np.errstate(all="ignore"):  # what overflows is infinite, and refused as such
         volume = _volume(*_read(path))
         check(volume, path)

@@ -252,6 +252,14 @@ def test_a_table_that_cannot_be_added_to_stops_the_command_before_it_segments(tm
     assert table.read_text() == content and [path.name for path in table.parent.iterdir()] == ["volumes.csv"]
 
 
+def test_a_scan_that_is_not_there_stops_the_command_before_any_is_segmented(tmp_path, capsys):
+    scan, out = write_scan(tmp_path / "a.nii.gz", grey()), tmp_path / "out"
+    with pytest.raises(SystemExit) as ended:
+        run([scan, tmp_path / "b.nii.gz"], out, all_lv)
+    assert ended.value.code == 2 and capsys.readouterr().err == f"error: {tmp_path / 'b.nii.gz'}: no such file\n"
+    assert not out.exists()
+
+
 class Constant:
     structures = ACDC
 
