@@ -100,7 +100,8 @@ def per_patient(rows: Sequence[Scores], measure: str, structure: str) -> dict[st
 def tests(rows: Sequence[Scores]) -> list[Row]:
     """Every pair of methods: difference first - second with its 95 % interval, p of Wilcoxon's test, and the verdict.
 
-    p values are corrected by Holm over all pairs of methods, for each measure and structure by itself.
+    p values are corrected by Holm over all pairs of methods, for each measure and structure by itself. A difference is shown
+    where p is small and the mean has the sign of the ranks: one patient can turn the mean against what most of them show.
     """
     found = []
     for measure, higher in COMPARED.items():
@@ -111,10 +112,11 @@ def tests(rows: Sequence[Scores]) -> list[Row]:
             for (first, second), p, p_holm in zip(pairs, p_values, statistics.holm(p_values), strict=True):
                 each = statistics.difference(values[first], values[second])
                 better = first if (each.mean > 0) == higher else second
+                shown = p_holm < ALPHA and each.mean * statistics.signed_ranks(values[first], values[second]) > 0
                 found.append({
                     "measure": measure, "structure": structure, "first": first, "second": second, "n": each.n,
                     "difference": each.mean, "low": each.low, "high": each.high, "p": p, "p_holm": p_holm,
-                    "verdict": f"{better} is better" if p_holm < ALPHA else NO_DIFFERENCE,
+                    "verdict": f"{better} is better" if shown else NO_DIFFERENCE,
                 })  # fmt: skip
     return found
 

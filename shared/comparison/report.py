@@ -21,8 +21,8 @@ NOTHING = "-"
 TESTED = (
     "Tests: the scores of a patient's volumes are averaged first, because ED and ES of one patient are not independent; then "
     "Wilcoxon's signed-rank test, two-sided, for every pair of methods, its p corrected by Holm over all pairs (for each measure "
-    "and structure by itself). A difference is shown where the corrected p is below 0.05, with the 95 % interval of its mean "
-    "(bootstrap: patients are drawn 2000 times, with a fixed seed)."
+    "and structure by itself). A difference is shown where the corrected p is below 0.05 and the mean has the sign of the "
+    "ranks, with the 95 % interval of the mean (bootstrap: patients are drawn 2000 times, with a fixed seed)."
 )
 RANKED = "Ranks: 1 is the best method for a patient, equal scores share a rank, an undefined distance is last; shown is the mean."
 COSTS = (

@@ -71,6 +71,13 @@ def wilcoxon(a: Iterable[float], b: Iterable[float]) -> float:
     return float(stats.wilcoxon(a, b).pvalue) if np.any(a != b) else 1.0
 
 
+def signed_ranks(a: Iterable[float], b: Iterable[float]) -> float:
+    """The sum that Wilcoxon's test judges: the ranks of |a - b|, each with the sign of a - b; equal pairs are left out."""
+    a, b = pairs(a, b)
+    differences = (a - b)[a != b]
+    return float(np.sum(np.sign(differences) * stats.rankdata(np.abs(differences))))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction of several p values, in their order."""
     p = np.asarray(p_values, float)

@@ -74,6 +74,13 @@ def test_wilcoxon_by_hand():
     assert statistics.wilcoxon(b, a) == statistics.wilcoxon(a, b)
 
 
+def test_signed_ranks_by_hand():
+    # differences -1, 2, 5, -2, 0, undefined; ranks of their sizes 1, 2.5, 4, 2.5: -1 + 2.5 + 4 - 2.5
+    a, b = [1, 4, 8, 1, 7, NAN], [2, 2, 3, 3, 7, 1]
+    assert statistics.signed_ranks(a, b) == 3 and statistics.signed_ranks(b, a) == -3
+    assert statistics.signed_ranks([], []) == statistics.signed_ranks([1, 2], [1, 2]) == 0
+
+
 def test_wilcoxon_of_equal_pairs():
     assert statistics.wilcoxon([1, 2, 3], [1, 2, 3]) == 1
     assert statistics.wilcoxon([1, NAN], [1, 2]) == 1
