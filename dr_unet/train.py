@@ -54,7 +54,7 @@ def train(recipe: Recipe, cases: Sequence[Case], experiment: Experiment, localis
     """
     if localiser is None:
         return lifecycle.train(METHOD, recipe, cases, experiment, localiser="")
-    localisation.check(localiser, recipe, METHOD.split(recipe, datasets.labelled(cases), experiment.fold))
+    localisation.check(localiser, recipe, lifecycle.split_of(METHOD, recipe, datasets.labelled(cases), experiment))
     taken = fingerprint(runs.weights_of(localiser, LOCALISER))
     method = replace(METHOD, stages=partial(stages, localiser=localiser))
     return lifecycle.train(method, recipe, cases, experiment, localiser=taken)

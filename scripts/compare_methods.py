@@ -243,15 +243,15 @@ def reruns(
     """The command of each run; of those that are done also the commit, the hardware, and settings that are not the preset's."""
     lines = []
     for key, method in methods.items():
-        command = [*command_of(method, options), "--split", Path(options.split).name]
-        line = f"- {method.name}: `{runs.again(method.package, command, done.get(key))} --data-root DIR`"
+        command, changed, made = [*command_of(method, options), "--split", options.split], list[str](), ""
         if key in done:
             record, own = runs.read_record(done[key], "commit", "hardware", "recipe"), method.train.METHOD
             preset = own.presets[options.preset](own.recipes[method.experiments[options.dataset]])
             changed = recipes.changes(record["recipe"], own.for_cases(preset, cases))
-            line += f"; commit {record['commit']}, {record['hardware']}"
-            line += f"; its settings are not those of the preset: {', '.join(changed)}" if changed else ""
-        lines.append(line)
+            made = f"; commit {record['commit']}, {record['hardware']}"
+            made += f"; its settings are not those of the preset: {', '.join(changed)}" if changed else ""
+        command += [word for change in changed for word in ("--set", change)]
+        lines.append(f"- {method.name}: `{runs.again(method.package, command, done.get(key))} --data-root DIR`{made}")
     return ["Commands of the runs:", "\n".join(lines)]
 
 

@@ -94,6 +94,10 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     used = " and ".join(dict.fromkeys(dataset for _, dataset in made_from))
     wanted = [(*each, fold) for each in made_from for fold in folds]
     folders = {run: folder_of(paper, run, options) for run in wanted}
+    if options.split and options.split != splits.COMMON:
+        given = splits.in_file(Path(options.split))
+        for folder in filter(runs.is_done, folders.values()):
+            splits.check_made_on(given, runs.read_record(folder, "split")["split"], folder)
     if not options.report_only:
         roots = {dataset: cli.data_root(dataset, options.data_root, options.workdir) for _, dataset in made_from}
         missing = [run for run in wanted if not runs.is_done(folders[run])]
@@ -123,7 +127,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     first = [next((folder for run, folder in done.items() if run[:2] == each), None) for each in made_from]
     reruns = [f"- `{runs.again(paper.package, *each)} --data-root DIR`" for each in zip(commands, first, strict=True)]
     for scoring in table.scorings:
-        remarks = *unfinished(made_from, folds, done), *not_the_preset(changes)
+        remarks = *unfinished(made_from, folds, done), *not_the_preset(changes, options)
         caption = " ".join([f"Scored {scoring.words}.", RULE, legend(table), *named(options.preset), *remarks])
         shown, added = table, dict[Row, Path]()
         if scoring.file == NATIVE.file:
@@ -166,9 +170,13 @@ def named(preset: str) -> list[str]:
     return [] if preset == "paper" else [words]
 
 
-def not_the_preset(changes: Mapping[Run, Sequence[str]]) -> list[str]:
+def not_the_preset(changes: Mapping[Run, Sequence[str]], options: argparse.Namespace) -> list[str]:
     """At most one sentence: which runs were made with other settings."""
-    parts = [f"{name} on {dataset}, fold {fold}: {', '.join(found)}" for (name, dataset, fold), found in changes.items() if found]
+    parts = [
+        f"{name} on {dataset}, {f'split {Path(options.split).stem}' if options.split else f'fold {fold}'}: {', '.join(found)}"
+        for (name, dataset, fold), found in changes.items()
+        if found
+    ]
     return [f"Not with the settings of the preset: {'; '.join(parts)}."] if parts else []
 
 

@@ -173,11 +173,11 @@ def of_cases(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, Path
 
     Args:
         folder: of label maps.
-        names: case -> what its label map may be called, without suffix; it may also be named after a scan in the layout of
-            nnU-Net or MM-WHS, with `_0000` or `_image` at the end.
+        names: case -> what its label map may be called, without suffix; where it is not, it may also be named after a scan in the
+            layout of nnU-Net or MM-WHS, with `_0000` or `_image` at the end.
 
     Raises:
-        InputError: see `by_name`; or a case without label map.
+        InputError: see `by_name`; or a case with no label map, or with two of these names.
     """
     found = by_name(folder)
     ends = ("", "_0000", mmwhs.IMAGE)
@@ -186,6 +186,10 @@ def of_cases(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, Path
     if missing:
         raise InputError(f"{folder}: no prediction for {len(missing)} of {len(names)} references, first {missing[0]}; "
                          f"expected it to be called {missing[0]}.nii.gz")  # fmt: skip
+    for allowed in names.values():
+        own = [found[name] for name in allowed if name in found]
+        if len(own) > 1:
+            raise InputError(f"{own[0]} and {own[1]}: two label maps of one case; leave one of them there")
     paths = {case: found[maps[0]] for case, maps in chosen.items()}
     extra = [name for name, path in found.items() if path not in paths.values()]
     if extra:

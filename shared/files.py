@@ -30,11 +30,13 @@ def written_whole(path: Path | str) -> Iterator[Path]:
     Temporary files that a killed process left when it wrote `path` are removed too.
 
     Raises:
-        InputError: `path` is a device or a pipe.
+        InputError: `path` is a folder, a device or a pipe.
         OSError: the folder cannot be made or written.
     """
     path = Path(path)
-    if path.exists() and not (path.is_file() or path.is_dir()):  # the superuser would replace /dev/null by a file
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; expected the name of a file to write")
+    if path.exists() and not path.is_file():  # the superuser would replace /dev/null by a file
         raise InputError(f"{path}: a device or a pipe; expected the name of a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in _leftovers(path.parent.glob(".*")):
@@ -76,15 +78,24 @@ def read_json(path: Path | str) -> Any:
     """The content of a JSON file.
 
     Raises:
-        InputError: the file cannot be read, or is not JSON in UTF-8.
+        InputError: the file cannot be read, is not JSON in UTF-8, or says something twice.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"), object_pairs_hook=_once)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except (ValueError, RecursionError) as error:  # Python's error for text that is not UTF-8 is a ValueError
         reason = "brackets nested too deep" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: expected JSON in UTF-8 ({reason})") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of a JSON file, in which every name stands once."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)[:40]!r} is there twice")
+    return table
 
 
 def write_csv(path: Path | str, rows: Iterable[Mapping[str, object]]) -> None:

@@ -12,11 +12,11 @@ from shared.datasets import Case, load_image, load_reference
 from shared.doubt.judge import Verdict
 from shared.doubt.watch import Watch
 from shared.errors import InputError
-from shared.files import read_csv, visible, write_csv, write_text
+from shared.files import TEXT, fingerprint, read_csv, visible, write_csv, write_text
 from shared.lazy import lazily
 from shared.overlap import Outcome, overlapped
 from shared.progress import Progress, duration
-from shared.run_fields import HELD
+from shared.run_fields import HELD, TABLES
 from shared.runs import Experiment, Record
 from shared.scans import volume
 from shared.scans.orientation import all_slices_last
@@ -45,17 +45,24 @@ def as_on_disk(case: Case, scan: Volume, reference: Volume) -> Volume:
 
 
 def read_scores(folder: Path, file: str, columns: Iterable[str]) -> Rows:
-    """The rows of a table of scores in a finished run's folder, which has every patient that the run held out.
+    """The rows of a table of scores in a finished run's folder, as the run wrote them: of the patients that it held out.
 
     Raises:
-        InputError: see `tables.read_cases`; or a patient has no row.
+        InputError: see `tables.read_cases`; or the file is not as the run wrote it.
     """
-    rows = tables.read_cases(folder / file, columns)
-    patients = {row["patient"] for row in rows}
-    missing = [patient for patient in runs.record_of(folder).get("split", {}).get("test", ()) if patient not in patients]
-    if missing:
-        raise InputError(f"{folder / file}: no scores of {missing[0]}, though the run is finished; put the file back as it was")
+    path, record = folder / file, runs.record_of(folder)
+    rows = tables.read_cases(path, columns)
+    written, test = record.get(TABLES, {}).get(file), record.get("split", {}).get("test")
+    others = set(test or ()) ^ {row["patient"] for row in rows} if test else set()
+    if others or written not in (None, of_text(path)):
+        what = f"not the scores of the patients that the run held out, such as {min(others)}" if others else "changed since"
+        raise InputError(f"{path}: {what}; put the file back as the run wrote it, or remove the run folder to start again")
     return rows
+
+
+def of_text(path: Path) -> str:
+    """Fingerprint of a text file, whatever ends its lines: other systems change that in a copy."""
+    return fingerprint(path.read_text(**TEXT))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +134,7 @@ def evaluate(
     write_scores(folder, rows)
     draw(folder, cases, rows[CASES], structures, scorer.reference)
     lines = [*scorer.finish(), *caught.write(folder, verdicts, rows[CASES])]
+    record.content[TABLES] = {path.name: of_text(path) for path in visible(folder, "*.csv")}
     record.took("evaluate", time.monotonic() - start)
     record.write()
     other = [f"- settings that are not those of the preset: {', '.join(changed)}"] if changed else []
@@ -242,7 +250,7 @@ def pool(folders: Sequence[Path], target: Path) -> None:
 def concatenated(folders: Sequence[Path], file: str) -> Iterator[Scores]:
     """The rows of a CSV file of all `folders`, each with its fold; one folder is read at a time."""
     for folder in folders:
-        for row in tables.read_cases(folder / file, COLUMNS):
+        for row in read_scores(folder, file, COLUMNS):
             yield {"fold": folder.name.removeprefix("fold"), **row}
 
 

@@ -114,6 +114,9 @@ def pack(dataset: str, root: Path, output: Path, levels: int = LEVELS) -> str:
     if not output.name.endswith(SUFFIX):
         raise InputError(f"{output}: expected a name that ends in {SUFFIX}")
     cases = datasets.labelled(datasets.find(dataset, root))
+    foreign = [case.image for case in cases if not case.image.name.lower().endswith(volume.WRITABLE)]
+    if foreign:
+        raise InputError(f"{foreign[0]}: scans of this format cannot be packed; expected {', '.join(volume.WRITABLE)}")
     errors = []
     with written_whole(output) as temporary, tarfile.open(temporary, "w:xz") as archive:
         for path, content, error in members(cases, root, levels):

@@ -6,10 +6,27 @@ from collections.abc import Callable
 from shared.recipes import number
 
 HELD = "held"  # what training held, see `shared.doubt`
+TABLES = "tables"  # fingerprints of the CSV files that a finished run wrote
 
 
 def is_text(value: object) -> bool:
     return isinstance(value, str)
+
+
+def is_line(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isidentifier()
+
+
+def is_seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def is_flag(value: object) -> bool:
+    return isinstance(value, bool)
 
 
 def is_table(value: object) -> bool:
@@ -54,14 +71,19 @@ def are_fingerprints(value: object) -> bool:
 
 FIELDS: dict[str, tuple[str, Callable[[object], bool]]] = {  # field of run.json -> what it holds, in words and as a test
     "command": ("a text", is_text),
-    "commit": ("a text", is_text),
-    "hardware": ("a text", is_text),
+    "commit": ("a line of text", is_line),
+    "hardware": ("a line of text", is_line),
     "recipe": ("a table of fields", is_table),
     "structures": ("label values from 1 to 65535, each with another name", are_structures),
     "seconds": ("a table of seconds", are_seconds),
     "split": ("lists of patients called train, validation and test", is_split),
     "weights": ("a table of fingerprints", are_fingerprints),
     "result": ("a table of results", is_table),
+    "seed": ("a whole number from 0", is_seed),
+    "backend": ("the name of a backend of Keras", is_name),
+    "deterministic": ("true or false", is_flag),
+    TABLES: ("a table of fingerprints", are_fingerprints),
     HELD: ("a table of two numbers each, the smaller one first", are_ranges),
 }
-SOME = ("split", "result", "weights", HELD)  # fields that some records lack: they are checked wherever they are
+# fields that some records lack: they are checked wherever they are
+SOME = ("split", "result", "weights", "seed", "backend", "deterministic", TABLES, HELD)

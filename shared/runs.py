@@ -79,7 +79,7 @@ def again(package: str, arguments: Sequence[str], folder: Path | None) -> str:
     seed = ["--seed", str(record["seed"])] if record.get("seed") else []
     free = [] if record.get("deterministic", True) else ["--nondeterministic"]
     backend = record.get("backend", USUAL_BACKEND)
-    before = "" if backend == USUAL_BACKEND else f"KERAS_BACKEND={shlex.quote(str(backend))} "
+    before = "" if backend == USUAL_BACKEND else f"KERAS_BACKEND={backend} "
     return f"{before}python -m {package}.train {shlex.join([*arguments, *seed, *free])}"
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from shared import evaluation, held_out, runs
 from shared.comparison import measures
-from shared.datasets import Case
-from shared.datasets.splits import SIDES, Split
+from shared.datasets import Case, splits
+from shared.datasets.splits import Split
 from shared.errors import InputError
 from shared.scans.volume import Volume
 from shared.scoring import tables
@@ -105,10 +105,7 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
         InputError: the run was made on other patients, lacks a label map, or has neither label maps nor the scores of all cases.
     """
     record = runs.read_record(folder, "split", "structures")
-    wanted = {side: list(getattr(split, side)) for side in SIDES}
-    if record["split"] != wanted:
-        side = next((side for side in SIDES if record["split"].get(side) != wanted[side]), "test")
-        raise InputError(f"{folder}: a run with other patients on the {side} side; choose another --workdir, or remove the run")
+    splits.check_made_on(split, record["split"], folder)
     structures = {int(value): structure for value, structure in record["structures"].items()}
     if not (folder / held_out.PREDICTIONS).is_dir():
         return Entrant(key=key, name=name, structures=structures, rows=kept_scores(folder, cases, structures.values()))
@@ -123,17 +120,20 @@ def of_run(key: str, name: str, folder: Path, cases: Sequence[Case], split: Spli
 def kept_scores(folder: Path, cases: Sequence[Case], structures: Iterable[str]) -> list[Scores]:
     """The rows of a run's cases.csv for these cases and structures, which it must all have.
 
+    Phase, group and the like are those of the cases.
+
     Raises:
         InputError: a damaged file, or a case or structure without a row.
     """
     path = folder / held_out.CASES
-    rows = tables.read_cases(path, (*measures.COMPARED, *tables.VOLUMES))
+    rows = held_out.read_scores(folder, held_out.CASES, (*measures.COMPARED, *tables.VOLUMES))
     found = {(row["case"], row["structure"]): row for row in rows}
     wanted = [(case.name, structure) for case in cases for structure in dict.fromkeys(structures)]
     missing = [" ".join(each) for each in wanted if each not in found]
     if missing:
         raise InputError(f"{path}: no scores of {missing[0]}, though the run is finished; put the file back as it was")
-    return [found[each] for each in wanted]
+    about = {case.name: held_out.about(case) for case in cases}
+    return [found[name, structure] | about[name] for name, structure in wanted]
 
 
 def of_folder(key: str, folder: Path, cases: Sequence[Case]) -> Entrant:

@@ -31,7 +31,8 @@ class Split:
             sides.append(("test", self.test))
         for i, (name, patients) in enumerate(sides):
             if not patients:
-                raise InputError(f"no patient left on the {name} side of the split: more patients are needed, or another --fold")
+                advice = "more patients are needed, or another --fold or --split"
+                raise InputError(f"no patient left on the {name} side of the split: {advice}")
             for other_name, others in sides[i + 1 :]:
                 both = sorted(set(patients) & set(others))
                 if both:
@@ -160,8 +161,19 @@ def check_alone(split: str, fold: int | str, default: int | str) -> None:
         raise InputError(f"--fold {fold}: a split that is given has no folds; leave one of --split and --fold out")
 
 
+def check_made_on(split: Split, found: Mapping[str, Iterable[str]], folder: Path) -> None:
+    """Raise InputError unless the run in `folder`, whose record says `found`, was made on this split."""
+    for side in SIDES:
+        if set(found[side]) != set(getattr(split, side)):
+            raise InputError(
+                f"{folder}: a run with other patients on the {side} side; choose another --workdir, or remove the run"
+            )
+
+
 def in_file(path: Path) -> Split:
     """`read`, whatever patients there are."""
+    if path.stem.casefold() == COMMON:
+        raise InputError(f"{path}: {COMMON} is the split on which methods are compared; give the file another name")
     content = read_json(path)
     if not isinstance(content, dict) or set(content) != set(SIDES):
         raise InputError(f"{path}: expected a table with the sides {', '.join(SIDES)}, each a list of patients")

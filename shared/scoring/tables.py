@@ -19,7 +19,8 @@ from shared.scoring.scores import Scores
 Item = TypeVar("Item")
 
 SUMMARY_MEASURES = ("dice", "assd_mm", "hausdorff_mm")
-VOLUMES = ("volume_ml", "reference_ml")
+SHARES, VOLUMES = ("dice", "jaccard", "sensitivity"), ("volume_ml", "reference_ml")
+BAR = r"\|"  # in Markdown
 NOT_RUN, QUOTED = "not run", "only quoted"
 HEADER = ("row", "measure", "paper", "ours", "difference", "n")  # of a paper's table with ours
 
@@ -59,19 +60,27 @@ def read_cases(path: Path, columns: Iterable[str]) -> list[Scores]:
     """The rows of a cases.csv. It must have the `columns` of numbers, and those that name the case and the structure.
 
     Raises:
-        InputError: see `files.read_csv`; or a Dice that is none, or a case (of a fold) whose structure has two rows.
+        InputError: see `files.read_csv`; or a score that cannot be, or a case (of a fold) whose structure has two rows.
     """
     columns = tuple(columns)
     rows = read_csv(path, ("case", "patient", "phase", "structure", *columns))
     seen = set()
     for row in rows:
         named = (row.get("fold"), row["case"], row["structure"])
-        wrong = f"Dice {row['dice']:g}, expected 0 to 1" if "dice" in columns and not 0 <= row["dice"] <= 1 else ""
-        wrong = wrong or ("two rows" if named in seen else "")
+        wrong = [*filter(None, (impossible(column, row[column]) for column in columns)), *(["two rows"] if named in seen else [])]
         if wrong:
-            raise InputError(f"{path}: {row['case']}, {row['structure']}: {wrong}; make the file again")
+            raise InputError(f"{path}: {row['case']}, {row['structure']}: {wrong[0]}; make the file again")
         seen.add(named)
     return rows
+
+
+def impossible(column: str, value: float) -> str:
+    """What is wrong with a number of cases.csv; "" where nothing is. All may be undefined but Dice."""
+    share = column in SHARES
+    if value < 0 or (share and value > 1) or (column == "dice" and value != value):
+        name = MEASURES[column].title if share else column
+        return f"{name} {value:g}, expected {'0 to 1' if share else 'no negative number'}"
+    return ""
 
 
 def columns_of(table: Table) -> list[str]:
@@ -250,8 +259,9 @@ def as_printed(comparisons: Iterable[Comparison]) -> tuple[list[str], list[list[
 
 
 def markdown_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """A table of texts as lines of Markdown."""
-    return [f"| {' | '.join(header)} |", "|---" * len(header) + "|", *(f"| {' | '.join(row)} |" for row in rows)]
+    """A table of texts as lines of Markdown; a bar in a text ends no cell."""
+    first, *others = (f"| {' | '.join(text.replace('|', BAR) for text in row)} |" for row in (header, *rows))
+    return [first, "|---" * len(header) + "|", *others]
 
 
 def latex(title: str, caption: str, comparisons: Iterable[Comparison]) -> str:

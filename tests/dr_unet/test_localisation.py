@@ -15,7 +15,7 @@ from dr_unet.gcam import Region
 from shared import datasets
 from shared.datasets import splits
 from shared.errors import InputError
-from shared.files import read_csv, write_csv
+from shared.files import read_csv, write_csv, write_json
 from shared.scans import volume
 from shared.scans.volume import from_array
 from tests.dr_unet.commands import refused, settings
@@ -170,6 +170,21 @@ def test_a_localiser_of_another_kind_is_refused(
     error = refused(capsys, "--dataset", dataset, "--data-root", root, "--experiment", experiment, "--workdir", tmp_path / "runs",
                     "--localiser", multi_stage, *settings(tiny(experiment)), *more)  # fmt: skip
     assert words in error and not (tmp_path / "runs").exists()
+
+
+def test_a_lent_localiser_has_not_seen_who_a_given_split_holds_out(multi_stage, lasc_root, tiny, tmp_path, capsys):
+    """The paper's own rule, which says otherwise, does not count then."""
+    sides = json.loads((multi_stage / "run.json").read_text())["split"]
+    learned, *others = sides["train"]
+    for name, split in (("leak", {"train": [*others, *sides["test"]], "validation": sides["validation"], "test": [learned]}),
+                        ("less", {**sides, "train": others})):  # fmt: skip
+        write_json(tmp_path / f"{name}.json", split)
+    arguments = ["--dataset", "lasc", "--data-root", lasc_root, "--experiment", "multi_stage_f8", "--localiser", multi_stage,
+                 "--workdir", tmp_path / "runs", *settings(tiny("multi_stage_f8", epochs=1))]  # fmt: skip
+    assert f"holds out, among them {learned}" in refused(capsys, *arguments, "--split", tmp_path / "leak.json")
+    assert not (tmp_path / "runs").exists()
+    training_command.main([str(argument) for argument in (*arguments, "--split", tmp_path / "less.json")])
+    assert (tmp_path / "runs/dr_unet/multi_stage_f8-quick/lasc/split_less/summary.md").exists()
 
 
 @pytest.mark.parametrize(("file", "words"), [(None, "not a run of this package"), ("run.json", "localiser/best.weights.h5")])

@@ -290,7 +290,28 @@ def test_a_run_that_lacks_a_patient_is_refused(script, made_up, tmp_path, capsys
     write_json(path, read_json(path) | {"split": {"train": ["C"], "validation": ["A", "B"], "test": ["A", "B"]}})
     with pytest.raises(SystemExit) as ended:
         made_up_tables(script, tmp_path)
-    assert ended.value.code == 2 and "cases_resampled.csv: no scores of B, though the run is finished" in capsys.readouterr().err
+    assert (
+        ended.value.code == 2
+        and "cases_resampled.csv: not the scores of the patients that the run held out, such as B; " in capsys.readouterr().err
+    )
+
+
+def test_a_run_of_another_split_of_the_same_name_is_refused(script, made_up, tmp_path, capsys):
+    """What it would be trained on now is another split, so that nothing is trained, and no table made."""
+    folder = Experiment(package="made_up_net", name="net_a", dataset="acdc", split="mine.json", workdir=tmp_path).folder
+    split = {"train": ["C", "D"], "validation": ["B"], "test": ["A"]}
+    write_csv(folder / "cases.csv", [{"case": "A", "patient": "A", "phase": "", "structure": "LV", "dice": 0.9}])
+    write_json(folder / "run.json", {"recipe": {"width": 1, "steps": [2, 3], "structures": ["RV"]}, "split": split})
+    write_text(folder / "summary.md", "")
+    for name, given in (("same", {**split, "train": ["D", "C"]}), ("other", {**split, "validation": ["D"], "train": ["B", "C"]})):
+        write_json(tmp_path / name / "mine.json", given)
+    with pytest.raises(SystemExit) as ended:
+        script.main(
+            ["made_up", "1", "--split", str(tmp_path / "other/mine.json"), "--data-root", "DIR", "--workdir", str(tmp_path)]
+        )
+    assert ended.value.code == 2 and "a run with other patients on the train side" in capsys.readouterr().err
+    assert not made_up and not (tmp_path / "tables").exists()
+    script.splits.check_made_on(script.splits.in_file(tmp_path / "same/mine.json"), split, folder)  # the order does not count
 
 
 def test_a_rerun_has_the_seed_the_backend_and_the_operations_of_the_run(script, made_up, tmp_path):

@@ -109,6 +109,11 @@ def test_a_device_is_not_replaced_by_a_file(tmp_path):
     assert (tmp_path / "link").read_text() == "text" and not (tmp_path / "nowhere").exists()
 
 
+def test_a_folder_is_refused_before_the_work_that_makes_the_file(tmp_path):
+    with pytest.raises(InputError, match="a folder; expected the name of a file"), files.written_whole(tmp_path):
+        raise AssertionError("worked for nothing")
+
+
 def test_a_folder_that_takes_no_files(tmp_path):
     """Nobody, not even the superuser, makes files there."""
     with pytest.raises(OSError, match=r": '/proc/labels\.nrrd'$"):
@@ -196,6 +201,7 @@ def test_fingerprint_is_of_contents_and_order(tmp_path):
     (None, "cannot be read (No such file or directory)"), (b"", "expected JSON in UTF-8"), (b"{", "expected JSON in UTF-8"),
     (b"\xff\xfe{}", "expected JSON in UTF-8 ('utf-8' codec can't decode"), (b"[" * 100_000, "brackets nested too deep"),
     (b"9" * 5000, "expected JSON in UTF-8 (Exceeds the limit"), (b"{} {}", "expected JSON in UTF-8 (Extra data"),
+    (b'{"a": {"test": [1], "b": 2, "test": [3]}}', "expected JSON in UTF-8 ('test' is there twice)"),
 ])  # fmt: skip
 def test_json_that_is_none(content, words, tmp_path):
     path = tmp_path / "a.json"

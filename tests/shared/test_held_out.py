@@ -9,7 +9,7 @@ import pytest
 from shared import held_out, runs
 from shared.datasets import Case
 from shared.errors import InputError
-from shared.files import read_csv, write_csv
+from shared.files import read_csv, write_csv, write_json
 from shared.held_out import Scorer
 from shared.runs import Experiment, Record
 from shared.scans import volume
@@ -76,6 +76,31 @@ def test_scores_on_the_papers_grid_too(evaluate, capsys):
     first, second = summary.split("On the paper's grid:")
     assert "| LA | all | 2 | 0.667 (0.000) |" in first and "| LA | all | 2 | 0.750 (0.250) |" in second
     assert "On the paper's grid:" in capsys.readouterr().out
+
+
+def test_scores_are_read_as_the_run_wrote_them(evaluate):
+    folder, _ = evaluate()
+    path, columns = folder / "cases.csv", ["dice"]
+    rows, text = held_out.read_scores(folder, "cases.csv", columns), path.read_text()
+    assert [(row["case"], row["dice"]) for row in rows] == [("a", pytest.approx(2 / 3)), ("b", pytest.approx(2 / 3))]
+    path.write_bytes(text.replace("\n", "\r\n").encode())  # as another system copies it
+    assert held_out.read_scores(folder, "cases.csv", columns) == rows
+    for changed in (text.replace("0.66666", "0.76666"), "".join(text.splitlines(keepends=True)[:-1])):
+        path.write_text(changed)
+        with pytest.raises(InputError, match="cases.csv: changed since; put the file back as the run wrote it, or remove"):
+            held_out.read_scores(folder, "cases.csv", columns)
+
+
+@pytest.mark.parametrize(("held", "other"), [(["a"], "b"), (["a", "b", "c"], "c"), (["b", "a"], "")])
+def test_scores_are_of_the_patients_that_the_run_held_out(held, other, evaluate):
+    folder, _ = evaluate()
+    record = runs.read_record(folder) | {"split": {"train": ["x"], "validation": ["y"], "test": held}}
+    write_json(folder / "run.json", record)
+    if not other:
+        assert len(held_out.read_scores(folder, "cases.csv", ["dice"])) == 2
+        return
+    with pytest.raises(InputError, match=f"not the scores of the patients that the run held out, such as {other}; put"):
+        held_out.read_scores(folder, "cases.csv", ["dice"])
 
 
 def test_a_pair_called_cases_is_scored_in_the_place_of_the_label_map(evaluate):

@@ -90,6 +90,23 @@ def test_scans_without_references_stay_behind(phantom_root, tmp_path):
     assert sorted(f"{name.removesuffix('.nii.gz')}_gt.nii.gz" for name in images) == sorted(set(names) - set(images))
 
 
+def test_formats_and_places_that_cannot_be_written_are_refused_before_anything_is_packed(tmp_path, monkeypatch):
+    root = ROOTS["lasc"](tmp_path / "root")
+    monkeypatch.setattr(pack, "members", lambda *_: pytest.fail("packed for nothing"))
+    (tmp_path / "there.tar.xz").mkdir()
+    with pytest.raises(InputError, match=r"there\.tar\.xz: a folder; expected the name of a file"):
+        pack.pack("lasc", root, tmp_path / "there.tar.xz")
+    mine = tmp_path / "mine"
+    for folder in ("imagesTr", "labelsTr"):
+        (mine / folder).mkdir(parents=True)
+        for suffix in (".mhd", ".raw"):
+            (mine / folder / f"p_ED{'_0000' * (folder == 'imagesTr')}{suffix}").write_bytes(b"")
+    (mine / "dataset.json").write_text('{"labels": {"background": 0, "LV": 1}, "file_ending": ".mhd"}')
+    with pytest.raises(InputError, match=r"p_ED_0000\.mhd: scans of this format cannot be packed; expected .nii"):
+        pack.pack("nnunet", mine, tmp_path / "mine.tar.xz")
+    assert not (tmp_path / "mine.tar.xz").exists()
+
+
 def test_another_suffix_is_refused_before_anything_is_read(tmp_path):
     with pytest.raises(InputError, match=r"acdc\.zip: expected a name that ends in \.tar\.xz"):
         pack.pack("acdc", tmp_path / "nowhere", tmp_path / "acdc.zip")

@@ -233,7 +233,8 @@ WRONG = [None, 3, "x", [], ["a"], {"a": "b"}, {"train": ["a"]}, {"train": "a", "
          {"train": [1], "validation": [2], "test": [3]}, {"a": float("nan")}, {"a": True}]  # fmt: skip
 TABLES = [value for value in WRONG if isinstance(value, dict)]
 RIGHT = {"command": ["x"], "commit": ["x"], "hardware": ["x"], "recipe": TABLES, "result": TABLES, "structures": [],
-         "seconds": [], "split": [], "held": [],
+         "seconds": [], "split": [], "held": [], "seed": [3], "backend": ["x"], "deterministic": [],
+         "tables": [{"a": "b"}, {"train": "a", "validation": "b", "test": "c"}],
          "weights": [{"a": "b"}, {"train": "a", "validation": "b", "test": "c"}]}  # fmt: skip
 
 
@@ -249,6 +250,13 @@ def test_fields_of_a_record_are_checked_before_they_are_used(tmp_path, field):
         assert json.dumps(runs.read_record(tmp_path, field)[field]) == json.dumps(value)
 
 
+@pytest.mark.parametrize(("field", "value"), [("backend", "j\nax"), ("commit", "a\nb"), ("seed", -1), ("seed", True)])
+def test_what_goes_into_a_command_that_is_printed_is_one_word(tmp_path, field, value):
+    (tmp_path / "run.json").write_text(json.dumps({field: value}))
+    with pytest.raises(InputError, match=f"run.json: {field}: expected "):
+        runs.read_record(tmp_path, field)
+
+
 @pytest.mark.parametrize("field", ["command", "commit", "hardware", "seconds", "result"])
 def test_a_run_with_a_damaged_record_does_not_go_on(tmp_path, field):
     def run():
@@ -257,9 +265,9 @@ def test_a_run_with_a_damaged_record_does_not_go_on(tmp_path, field):
     run()
     record = runs.read_record(tmp_path)
     (tmp_path / "run.json").write_text(json.dumps({**record, field: 3}))
-    with pytest.raises(InputError, match=f"run.json: {field}: expected a t.*, found 3"):
+    with pytest.raises(InputError, match=f"run.json: {field}: expected a .*, found 3"):
         run()
     if field != "result":
         (tmp_path / "run.json").write_text(json.dumps({name: value for name, value in record.items() if name != field}))
-        with pytest.raises(InputError, match=f"run.json: {field}: expected a t.*, found no such field"):
+        with pytest.raises(InputError, match=f"run.json: {field}: expected a .*, found no such field"):
             run()

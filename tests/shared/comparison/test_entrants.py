@@ -85,6 +85,26 @@ def test_a_run_without_label_maps_is_compared_by_its_own_scores(toy_cases, test_
         entrants.of_run("net", "Net", folder, test_side, split)
 
 
+def test_kept_scores_say_of_a_case_what_the_data_say(toy_cases, test_side, contest, tmp_path):
+    folder = toy_hearts.finish_run(tmp_path, "acdc_segmenter_tf", "net", toy_cases, np.copy)
+    shutil.rmtree(folder / "predictions")
+    rows = [row for row in scored.evaluate(contest).cases if row.pop("method") == "shifted"]
+    for row in rows:
+        del row["group"]
+        row["phase"] = "ED"
+    write_csv(folder / "cases.csv", rows)
+    found = entrants.of_run("net", "Net", folder, test_side, splits.common("acdc", toy_cases))
+    wanted = {case.name: (case.group, case.phase) for case in test_side}
+    assert all((row["group"], row["phase"]) == wanted[row["case"]] for row in found.rows) and len(found.rows) == 12
+
+
+def test_two_label_maps_of_one_case_are_refused(test_side, tmp_path):
+    toy_hearts.write_maps(tmp_path, test_side)
+    shutil.copy(tmp_path / "patient010_ES.nii.gz", tmp_path / "patient010_frame09.nii.gz")
+    with pytest.raises(InputError, match="patient010_ES.nii.gz and .*patient010_frame09.nii.gz: two label maps of one case"):
+        entrants.of_folder("net", tmp_path, test_side)
+
+
 def rows_without(rows, case, structure):
     return [row for row in rows if (row["case"], row["structure"]) != (case, structure)]
 

@@ -324,6 +324,14 @@ def test_split_files_that_cannot_be_used(content, words, tmp_path):
     assert str(file) in str(raised.value) and "\n" not in str(raised.value)
 
 
+def test_a_file_is_not_called_like_the_common_split(tmp_path):
+    """Runs and comparisons are called after it, and would be taken for those of the common split."""
+    for name in ("common.json", "Common"):
+        write_json(tmp_path / name, SIDES)
+        with pytest.raises(InputError, match="common is the split on which methods are compared; give the file another name"):
+            given_split(str(tmp_path / name), "acdc", acdc_cases())
+
+
 def test_a_split_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         given_split(str(tmp_path / "none.json"), "acdc", acdc_cases())

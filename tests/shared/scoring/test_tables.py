@@ -278,6 +278,26 @@ def test_a_damaged_table_of_scores_is_refused(tmp_path, content, message):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize(("column", "value", "words"), [
+    ("hausdorff_mm", -500, "hausdorff_mm -500, expected no negative number"),
+    ("reference_ml", -1e-9, "reference_ml -1e-09, expected no negative number"),
+    ("jaccard", 1.5, "Jaccard 1.5, expected 0 to 1"), ("sensitivity", -0.5, "sensitivity -0.5, expected 0 to 1"),
+    ("hausdorff_mm", "", ""), ("sensitivity", "", ""), ("assd_mm", 0, ""), ("volume_ml", 4000, ""),
+])  # fmt: skip
+def test_numbers_that_cannot_be(column, value, words, tmp_path):
+    (tmp_path / "cases.csv").write_text(f"case,patient,phase,structure,{column}\na,a,,LV,{value}\n")
+    if not words:
+        assert len(tables.read_cases(tmp_path / "cases.csv", [column])) == 1
+        return
+    with pytest.raises(InputError) as raised:
+        tables.read_cases(tmp_path / "cases.csv", [column])
+    assert str(raised.value) == f"{tmp_path / 'cases.csv'}: a, LV: {words}; make the file again"
+
+
+def test_a_bar_in_a_text_ends_no_cell():
+    assert tables.markdown_lines(["a|b", "c"], [["1", "|"]]) == [r"| a\|b | c |", "|---|---|", r"| 1 | \| |"]
+
+
 def test_a_column_that_nobody_asked_for_may_hold_anything(tmp_path):
     (tmp_path / "cases.csv").write_text(SCORES + "a,a,,LV,n/a\n")
     assert tables.read_cases(tmp_path / "cases.csv", iter(()))[0]["dice"] == "n/a"
