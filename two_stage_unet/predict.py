@@ -55,16 +55,9 @@ def network(recipe: Recipe, name: str | None = None) -> "keras.Model":
         return networks.build(name, any_extent, classes, recipe.unet3d_width, normalisation=recipe.unet3d_normalisation)
     if name == NET1:
         return networks.build(
-            name,
-            any_extent,
-            classes,
-            recipe.net1_width,
-            bottleneck=recipe.bottleneck,
-            typical=(recipe.typical_extent,) * 3,
-            activation=recipe.net1_activation,
-            normalisation=recipe.net1_normalisation,
-            dropout=recipe.dropout,
-        )
+            name, any_extent, classes, recipe.net1_width, bottleneck=recipe.bottleneck, typical=(recipe.typical_extent,) * 3,
+            activation=recipe.net1_activation, normalisation=recipe.net1_normalisation, dropout=recipe.dropout,
+        )  # fmt: skip
     return networks.build(
         name,
         (None, None, recipe.slices),
@@ -189,7 +182,12 @@ def predict_frame(segmenter: Segmenter, scan: Volume) -> np.ndarray:
         classes = whole_classes(segmenter, fine)
     else:
         classes = likeliest(by_class(segmenter, fine, turned))
-    return np.flip(classes, axes).transpose(order)
+    return cleaned(segmenter, np.flip(classes, axes).transpose(order))
+
+
+def cleaned(segmenter: Segmenter, classes: np.ndarray) -> np.ndarray:
+    """Classes (x, y, z); where the recipe says so, of each only the largest component."""
+    return largest_components(classes) if segmenter.recipe.largest_components else classes
 
 
 def chances(segmenter: Segmenter, scan: Volume) -> np.ndarray:
