@@ -94,6 +94,25 @@ def test_the_tile_is_pasted_back_where_it_was(fine_mm, monkeypatch):
         np.testing.assert_array_equal(prediction.whole_classes(segmenter, fine), classes)
 
 
+@pytest.mark.parametrize("largest", [False, True])
+@pytest.mark.parametrize("fine_mm", [0.0, 1.0])
+def test_smaller_components_go_where_the_recipe_says_so(fine_mm, largest, monkeypatch):
+    """Net2, which is made up here, finds three voxels in a row and, two slices further, one by itself."""
+    recipe = replace(TWO_STAGE, fine_mm=fine_mm, largest_components=largest)
+    segmenter = prediction.Segmenter(coarse=None, net2="net2", recipe=recipe, structures={1: "LA"})
+    scan = ball((16, 16, 4), (1.0, 1.0, 1.0), (8, 8, 2))
+    probabilities = np.zeros((4, 16, 16, 2), np.float32)
+    probabilities[..., 0] = 0.5
+    probabilities[1, 2:5, 3, 1] = probabilities[3, 9, 9, 1] = 0.9
+    monkeypatch.setattr(prediction, "soft_region", lambda net1, fine, recipe: (fine.array[..., None], None))
+    monkeypatch.setattr(prediction, "tile", lambda seen, fine, margin_mm: ([0, 0, 0], [16, 16, 4]))
+    monkeypatch.setattr(prediction, "probabilities_in_tile", lambda *given: iter(probabilities))
+    expected = [[2, 3, 1], [3, 3, 1], [4, 3, 1], *([] if largest else [[9, 9, 3]])]
+    assert np.argwhere(prediction.predict(segmenter, scan).array).tolist() == expected
+    in_ensembles = prediction.cleaned(segmenter, prediction.chances(segmenter, scan).argmax(axis=3).astype(np.uint8))
+    assert np.argwhere(in_ensembles).tolist() == expected
+
+
 def test_the_likeliest_class_is_the_first_of_equals():
     probabilities = np.random.default_rng(0).integers(0, 4, (5, 6, 5, 4)).astype(np.float32)
     np.testing.assert_array_equal(prediction.likeliest(iter(probabilities)), probabilities.argmax(axis=0))
