@@ -267,7 +267,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--also", action="append", default=[], metavar="NAME=FOLDER",
                         help="label maps of the test patients by another program, called like the cases; repeatable")  # fmt: skip
     parser.add_argument(
-        "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the comparison goes (default: runs)"
+        "--workdir", type=cli.workdir, default=cli.RUNS, help="where runs are, and the comparison goes (default: runs)"
     )
     cluster.add_arguments(parser, "train the missing runs", cores=4)
     parser.add_argument("--report-only", action="store_true", help="run and measure nothing: a method without a run says so")

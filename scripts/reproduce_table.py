@@ -268,14 +268,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="", metavar="FILE|common", help="see the training commands; in the place of folds")
     presets = acdc_segmenter_tf.train.METHOD.presets
     parser.add_argument("--preset", default="paper", choices=presets, help="see the training commands (default: paper)")
-    parser.add_argument(
-        "--workdir", type=cli.workdir, default=Path("runs"), help="where runs are, and the tables go (default: runs)"
-    )
+    parser.add_argument("--workdir", type=cli.workdir, default=cli.RUNS, help="where runs are, and the tables go (default: runs)")
     cluster.add_arguments(parser, "train the missing runs", cores=4)
     parser.add_argument("--report-only", action="store_true", help="run nothing: a row without a run says so")
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
+        if options.report_only and options.workdir != cli.RUNS and not options.workdir.is_dir():
+            raise InputError(f"--workdir {options.workdir}: no such folder, so that nothing was run there")
         published = PAPERS[options.paper].published
         if options.table not in published:
             raise InputError(f"{options.paper} has no table {options.table} here; expected {', '.join(map(str, published))}")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 Recipe = TypeVar("Recipe", bound="DataclassInstance")
 
+RUNS = Path("runs")  # where runs are kept, unless --workdir says another folder
 LINE = 280  # characters of a message at most, without "error: "
 OF_ONE_KIND = 3  # how many warnings from one place in the code are shown
 NOBODY_READS = 141  # status of a command whose output goes to a closed pipe, like that of other Unix commands

@@ -1,7 +1,7 @@
 """A data set as one small archive, to train where its scans are too large to go: labelled scans, references and tables alone.
 
     python -m shared.pack --dataset acdc --data-root DIR -o acdc.tar.xz [--levels 256]
-    tar -xf acdc.tar.xz -C data
+    mkdir -p data && tar -xf acdc.tar.xz -C data
 
 The archive unpacks to the layout of the data set, so every command takes it as `--data-root`. Grey values are rounded to about
 `levels` values, evenly spaced, which is what makes it small; references and everything else about a file stay as they are.

@@ -49,7 +49,7 @@ def training_parser(method: Method, description: str) -> cli.Parser:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="override a field of the recipe; repeatable"
     )
-    parser.add_argument("--workdir", type=cli.workdir, default=Path("runs"), help="where runs are kept (default: runs)")
+    parser.add_argument("--workdir", type=cli.workdir, default=cli.RUNS, help="where runs are kept (default: runs)")
     cli.add_debug(parser)
     return parser
 
@@ -74,6 +74,7 @@ def run_experiments(
         if others:
             print(f"--set {' '.join(options.set)} leaves {', '.join(others)}", flush=True)
         folds = folds_of(options, method.folds(recipe))
+        splits.check(options.split or splits.COMMON)
         root = cli.data_root(options.dataset, options.data_root, options.workdir)
         cases = datasets.labelled(datasets.find(options.dataset, root))
         typed = f"{parser.prog} {shlex.join(sys.argv[1:] if arguments is None else arguments)}"

@@ -146,4 +146,6 @@ def usage(command: Sequence[str]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
     print(json.dumps(usage(sys.argv[1:])))

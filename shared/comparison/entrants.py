@@ -146,7 +146,7 @@ def of_folder(key: str, folder: Path, cases: Sequence[Case]) -> Entrant:
     """
     on_disk = {case.name: evaluation.name_of(case.label, case.label.parents[1]) for case in cases if case.label}
     shared = Counter(on_disk.values())
-    names = {case: (case, *([other] if shared[other] == 1 else [])) for case, other in on_disk.items()}
+    names = {case: [case, *([other] if shared[other] == 1 and other != case else [])] for case, other in on_disk.items()}
     maps = evaluation.of_cases(folder, names)
     return Entrant(key=key, name=key, structures=cases[0].structures, maps=maps)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.comparison import measures
 from shared.comparison.cost import Cost
 from shared.comparison.entrants import Contest, Entrant
-from shared.comparison.measures import COMPARED, NO_DIFFERENCE, Row
+from shared.comparison.measures import ALPHA, COMPARED, NO_DIFFERENCE, Row
 from shared.comparison.scored import Scored
 from shared.files import write_csv, write_text
 from shared.progress import duration
@@ -82,7 +82,7 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
         *([contest.note] if contest.note else []),
         *without_maps(contest),
         "Cells: mean (population std), or bias [95 % limits of agreement, 1.96 sample std]; n: defined cases.",
-        TESTED,
+        TESTED + in_vain(numbers["tests"]),
         RANKED,
         COSTS + measured_on(costs),
         RULE,
@@ -91,6 +91,15 @@ def write(contest: Contest, scored: Scored, costs: Mapping[str, Cost], facts: Se
     write_text(contest.folder / FLOATS, latex(contest.title, grids))
     grid = tables.markdown_lines(grids[0].header, grids[0].rows)
     return "\n".join([contest.title, "", *grid, "", *without_maps(contest), *wrote(contest.folder)])
+
+
+def in_vain(tests: Sequence[Row]) -> str:
+    """At most one sentence: that so few patients can show no difference between so many methods."""
+    n, pairs = max((row["n"] for row in tests), default=0), len({(row["first"], row["second"]) for row in tests})
+    least = pairs * 2 / 2**n  # p where one method is better for every patient, times the pairs
+    if not tests or least < ALPHA:
+        return ""
+    return f" With {n} patients and {pairs} pairs of methods none can be shown: the corrected p is at least {min(least, 1):.2g}."
 
 
 def without_maps(contest: Contest) -> list[str]:

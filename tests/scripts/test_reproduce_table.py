@@ -78,6 +78,21 @@ def test_the_list_names_every_table(script, capsys):
     assert "baumgartner2017 3: Clinical measures, 2D U-Net (mod.) (20 patients; EF in %, volumes in ml); 3 rows, acdc" in lines
 
 
+def test_a_report_of_a_folder_that_is_not_there_is_refused(tmp_path):
+    command = [
+        sys.executable,
+        str(ROOT / "scripts/reproduce_table.py"),
+        "baumgartner2017",
+        "1",
+        "--report-only",
+        "--workdir",
+        "typo",
+    ]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (2, "error: --workdir typo: no such folder, so that nothing was run there\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_command_works_from_another_folder(tmp_path):
     command = [sys.executable, str(ROOT / "scripts/reproduce_table.py"), "baumgartner2017"]
     ended = subprocess.run([*command, "1", "--report-only"], cwd=tmp_path, capture_output=True, text=True)

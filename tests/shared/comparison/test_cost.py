@@ -49,6 +49,12 @@ def measured(monkeypatch):
 PREDICT = SimpleNamespace(__name__="net.predict", load=lambda folder: None)
 
 
+@pytest.mark.parametrize("arguments", [[], ["--help"]])
+def test_the_command_says_what_it_is_for(arguments):
+    ended = subprocess.run([sys.executable, "-m", "shared.comparison.cost", *arguments], capture_output=True, text=True)
+    assert ended.returncode == 1 and ended.stderr.startswith("What a method costs") and "COMMAND..." in ended.stderr
+
+
 def test_a_prediction_is_measured_once_for_its_weights(run, measured, toy_cases, tmp_path):
     assert cost.of_run("net", run, tmp_path, PREDICT, None) == Cost(90)  # seconds of training alone
     found = cost.of_run("net", run, tmp_path, PREDICT, toy_cases[0])

@@ -98,6 +98,14 @@ def test_kept_scores_say_of_a_case_what_the_data_say(toy_cases, test_side, conte
     assert all((row["group"], row["phase"]) == wanted[row["case"]] for row in found.rows) and len(found.rows) == 12
 
 
+def test_label_maps_where_cases_and_references_have_one_name(test_side, tmp_path):
+    """As in LASC, where a reference is called like the folder that is the case, and in nnU-Net's layout."""
+    cases = [dataclasses.replace(case, label=tmp_path / "data/labelsTr" / f"{case.name}.nii.gz") for case in test_side]
+    toy_hearts.write_maps(tmp_path / "maps", test_side)
+    found = entrants.of_folder("net", tmp_path / "maps", cases)
+    assert found.maps == {case.name: tmp_path / "maps" / f"{case.name}.nii.gz" for case in cases}
+
+
 def test_two_label_maps_of_one_case_are_refused(test_side, tmp_path):
     toy_hearts.write_maps(tmp_path, test_side)
     shutil.copy(tmp_path / "patient010_ES.nii.gz", tmp_path / "patient010_frame09.nii.gz")

@@ -55,6 +55,18 @@ def test_two_patients_show_no_difference(contest):
     assert ranks[2].startswith("| method | Dice mean | Dice RV |") and ranks[4].startswith("| exact | 1.00 |")
 
 
+def test_too_few_patients_for_so_many_methods_are_said(contest):
+    """With n patients the smallest p is 2 / 2^n, which Holm multiplies by the number of pairs."""
+    written(contest)
+    text = (contest.folder / report.PAGE).read_text()
+    assert " With 2 patients and 3 pairs of methods none can be shown: the corrected p is at least 1.\n" in text
+    pairs = [{"n": n, "first": "a", "second": second} for n, second in ((7, "b"), (6, "c"), (7, "d"))]
+    assert report.in_vain(pairs[:2]) == ""  # 2 * 2 / 128 = 0.03
+    assert report.in_vain([{**pair, "n": 6} for pair in pairs]).endswith("6 patients and 3 pairs of methods none can be shown: "
+                                                                        "the corrected p is at least 0.094.")  # fmt: skip
+    assert report.in_vain([]) == ""
+
+
 def test_a_difference_that_is_shown_has_its_interval_from_both_sides():
     row = {"measure": "dice", "structure": "LV", "first": "a", "second": "b", "difference": 0.02, "low": 0.01, "high": 0.04,
            "verdict": "a is better"}  # fmt: skip
