@@ -84,7 +84,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
         InputError: a fold that there is not, a file without a split, or what the training command, the runs or their data refuse.
     """
     splits.check_alone(options.split, options.fold, "all")
-    splits.check(options.split or splits.COMMON)
+    given = splits.in_file(Path(options.split)) if options.split not in ("", splits.COMMON) else None
     paper, table = PAPERS[name], PAPERS[name].published[number]
     if options.fold != "all":
         splits.check_fold(options.fold, max(map(paper.method.folds, paper.method.recipes.values())))
@@ -94,8 +94,7 @@ def reproduce(name: str, number: int | str, options: argparse.Namespace) -> None
     used = " and ".join(dict.fromkeys(dataset for _, dataset in made_from))
     wanted = [(*each, fold) for each in made_from for fold in folds]
     folders = {run: folder_of(paper, run, options) for run in wanted}
-    if options.split and options.split != splits.COMMON:
-        given = splits.in_file(Path(options.split))
+    if given:
         for folder in filter(runs.is_done, folders.values()):
             splits.check_made_on(given, runs.read_record(folder, "split")["split"], folder)
     if not options.report_only:

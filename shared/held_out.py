@@ -53,7 +53,7 @@ def read_scores(folder: Path, file: str, columns: Iterable[str]) -> Rows:
     path, record = folder / file, runs.record_of(folder)
     rows = tables.read_cases(path, columns)
     written, test = record.get(TABLES, {}).get(file), record.get("split", {}).get("test")
-    others = set(test or ()) ^ {row["patient"] for row in rows} if test else set()
+    others = set(test) ^ {row["patient"] for row in rows} if test else set()
     if others or written not in (None, of_text(path)):
         what = f"not the scores of the patients that the run held out, such as {min(others)}" if others else "changed since"
         raise InputError(f"{path}: {what}; put the file back as the run wrote it, or remove the run folder to start again")

@@ -32,11 +32,11 @@ def draw(
     """
     cases, first = datasets.find(dataset, root), next(iter(folders.values()))
     by_name = {case.name: case for case in cases}
-    scores = first / held_out.CASES
-    dice = tables.dice_by_case(tables.read_cases(scores, ["dice"]))
+    dice = tables.dice_by_case(held_out.read_scores(first, held_out.CASES, ["dice"]))
     median = sorted(dice, key=lambda name: (dice[name], name))[len(dice) // 2]
     if median not in by_name:
-        raise InputError(f"{root}: no {median}, which {scores} names; give the --data-root that the runs were made from")
+        advice = "give the --data-root that the runs were made from"
+        raise InputError(f"{root}: no {median}, which {first / held_out.CASES} names; {advice}")
     rows = []
     for case in (case for case in cases if case.patient == by_name[median].patient):
         scan = datasets.load_image(case)
