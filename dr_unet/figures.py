@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from dr_unet import predict as prediction
-from shared import cli, datasets, runs
+from shared import cli, datasets, held_out, runs
 from shared.datasets import Case
 from shared.errors import InputError
 from shared.lazy import lazily
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise InputError(f"{options.run}: not a finished run")
         segmenter = prediction.load(options.run)
         root = cli.data_root(options.dataset, options.data_root, Path(os.path.realpath(options.run / "../../../..")))
-        rows = tables.read_cases(options.run / "cases.csv", ["dice"])
+        rows = held_out.read_scores(options.run, held_out.CASES, ["dice"])
         names = {row["case"] for row in rows}
         cases = [case for case in datasets.find(options.dataset, root) if case.name in names]
         if len(cases) < len(names):

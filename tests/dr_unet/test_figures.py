@@ -1,6 +1,7 @@
 """The pictures of a run: what they show, and one line where they cannot be drawn."""
 
 import importlib.util
+import shutil
 import sys
 
 import pytest
@@ -87,3 +88,10 @@ def test_an_unfinished_run_is_refused(tmp_path, lasc_root, capsys):
 
 def test_data_without_the_runs_cases_is_refused(multi_stage, phantom_root, capsys):
     assert "the run was scored on" in refused(capsys, multi_stage, "--dataset", "acdc", "--data-root", phantom_root)
+
+
+def test_scores_that_were_changed_are_refused(multi_stage, tmp_path, lasc_root, capsys):
+    copy = shutil.copytree(multi_stage, tmp_path / "run")
+    table = copy / "cases.csv"
+    table.write_text(table.read_text().replace(",LA,", ",la,"), encoding="utf-8")
+    assert "cases.csv: changed since" in refused(capsys, copy, "--dataset", "lasc", "--data-root", lasc_root)
