@@ -7,8 +7,9 @@ takes two label maps, or two folders of them whose file names match (see `score_
 
 import os
 import re
+import unicodedata
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from shared import cli, datasets
 from shared.datasets import acdc, lasc, mmwhs, mnms, nnunet
 from shared.datasets.case import check_values, known_name, values_in
 from shared.errors import InputError
-from shared.files import visible, write_csv
+from shared.files import files_below, write_csv
 from shared.progress import Progress, counted
 from shared.scans import volume
 from shared.scans.volume import Volume
@@ -119,17 +120,29 @@ def read_known(path: Path, values: Values) -> tuple[Volume, set[int]]:
 
 def label_maps(path: Path) -> list[Path]:
     """The label maps that an argument means: a file, or the files of a folder and below; of these only the references, if their
-    names tell them apart (as in ACDC).
+    names tell them apart (as in ACDC). A warning counts others of patients without a reference.
 
     Raises:
         InputError: a folder without label maps.
     """
     if not path.is_dir():
         return [path]
-    paths = [each for each in visible(path, "**/*") if each.name.lower().endswith(volume.SUFFIXES)]
+    paths = [each for each in files_below(path) if each.name.lower().endswith(volume.SUFFIXES)]
     if not paths:
         raise InputError(f"{path}: no label maps ({', '.join(volume.SUFFIXES)})")
-    return [each for each in paths if datasets.is_reference(each)] or paths
+    references = [each for each in paths if datasets.is_reference(each)]
+    patients = {(each.parent, nnunet.patient_and_phase(name_of(each, path))[0]) for each in references}
+    scans = [each for each in paths if references and not any((each.parent, name) in patients for name in starts_of(each, path))]
+    if scans:
+        what = f"{counted(len(scans), 'file')} such as {scans[0].name}, since others are called like {references[0].name}"
+        warnings.warn(f"{path}: taken for scans without references, and left out: {what}", stacklevel=2)
+    return references or paths
+
+
+def starts_of(path: Path, folder: Path) -> Iterator[str]:
+    """The name of a case below `folder`, without its last words: one of these is the patient."""
+    words = name_of(path, folder).split("_")
+    return ("_".join(words[:end]) for end in range(len(words), 0, -1))
 
 
 def check_found(references: Path, found: Collection[int], values: Values) -> None:
@@ -218,8 +231,8 @@ def by_name(folder: Path) -> dict[str, Path]:
 def name_of(path: Path, folder: Path) -> str:
     """The case of a label map below `folder`: its file's name without suffix, and without `_gt` or `_label`; in LASC's layout,
     its folder's name."""
-    name = volume.stem(path)
-    if name == lasc.LABEL and path.parent != folder:
+    name = unicodedata.normalize("NFC", volume.stem(path))  # a Mac writes an umlaut as two characters
+    if name in (lasc.LABEL, lasc.IMAGE) and path.parent != folder:
         return path.parent.name
     return name.removesuffix("_gt").removesuffix(mmwhs.LABEL)
 
@@ -233,8 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        if options.output.is_dir() or options.output.name.lower().endswith(volume.SUFFIXES):
-            raise InputError(f"{options.output}: expected the name of a table, such as cases.csv, for --output")
+        if options.output.is_dir() or not options.output.name.endswith(".csv"):
+            raise InputError(f"{options.output}: expected the name of a table that ends in .csv for --output")
         rows = score_folders(options.predictions, options.references, values_of(options.structures))
         write_csv(options.output, rows)
         print("\n".join([*tables.summarise(rows), "", RULE, "", f"wrote {options.output}"]))

@@ -172,6 +172,18 @@ def visible(folder: Path | str, pattern: str) -> list[Path]:
     return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
+def files_below(folder: Path | str) -> list[Path]:
+    """All files in a folder and below it, sorted, without hidden ones; links are followed, and each folder is entered once."""
+    files: list[Path] = []
+    entered = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, followlinks=True):
+        real = {os.path.realpath(os.path.join(place, name)): name for name in sorted(folders, reverse=True) if name[0] != "."}
+        folders[:] = [name for path, name in real.items() if path not in entered]
+        entered.update(real)
+        files += [Path(place, name) for name in names if name[0] != "."]
+    return sorted(file for file in files if file.is_file())
+
+
 def fingerprint(*contents: object) -> str:
     """Hexadecimal digest of file contents (`Path`) and values (anything whose `repr` shows its value), in this order."""
     digest = hashlib.sha256()

@@ -174,6 +174,7 @@ def opened(
         InputError: the folder holds a run with another identity, or another process is working on it.
     """
     digests = provenance.fingerprints(cases)
+    splits.check_copies(split, cases, digests)
     decisive = {
         "package": experiment.package,
         "experiment": experiment.name,
@@ -246,7 +247,7 @@ class Run:
             stage: the one that they are for, where each stage has cases of its own; run.json tells their seconds apart.
 
         Raises:
-            InputError: a case that `make` refuses.
+            InputError: a case that `make` refuses, or references without any structure.
         """
         started = time.monotonic()
         cases, code = self.side(side), provenance.code(self.experiment.package)
@@ -255,6 +256,8 @@ class Run:
             for case in cases
         ]
         paths = prepared.store_all(Path(self.experiment.workdir) / "cache", cases, keys, make)
+        if side == "train":
+            prepared.check_labelled(paths)
         self.record.took(f"prepare {side}" + (f" for {stage}" if stage else ""), time.monotonic() - started)
         return list(paths.values())
 

@@ -222,13 +222,14 @@ def check(options: argparse.Namespace, paths: Sequence[Path]) -> None:
 
 
 def check_pairs(options: argparse.Namespace, rows: Mapping[Path, Sequence[Row]], found: Sequence[Row]) -> None:
-    """Raise InputError if ED or ES is a cine, or one height is given for several patients; `found` are rows of function."""
+    """Raise InputError if ED or ES is a cine, or the patient's height is not that of one pair; `found` are rows of function."""
     for path in (*options.ed, *options.es):
         if len(rows[path]) > 1:
             raise InputError(f"{path}: a cine of {len(rows[path])} frames, but --ed and --es expect one frame each; "
                              "give it as LABELS, and ED and ES are found in it")  # fmt: skip
-    if options.height_cm and len(found) > 1:
-        raise InputError(f"--height-cm and --weight-kg are those of one patient, but there are {len(found)} pairs of ED and ES")
+    if options.height_cm and len(found) != 1:
+        pairs = f"there are {len(found)} pairs" if found else "there is no pair"
+        raise InputError(f"--height-cm and --weight-kg are those of one patient at ED and ES, but {pairs} of label maps")
 
 
 def tables_of(output: Path) -> tuple[Path, Path]:

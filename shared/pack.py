@@ -5,7 +5,7 @@
 
 The archive unpacks to the layout of the data set, so every command takes it as `--data-root`. Grey values are rounded to about
 `levels` values, evenly spaced, which is what makes it small; references and everything else about a file stay as they are.
-Scans without references and further frames of a cine are left out.
+Patients without any reference and further frames of a cine are left out.
 """
 
 import functools
@@ -22,7 +22,7 @@ import numpy as np
 from shared import cli, datasets
 from shared.datasets import Case
 from shared.errors import InputError
-from shared.files import visible, written_whole
+from shared.files import files_below, written_whole
 from shared.progress import Progress
 from shared.scans import volume
 
@@ -67,11 +67,21 @@ def rounded(scan: volume.Volume, levels: int) -> Rounded:
     return Rounded(scan.with_array(found), float(np.sqrt(np.mean((found - array) ** 2)) / (high - low)))
 
 
+def images_of(cases: Sequence[Case]) -> set[Path]:
+    """The scans of the patients that have a reference. A patient's table may name scans without one, so these are among them."""
+    labelled = {case.patient for case in cases if case.label is not None}
+    return {case.image for case in cases if case.patient in labelled}
+
+
 def members(cases: Sequence[Case], root: Path, levels: int) -> Iterator[tuple[Path, bytes, float | None]]:
-    """Every file of the archive, sorted: its path below `root`, its content, and of a scan the error of `rounded`."""
-    images = {case.image for case in cases}
+    """Every file of the archive, sorted: its path below `root`, its content, and of a scan the error of `rounded`.
+
+    A table that lies beside scans is left out with them, since it would name files that are not there.
+    """
+    images = images_of(cases)
+    emptied = {case.image.parent for case in cases} - {image.parent for image in images}
     references = {path for case in cases if case.label is not None for path in volume.data_files(case.label)}
-    tables = {path for path in visible(root, "**/*") if path.suffix.lower() in TABLES and path.is_file()}
+    tables = {path for path in files_below(root) if path.suffix.lower() in TABLES and path.parent not in emptied}
     files = sorted(images | references | tables)
     for path in Progress("packing", len(files)).over(files):
         if path in images:
@@ -113,8 +123,9 @@ def pack(dataset: str, root: Path, output: Path, levels: int = LEVELS) -> str:
     """
     if not output.name.endswith(SUFFIX):
         raise InputError(f"{output}: expected a name that ends in {SUFFIX}")
-    cases = datasets.labelled(datasets.find(dataset, root))
-    foreign = [case.image for case in cases if not case.image.name.lower().endswith(volume.WRITABLE)]
+    cases = datasets.find(dataset, root)
+    count = len(datasets.labelled(cases))
+    foreign = sorted(image for image in images_of(cases) if not image.name.lower().endswith(volume.WRITABLE))
     if foreign:
         raise InputError(f"{foreign[0]}: scans of this format cannot be packed; expected {', '.join(volume.WRITABLE)}")
     errors = []
@@ -126,7 +137,7 @@ def pack(dataset: str, root: Path, output: Path, levels: int = LEVELS) -> str:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     lost = f"rounded to {levels} grey values: error {100 * np.mean(errors):.2f} % of the range (root mean square, mean of scans)"
-    return f"{len(cases)} cases, {output.stat().st_size / 2**20:.1f} MiB; {lost}, at most {100 * max(errors):.2f} %"
+    return f"{count} cases, {output.stat().st_size / 2**20:.1f} MiB; {lost}, at most {100 * max(errors):.2f} %"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

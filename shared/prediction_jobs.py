@@ -9,7 +9,7 @@ from pathlib import Path
 from shared import datasets
 from shared.datasets import lasc, nnunet
 from shared.errors import InputError
-from shared.files import visible
+from shared.files import files_below, visible
 from shared.lazy import lazily
 from shared.progress import counted
 from shared.scans import dicom, volume
@@ -36,9 +36,10 @@ def jobs(scans: Iterable[Path], ed: Sequence[Path], es: Sequence[Path], output: 
     A folder of image files stands for the scans in it; see `scans_in`.
 
     Raises:
-        InputError: no scans; ED and ES lists of different length; outputs that collide with each other or with a scan.
+        InputError: no scans; a folder of images and of DICOM folders; ED and ES lists of different length; outputs that collide
+            with each other or with a scan.
     """
-    scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan)), *ed, *es]))
+    scans = list(dict.fromkeys([*(each for scan in scans for each in scans_in(scan, output)), *ed, *es]))
     if not scans:
         raise InputError("no scans given: name at least one file, or --ed and --es files")
     if len(ed) != len(es):
@@ -102,14 +103,24 @@ def listed(scan: Path) -> Path:
     return scan if name_of(scan) == volume.stem(scan) else Path(os.path.abspath(scan))
 
 
-def scans_in(scan: Path) -> list[Path]:
-    """The scans that a path means: in a folder without DICOM files its image files, but not the references among them; any other
-    path is one scan."""
+def scans_in(scan: Path, output: Path) -> list[Path]:
+    """The scans that a path means: in a folder without DICOM files its image files, but not the references among them, nor an
+    earlier `output`; any other path is one scan.
+
+    Raises:
+        InputError: a folder of image files with DICOM files below it.
+    """
     files = [path for path in visible(scan, "*") if path.is_file()] if scan.is_dir() else []
     images = [path for path in files if path.name.lower().endswith(volume.SUFFIXES)]
     if not images or any(dicom.is_file(path) for path in files if path not in images):
         return [scan]
-    return [path for path in images if not datasets.is_reference(path)] or images
+    others = [path for path in images if os.path.realpath(path) != os.path.realpath(output)]
+    below = next((path for path in files_below(scan) if path.parent != scan and dicom.is_file(path)), None)
+    if below and others:
+        raise InputError(f"{scan}: holds {others[0].name} and, in {below.parent}, DICOM files; name the one that is the scan")
+    if below:
+        return [scan]
+    return [path for path in others if not datasets.is_reference(path)] or others or images
 
 
 def is_file_name(output: Path) -> bool:

@@ -136,7 +136,7 @@ class Record:
     """The content of a run folder's run.json. Everything that is written there is written by this class."""
 
     def __init__(self, folder: Path, identity: Mapping[str, Any], origin: Callable[[], Mapping[str, Any]]) -> None:
-        """Write run.json, or take up the one that is there.
+        """Write run.json, or take up the one that is there. One of another run of which nothing was trained yet is replaced.
 
         Args:
             folder: of the run.
@@ -149,20 +149,21 @@ class Record:
         """
         self.folder = folder
         identity = json.loads(json.dumps(identity))
-        if (folder / RECORD).exists():
-            self.content = read_record(folder, "command", "commit", "hardware", "seconds")
-            differing = [key for key in identity if self.content.get(key) != identity[key]]
-            if differing:
-                fields = differences(self.content.get("recipe"), identity.get("recipe"))
-                recipe = f" ({'; '.join(fields)})" if fields else ""
-                text = f"{folder} holds a run with another {', '.join(differing)}{recipe}"
-                raise InputError(f"{text}; choose another --workdir or remove it")
-            for name, digest in self.content.get("weights", {}).items():
-                if not (folder / name).is_file() or fingerprint(folder / name) != digest:
-                    raise InputError(f"{folder / name}: missing, damaged or exchanged, {RECORD} records another file; {AGAIN}")
-        elif is_done(folder) or any(any(folder.rglob(name)) for name in (CHECKPOINT, BEST)):
+        known = (folder / RECORD).exists()
+        self.content = read_record(folder, "command", "commit", "hardware", "seconds") if known else {}
+        begun = "result" in self.content or is_done(folder) or any(any(folder.rglob(name)) for name in (CHECKPOINT, BEST))
+        differing = [key for key in identity if self.content.get(key) != identity[key]]
+        if begun and not known:
             raise InputError(f"{folder / RECORD}: missing, so nobody knows which run is in the folder; {AGAIN}")
-        else:
+        if begun and differing:
+            fields = differences(self.content.get("recipe"), identity.get("recipe"))
+            recipe = f" ({'; '.join(fields)})" if fields else ""
+            text = f"{folder} holds a run with another {', '.join(differing)}{recipe}"
+            raise InputError(f"{text}; choose another --workdir or remove it")
+        for name, digest in self.content.get("weights", {}).items():
+            if not (folder / name).is_file() or fingerprint(folder / name) != digest:
+                raise InputError(f"{folder / name}: missing, damaged or exchanged, {RECORD} records another file; {AGAIN}")
+        if differing or not known:
             self.content = {**identity, **origin(), "seconds": {}}
             write_json(folder / RECORD, self.content)
 

@@ -73,13 +73,20 @@ def find(name: str, root: Path | str) -> list[Case]:
     """The cases of data set `name` below the folder `root`.
 
     Raises:
-        InputError: an unknown data set, a missing folder, or anything that the data set's own `find` refuses.
+        InputError: an unknown data set, a missing folder, patients whose names differ in case only, or anything that the data
+            set's own `find` refuses.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}: expected one of {', '.join(DATASETS)}")
     if name != PHANTOM and not Path(root).is_dir():
         raise InputError(f"{root}: no such folder; --data-root is where the data set {name!r} was unpacked")
-    return DATASETS[name](root)
+    cases = DATASETS[name](root)
+    patients: dict[str, Case] = {}
+    for case in cases:
+        other = patients.setdefault(case.patient.casefold(), case)
+        if other.patient != case.patient:
+            raise InputError(f"{other.image} and {case.image}: is this one patient, under two names? rename one")
+    return cases
 
 
 def is_reference(path: Path | str) -> bool:

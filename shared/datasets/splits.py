@@ -145,8 +145,28 @@ def read(path: Path, cases: Iterable[Case]) -> Split:
         missing = [patient for patient in getattr(split, side) if patient not in known]
         if missing:
             more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
-            raise InputError(f"{path}: {side}: the data lack {', '.join(missing[:3])[:80]}{more}")
+            raise InputError(f"{path}: {side}: the data lack {', '.join(map(repr, missing[:3]))[:80]}{more}; "
+                             f"patients there are called like {min(known)!r}")  # fmt: skip
     return split
+
+
+def check_copies(split: Split, cases: Iterable[Case], digests: Mapping[str, str]) -> None:
+    """Warn of two patients on different sides whose scan and reference are the same files.
+
+    Args:
+        split: whatever it was made by.
+        cases: of the data set.
+        digests: case name -> fingerprint of its files.
+    """
+    names = SIDES[:2] if set(split.test) == set(split.validation) else SIDES
+    sides = [(side, case) for side in names for case in split.of(cases, side)]
+    first: dict[str, tuple[str, Case]] = {}
+    for side, case in sides:
+        where, other = first.setdefault(digests[case.name], (side, case))
+        if where != side and other.patient != case.patient:
+            text = f"{other.image} and {case.image}: the same scan and reference, on the {where} and on the {side} side"
+            warnings.warn(f"{text}; what is measured on it flatters", stacklevel=3)
+            return
 
 
 def check(split: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.datasets import Case
+from shared.datasets import IGNORED, Case
 from shared.errors import InputError
 from shared.files import remove_leftovers, written_whole
 from shared.progress import Progress
@@ -109,3 +109,10 @@ def store_all(folder: Path, cases: Sequence[Case], keys: Sequence[str], make: Ca
     with concurrent.futures.ThreadPoolExecutor() as pool:
         paths = Progress("preparing", len(cases)).over(pool.map(one, cases, keys))
         return {case.name: path for case, path in zip(cases, paths, strict=True)}
+
+
+def check_labelled(prepared: Mapping[str, Path]) -> None:
+    """Raise InputError if nothing is labelled in any of the prepared cases, which `store_all` gives."""
+    if not any(np.isin(voxels_of(path)["label"], (0, IGNORED), invert=True).any() for path in prepared.values()):
+        raise InputError(f"no structure is labelled in any reference that trains, beginning with that of {min(prepared)}; "
+                         "are these the right files?")  # fmt: skip

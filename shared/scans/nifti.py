@@ -35,7 +35,7 @@ def read(path: Path) -> tuple[np.ndarray, tuple[float, float, float], np.ndarray
         header = kind(bytes(content), check=False)
         raw = header.copy()
         header.check_fix(logging.Logger("silent", logging.CRITICAL + 1))  # turns, among others, voxel size 0 into 1
-        if not np.isfinite([raw["scl_slope"], raw["scl_inter"]]).all():
+        if not (np.isnan(raw["scl_slope"]) or np.isfinite([raw["scl_slope"], raw["scl_inter"]]).all()):  # NaN: no scaling
             raise ValueError(f"scl_slope {raw['scl_slope']}, scl_inter {raw['scl_inter']}")
         shape, dtype = header.get_data_shape(), header.get_data_dtype()
         size = payload.size_of(shape, dtype)

@@ -19,16 +19,19 @@ UNPLACED = (
 def slices_last(volume: Volume) -> tuple[int, ...]:
     """The order of a volume's axes x, y, z that puts the one along which its slices are stacked last.
 
-    That is the axis whose voxels are at least 1.5 times as long as the others'; where there is none, the order is right-left,
-    front-back, foot-head as far as the affine allows.
+    That is the axis whose voxels are at least 1.5 times as long as the others', or else the only one that is a single voxel long.
+    Where there is none, the order is right-left, front-back, foot-head as far as the affine allows.
 
     Returns:
         permutation for `transpose`; (0, 1, 2) where the slices are last already.
     """
     spacing_mm = np.array(volume.spacing_mm)
     longest = int(spacing_mm.argmax())
+    single = [axis for axis in range(3) if volume.array.shape[axis] == 1]
     if spacing_mm[longest] >= THICKER * np.delete(spacing_mm, longest).max():
         return (*(axis for axis in range(3) if axis != longest), longest)
+    if len(single) == 1:
+        return (*(axis for axis in range(3) if axis != single[0]), single[0])
     nearest = nibabel.io_orientation(volume.affine)[:, 0]
     return tuple(int(axis) for axis in np.argsort(nearest))
 

@@ -15,7 +15,7 @@ import nibabel
 import numpy as np
 
 from shared.errors import InputError
-from shared.files import written_whole
+from shared.files import files_below, written_whole
 from shared.scans import dicom, metaimage, nifti, nrrd
 
 FORMATS = {".nii": nifti, ".nii.gz": nifti, ".nrrd": nrrd, ".nhdr": nrrd, ".mha": metaimage, ".mhd": metaimage}
@@ -27,6 +27,7 @@ LARGEST_ML = 1e6  # a scan of 1 m3 holds a whole body; resampling to 1 mm gives 
 FARTHEST_MM = 1e5  # from the scanner's centre; farther away, rounding moves voxels
 LARGEST_VALUE = 1e15  # one such voxel makes all others equal in float32
 STRAY = 100  # times the range of nearly all grey values: voxels beyond that leave no contrast to the others (real scans reach 3)
+UPRIGHT = 0.99  # volume of a voxel, of that with axes at right angles, below which a warning says so
 WHOLE = 0.01  # labels may be this far from a whole number: files that scale 0 to 850 to 16 bits are up to 0.007 off
 
 
@@ -128,6 +129,10 @@ def read(path: Path | str) -> Volume:
         warnings.warn(
             f"{path}: the affine says {millimetres(affine_mm)}, the header's voxel size {spacing}; using the latter", stacklevel=2
         )
+    upright = abs(np.linalg.det(volume.affine[:3, :3] / affine_mm))
+    if upright < UPRIGHT:
+        taken = f"volumes and distances are computed as if they were, volumes {1 / upright - 1:.0%} too large"
+        warnings.warn(f"{path}: axes that are not at right angles; {taken}", stacklevel=2)
     return volume
 
 
@@ -203,7 +208,7 @@ def data_files(path: Path) -> list[Path]:
     """
     path, _ = dicom.split_number(path)
     if path.is_dir():
-        return sorted(p for p in path.rglob("*") if p.is_file())
+        return files_below(path)
     module = _module(path)
     return module.data_files(path) if module in (nrrd, metaimage) else [path]
 

@@ -1,6 +1,7 @@
 """The command that scores folders and files of label maps: what is matched, what is refused, what is said."""
 
 import dataclasses
+import unicodedata
 
 import numpy as np
 import pytest
@@ -222,11 +223,37 @@ def test_reference_without_prediction(tmp_path, capsys):
     assert "no prediction for 2 of 3 references" in message and "first a" in message and "ours" in message
 
 
+def test_linked_folders_are_entered(tmp_path):
+    for side in ("ours", "theirs"):
+        write_labels(tmp_path / side / "a.nii.gz", line(1, 2, 3))
+        write_labels(tmp_path / "store" / side / "b.nii.gz", line(1, 2, 3))
+        (tmp_path / side / "more").symlink_to(tmp_path / "store" / side)
+    assert [row["case"] for row in scored(tmp_path)] == ["a"] * 3 + ["b"] * 3
+
+
+@pytest.mark.filterwarnings("default")
+def test_files_that_are_taken_for_scans_are_said(tmp_path, capsys):
+    """Where one reference is called p3_gt, those called p1 and p2 look like scans."""
+    for name in ("p1", "p2", "p3", "p3_sa"):
+        write_labels(tmp_path / "theirs" / f"{name}{'_gt' * (name == 'p3')}.nii.gz", line(1, 2, 3))
+    for name in ("p1", "p2", "p3"):
+        write_labels(tmp_path / "ours" / f"{name}.nii.gz", line(1, 2, 3))
+    assert [row["case"] for row in scored(tmp_path)] == ["p3"] * 3
+    said = capsys.readouterr().err
+    assert "theirs: taken for scans without references, and left out: 2 files such as p1.nii.gz, since others" in said
+
+
+def test_an_umlaut_of_a_mac(tmp_path):
+    for side, form in (("ours", "NFD"), ("theirs", "NFC")):
+        write_labels(tmp_path / side / unicodedata.normalize(form, "Müller.nii.gz"), line(1, 2, 3))
+    assert [row["dice"] for row in scored(tmp_path)] == [1, 1, 1]
+
+
 def test_scores_do_not_replace_a_label_map(tmp_path, capsys):
     for side in ("p", "r"):
         write_labels(tmp_path / side / "a.nii.gz", np.full((4, 3, 2), 3, np.uint8))
     before = (tmp_path / "r" / "a.nii.gz").read_bytes()
-    for output in (tmp_path / "r" / "a.nii.gz", tmp_path / "r"):
+    for output in (tmp_path / "r" / "a.nii.gz", tmp_path / "r", tmp_path / "cases.xlsx"):
         with pytest.raises(SystemExit) as ended:
             evaluation.main([str(tmp_path / "p"), str(tmp_path / "r"), "--structures", "3=LV", "-o", str(output)])
         error = capsys.readouterr().err
@@ -250,6 +277,9 @@ def test_two_files_of_one_name(tmp_path, capsys):
         write_labels(tmp_path / "theirs" / case / "x.nrrd", line(0, 255, 255))
     write_labels(tmp_path / "ours" / "x.nrrd", line(0, 255, 0))
     assert "case2/x.nrrd: has the same name as" in refusal(capsys, tmp_path, "lasc")
+    for case in ("case1", "case2"):
+        (tmp_path / "theirs" / case / "x.nrrd").unlink()
+    (tmp_path / "ours" / "x.nrrd").unlink()
     for case in ("case1", "case2"):
         write_labels(tmp_path / "theirs" / case / "laendo.nrrd", line(0, 255, 255))
     write_labels(tmp_path / "ours" / "laendo.nrrd", line(0, 255, 0))

@@ -256,3 +256,15 @@ def test_lines_are_counted_with_empty_ones_and_semicolons_are_told_from_commas(t
     (tmp_path / "b.csv").write_text("scan;age\na;1\n")
     with pytest.raises(InputError, match="no column scan .columns are separated by commas.; found scan;age"):
         files.read_csv(tmp_path / "b.csv", ["scan"])
+
+
+def test_files_below_follow_links_once(tmp_path):
+    for name in ("store/p1/a.nii", "store/p1/.hidden/b.nii", "data/p0/a.nii"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    (tmp_path / "data/p1").symlink_to(tmp_path / "store/p1")
+    (tmp_path / "data/p2").symlink_to(tmp_path / "store/p1")  # the same again
+    (tmp_path / "data/round").symlink_to(tmp_path / "data")
+    (tmp_path / "data/gone.nii").symlink_to(tmp_path / "nowhere")
+    found = files.files_below(tmp_path / "data")
+    assert [path.relative_to(tmp_path / "data").as_posix() for path in found] == ["p0/a.nii", "p1/a.nii"]

@@ -42,9 +42,9 @@ def cases(tmp_path):
     """Four patients of two slices, whose upper half is labelled."""
     array = np.arange(32, dtype=np.int16).reshape(4, 4, 2)
     found = []
-    for name in "abcd":
+    for n, name in enumerate("abcd"):
         image, label = tmp_path / f"{name}.nii", tmp_path / f"{name}_gt.nii"
-        volume.write(volume.from_array(array, (2.0, 2.0, 5.0)), image)
+        volume.write(volume.from_array(array + n, (2.0, 2.0, 5.0)), image)
         volume.write(volume.from_array((array > 15).astype(np.uint8), (2.0, 2.0, 5.0)), label)
         found.append(Case(patient=name, phase="", image=image, label=label, group="", structures={1: "LA"}))
     return found
@@ -228,6 +228,7 @@ def test_what_is_refused_before_it_starts_leaves_no_folder(part, tmp_path, cases
 ])  # fmt: skip
 def test_another_run_in_the_folder_is_refused(other, words, tmp_path, cases):
     def stopped(recipe, run):
+        (run.folder / runs.CHECKPOINT).write_text("of a network")
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -236,6 +237,18 @@ def test_another_run_in_the_folder_is_refused(other, words, tmp_path, cases):
     again = experiment(tmp_path, seed=options.pop("seed"), deterministic=options.pop("deterministic"))
     with pytest.raises(InputError, match=f"another {words}; choose another --workdir"):
         lifecycle.train(toy(stopped), options.pop("recipe"), cases, again, **options)
+
+
+def test_a_run_of_which_nothing_was_trained_may_become_another(tmp_path, cases):
+    """After a refusal, data are put right, or another seed is tried."""
+
+    def refusing(recipe, run):
+        raise InputError("a constant scan")
+
+    with pytest.raises(InputError, match="constant"):
+        lifecycle.train(toy(refusing), RECIPE, cases, experiment(tmp_path))
+    folder = lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path, seed=1))
+    assert runs.read_record(folder)["seed"] == 1 and runs.is_done(folder)
 
 
 # Prepared cases -------------------------------------------------------------------------------------------------------------
@@ -264,3 +277,12 @@ def test_prepared_cases_are_kept_by_all_that_they_depend_on(tmp_path, cases, mon
     ]
     monkeypatch.setattr(lifecycle.provenance, "code", lambda package: "other sources")
     assert len({first, *others, path_of()}) == 8 and len(made) == 8
+
+
+def test_references_without_any_structure_are_refused_before_training(cases, tmp_path):
+    for case in cases[:2]:
+        volume.write(volume.from_array(np.zeros((4, 4, 2), np.uint8), (2.0, 2.0, 5.0)), case.label)
+    with pytest.raises(InputError, match="no structure is labelled in any reference that trains, beginning with that of a;"):
+        lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path))
+    volume.write(volume.from_array(np.eye(4, dtype=np.uint8)[..., None].repeat(2, 2), (2.0, 2.0, 5.0)), cases[1].label)
+    lifecycle.train(toy(), RECIPE, cases, experiment(tmp_path))

@@ -145,6 +145,7 @@ def test_what_stops_the_command(tmp_path, capsys):
     assert "two label maps of one patient at ED" in refusal(capsys, *both, *out)
     two = [write(tmp_path / f"{name}_{phase}.nii", lv=9) for name in "rs" for phase in ("ED", "ES")]
     assert "but there are 2 pairs" in refusal(capsys, *two, "--height-cm", 170, "--weight-kg", 70, *out)
+    assert "but there is no pair" in refusal(capsys, a, "--height-cm", 170, "--weight-kg", 70, *out)
     assert "none of 8 LV in any label map" in refusal(capsys, a, "--structures", "8=LV", *out)
     assert "unknown label values" in refusal(capsys, write(tmp_path / "c.nii.gz", lv=9), "--structures", "lasc", *out)
     assert not (tmp_path / "m.csv").exists() and not (tmp_path / "p").exists()

@@ -17,6 +17,13 @@ ROOTS = {
 }
 
 
+def unpacked(archive, dataset, folder):
+    """The cases in an archive, which is unpacked to the folder."""
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return datasets.find(dataset, folder / datasets.FOLDERS.get(dataset, dataset))
+
+
 def scan_of(values, kind):
     return volume.from_array(np.array(values, kind).reshape(-1, 1, 1))
 
@@ -54,10 +61,8 @@ def test_the_archive_unpacks_to_the_same_cases(dataset, tmp_path):
     root = ROOTS[dataset](tmp_path / "root")
     archive = tmp_path / "small.tar.xz"
     said = pack.pack(dataset, root, archive, levels=64)
-    with tarfile.open(archive) as opened:
-        opened.extractall(tmp_path / "data", filter="data")
-    folder = tmp_path / "data" / datasets.FOLDERS.get(dataset, dataset)
-    cases, packed = (datasets.labelled(datasets.find(dataset, place)) for place in (root, folder))
+    cases = datasets.labelled(datasets.find(dataset, root))
+    packed = datasets.labelled(unpacked(archive, dataset, tmp_path / "data"))
     assert said.startswith(f"{len(cases)} cases, ") and len(cases) == len(packed) > 0
     for case, other in zip(cases, packed, strict=True):
         assert (case.name, case.patient, case.phase, case.group) == (other.name, other.patient, other.phase, other.group)
@@ -77,17 +82,33 @@ def test_two_archives_of_one_data_set_are_byte_equal(phantom_root, tmp_path):
     assert (tmp_path / "a.tar.xz").read_bytes() == (tmp_path / "b.tar.xz").read_bytes()
 
 
-def test_scans_without_references_stay_behind(phantom_root, tmp_path):
+def test_patients_without_references_stay_behind_with_their_tables(phantom_root, tmp_path):
+    """One patient lacks both references, and one the second only: its scan goes along, since Info.cfg names it."""
     root = tmp_path / "acdc"
     shutil.copytree(phantom_root, root)
-    next(root.rglob("*_gt.nii.gz")).unlink()
-    with pytest.warns(UserWarning, match="no reference"):
-        pack.pack("acdc", root, tmp_path / "small.tar.xz")
-    with tarfile.open(tmp_path / "small.tar.xz") as opened:
-        names = [name for name in opened.getnames() if name.endswith(".gz")]
-    images = [name for name in names if not name.endswith("_gt.nii.gz")]
-    assert len(images) == len(datasets.labelled(datasets.find("acdc", phantom_root))) - 1
-    assert sorted(f"{name.removesuffix('.nii.gz')}_gt.nii.gz" for name in images) == sorted(set(names) - set(images))
+    whole = datasets.find("acdc", root)
+    without, half = dict.fromkeys(case.patient for case in whole[:4])
+    for case in whole:
+        if case.patient == without or (case.patient == half and case.phase == "ES"):
+            case.label.unlink()
+    with pytest.warns(UserWarning, match="3 of .* scans have no reference"):
+        said = pack.pack("acdc", root, tmp_path / "small.tar.xz")
+    packed = unpacked(tmp_path / "small.tar.xz", "acdc", tmp_path / "data")
+    assert said.startswith(f"{len(whole) - 3} cases, ")
+    assert [(case.name, case.label is None) for case in packed] == [
+        (case.name, case.name == f"{half}_ES") for case in whole if case.patient != without
+    ]
+    assert not list((tmp_path / "data").rglob(f"*{without}*"))
+
+
+def test_patients_may_be_links(phantom_root, tmp_path):
+    root = tmp_path / "links"
+    root.mkdir()
+    for folder in sorted((phantom_root / "training").iterdir())[:2]:
+        (root / folder.name).symlink_to(folder)
+    pack.pack("acdc", root, tmp_path / "small.tar.xz")
+    packed = unpacked(tmp_path / "small.tar.xz", "acdc", tmp_path / "data")
+    assert [(case.name, case.group) for case in packed] == [(case.name, case.group) for case in datasets.find("acdc", root)]
 
 
 def test_formats_and_places_that_cannot_be_written_are_refused_before_anything_is_packed(tmp_path, monkeypatch):

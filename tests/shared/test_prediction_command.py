@@ -13,6 +13,7 @@ from shared.prediction_jobs import Job
 from shared.scans import volume
 from shared.scans.volume import from_array
 from shared.segmenting import Segmenting, segment
+from tests.shared.scans.dicom_files import write_slice
 
 ACDC = acdc.STRUCTURES
 
@@ -186,6 +187,28 @@ def test_a_folder_of_image_files_means_each_of_them(tmp_path):
     ]  # fmt: skip
     with pytest.raises(InputError, match="3 label maps cannot go to one file"):
         prediction_jobs.jobs([folder], [], [], tmp_path / "seg.nii.gz")
+
+
+def test_an_earlier_label_map_in_a_study_is_not_the_scan(tmp_path):
+    study = tmp_path / "study"
+    write_slice(study / "series/1.dcm", np.ones((5, 4), np.int16), (1.0, 1.0, 1.0), np.eye(4))
+    assert outputs([study], tmp_path) == [("study", "study.nii.gz")]
+    seg = write_scan(study / "seg.nii.gz", grey())
+    (job,) = prediction_jobs.jobs([study], [], [], study / "series/../seg.nii.gz")  # the same command again
+    assert job.scan == study
+    with pytest.raises(
+        InputError, match=r"study: holds seg\.nii\.gz and, in .*series, DICOM files; name the one that is the scan"
+    ):
+        outputs([study], tmp_path)
+    assert outputs([seg], tmp_path) == [("seg.nii.gz", "seg.nii.gz")]
+
+
+def test_an_earlier_label_map_in_a_folder_of_scans_is_no_scan(tmp_path):
+    scan, seg = (write_scan(tmp_path / "scans" / name, grey()) for name in ("a.nii.gz", "seg.nii.gz"))
+    (job,) = prediction_jobs.jobs([scan.parent], [], [], seg)
+    assert job.scan == scan
+    with pytest.raises(InputError, match="the label map would replace the scan"):
+        prediction_jobs.jobs([scan.parent], [], [], scan.parent)
 
 
 def test_a_link_to_itself_is_a_scan_that_is_not_there(tmp_path):

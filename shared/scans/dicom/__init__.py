@@ -10,7 +10,6 @@ Frames are sorted by where they lie, not by series, because scanners often store
 The DICOM libraries are imported when such a file is read, so that other formats do not wait for them.
 """
 
-import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.errors import InputError
+from shared.files import files_below
 from shared.progress import counted
 
 if TYPE_CHECKING:
@@ -74,25 +74,13 @@ def stack(path: Path, number: int | None = None) -> tuple[list[list["Frame"]], f
     from shared.scans.dicom import headers, stacks
 
     path = Path(path)
-    files = [path] if path.is_file() else _files(path)
+    files = [path] if path.is_file() else files_below(path)
     frames = [frame for file in Progress("DICOM file", len(files)).over(files) for frame in headers.read(file, path)]
     if not frames:
         raise InputError(f"{path}: {_no_images(path, files)}")
     if path.is_file() and frames[0].file.frames == 1:
         raise InputError(f"{path}: this file holds one slice only; give the folder that holds all slices of the scan")
     return stacks.arrange(stacks.choose(frames, number, path), path)
-
-
-def _files(folder: Path) -> list[Path]:
-    """All files in a folder and below it, without hidden ones; links are followed, and each folder is entered once."""
-    files: list[Path] = []
-    entered = {os.path.realpath(folder)}
-    for place, folders, names in os.walk(folder, followlinks=True):
-        real = {os.path.realpath(os.path.join(place, name)): name for name in folders if name[0] != "."}
-        folders[:] = [name for path, name in real.items() if path not in entered]
-        entered.update(real)
-        files += [Path(place, name) for name in names if name[0] != "."]
-    return sorted(file for file in files if file.is_file())
 
 
 def _no_images(path: Path, files: list[Path]) -> str:

@@ -35,6 +35,8 @@ TYPES = {  # structure -> its code
     "AA": Code("54247002", SCT, "Ascending aorta"),
     "PA": Code("81040000", SCT, "Pulmonary artery"),
 }
+OFTEN_REMOVED = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex",  # a SEG must have them, and may leave them empty
+                 "AccessionNumber", "StudyID", "StudyDate", "StudyTime")  # fmt: skip
 ANY = Code("91723000", SCT, "Anatomical structure")  # of a structure without a code here; its label has the name
 
 
@@ -95,6 +97,8 @@ def segmentation(
     of_image = {source.SOPInstanceUID: source.SeriesInstanceUID for source in sources}
     for source in sources:
         source.SeriesInstanceUID = sources[0].SeriesInstanceUID  # one series, as highdicom wants it; put right below
+        for name in OFTEN_REMOVED:
+            source.setdefault(name, "")
         source.SliceThickness = source.get("SliceThickness") or slice_mm
     names = list(dict.fromkeys(structures.values()))
     segments = np.zeros(labels.shape, np.uint8)

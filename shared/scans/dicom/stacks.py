@@ -170,7 +170,8 @@ def _slice_mm(positions: Sequence[Sequence[Frame]], along: np.ndarray, root: Pat
     gaps = np.diff(along)
     usual = np.sort(gaps)[(len(gaps) - 1) // 2]
     odd = np.abs(gaps - usual)
-    if odd.max() > max(0.01 * usual, min(0.1, 0.2 * usual)):  # 1 %, or what rounding of positions to 0.1 mm makes of thin slices
+    rounding = min(0.1, 0.2 * usual) + 1e-6  # what positions rounded to 0.1 mm make of thin slices
+    if odd.max() > max(0.01 * usual, rounding):
         names = [positions[odd.argmax() + i][0].name for i in (0, 1)]
         raise InputError(
             f"{root}: slices are {usual:.4g} mm apart, but {gaps[odd.argmax()]:.4g} mm between {names[0]} and "

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.datasets import Case
-from shared.datasets.splits import Split, by_number, by_share, common, hold_out, k_fold
+from shared.datasets.splits import Split, by_number, by_share, check_copies, common, hold_out, k_fold
 from shared.datasets.splits import given as given_split
 from shared.errors import InputError
 from shared.files import write_json
@@ -312,7 +312,8 @@ SIDES = {"train": ["patient001"], "validation": ["patient002"], "test": ["patien
     ({**SIDES, "test": "patient003"}, "test: expected a list of patients"),
     ({**SIDES, "test": [3]}, "test: expected a list of patients"),
     ({**SIDES, "test": ["patient003"] * 2}, "test: a patient is named twice"),
-    ({**SIDES, "train": [f"p{n}" for n in range(9)]}, "train: the data lack p0, p1, p2 and 6 more"),
+    ({**SIDES, "train": [f"p{n}" for n in range(9)]},
+     "train: the data lack 'p0', 'p1', 'p2' and 6 more; patients there are called like 'patient001'"),
     ({**SIDES, "test": ["patient001"]}, r"patients on two sides of the split \(train, test\): patient001"),
     ({**SIDES, "validation": []}, "no patient left on the validation side"),
 ])  # fmt: skip
@@ -335,3 +336,17 @@ def test_a_file_is_not_called_like_the_common_split(tmp_path):
 def test_a_split_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="cannot be read"):
         given_split(str(tmp_path / "none.json"), "acdc", acdc_cases())
+
+
+@pytest.mark.parametrize("copy", ["c_ED", "d_ES"])
+def test_one_scan_under_two_names_on_two_sides_is_said(copy):
+    cases = [case(patient, phase=phase) for patient in "abcd" for phase in ("ED", "ES")]
+    digests = {each.name: each.name for each in cases}
+    split = Split(("a", "b"), ("c",), ("d",))
+    check_copies(split, cases, {**digests, "b_ES": "a_ED"})  # both train
+    check_copies(Split(("a", "b"), ("c", "d"), ("c", "d")), cases, {**digests, "d_ES": "c_ED"})  # both validate, and both test
+    side = "validation" if copy[0] == "c" else "test"
+    with pytest.warns(
+        UserWarning, match=f"a.nii and {copy[0]}.nii: the same scan and reference, on the train and on the {side} side"
+    ):
+        check_copies(split, cases, {**digests, copy: "a_ED"})

@@ -161,6 +161,16 @@ def test_missing_slice(tmp_path, shape):
     assert all(any(name in message for name in names) for names in ends)
 
 
+@pytest.mark.parametrize("pitch", [1.25, 0.75, 8.013, 9.96])
+def test_positions_rounded_to_a_tenth_of_a_millimetre(tmp_path, pitch):
+    """As ITK reads no such file, the mean of the gaps is what is expected."""
+    for z in range(12):
+        affine = np.diag([1.5, 1.5, pitch, 1.0])
+        affine[2, 3] = round(pitch * z, 1) - pitch * z
+        write_slice(tmp_path / "slices" / f"{z}", counting((5, 4, 1))[..., 0], (1.5, 1.5, pitch), affine, z)
+    assert volume.read(tmp_path / "slices").spacing_mm[2] == pytest.approx(round(11 * pitch, 1) / 11, rel=1e-4)
+
+
 def test_slightly_uneven_slices(tmp_path):
     scan = oblique((5, 4, 4))
     for shift_mm, fine in ((0.07, True), (0.4, False)):

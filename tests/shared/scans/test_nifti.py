@@ -131,6 +131,15 @@ def test_sheared_axes_go_through_a_resampling(tmp_path):
     np.testing.assert_allclose(back.affine, scan.affine)
 
 
+def test_a_tilted_stack_is_said(tmp_path):
+    """Shifted by 3 mm from slice to slice of 8 mm: voxels hold 0.936 of what their sides say."""
+    tilted = np.diag([1.5, 1.5, 8.0, 1.0])
+    tilted[0, 2] = 3.0
+    nibabel.save(nibabel.Nifti1Image(counting((4, 3, 2)), tilted), tmp_path / "scan.nii")
+    with pytest.warns(UserWarning, match=r"scan\.nii: axes that are not at right angles; .*, volumes 7% too large"):
+        assert volume.read(tmp_path / "scan.nii").voxel_ml == pytest.approx(1.5 * 1.5 * np.hypot(3, 8) / 1000)
+
+
 # Units ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -215,7 +224,7 @@ def test_values_beyond_any_scanners(tmp_path, dtype, value):
     assert volume.read(tmp_path / "scan.nii").array.max() == pytest.approx(1e12)
 
 
-@pytest.mark.parametrize("slope", [(np.nan, 0), (np.inf, 0), (1, np.nan), (1, -np.inf), (3e38, 0)])
+@pytest.mark.parametrize("slope", [(np.inf, 0), (1, np.nan), (1, -np.inf), (3e38, 0)])
 def test_scale_factors_that_are_no_numbers(tmp_path, slope):
     path = tmp_path / "scan.nii"
     volume.write(from_array(counting((4, 3, 2))), path)
@@ -223,6 +232,17 @@ def test_scale_factors_that_are_no_numbers(tmp_path, slope):
     struct.pack_into("<ff", content, 112, *slope)
     path.write_bytes(content)
     assert ("scl_slope" if slope[0] != 3e38 else "beyond") in refusal(path)
+
+
+def test_a_scale_factor_of_nan_means_none(tmp_path):
+    """nibabel writes it where no scaling was set, and reads it as that; ITK too."""
+    path = tmp_path / "scan.nii"
+    volume.write(from_array(counting((4, 3, 2))), path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<ff", content, 112, np.nan, np.nan)
+    path.write_bytes(content)
+    np.testing.assert_array_equal(volume.read(path).array, counting((4, 3, 2)))
+    np.testing.assert_array_equal(nibabel.load(path).get_fdata(), counting((4, 3, 2)))
 
 
 # Bounds ---------------------------------------------------------------------------------------------------------------------

@@ -57,6 +57,17 @@ def test_half_as_long_again_makes_a_slice():
     assert orientation.slices_last(placed(np.zeros((4, 5, 6)), (1.0, 1.0, 1.4), coronal)) == (0, 2, 1)
 
 
+@pytest.mark.parametrize("single", [0, 1, 2])
+@pytest.mark.parametrize("turn", [np.eye(3), rotation(90, 0, 0), rotation(0, 90, 0)])
+def test_one_thin_slice_lies_across_its_single_voxel(single, turn):
+    shape = [5, 6, 7]
+    shape[single] = 1
+    thin = placed(np.zeros(shape), (1.2, 1.3, 1.1), turn)
+    assert orientation.slices_last(thin)[2] == single
+    thick = placed(np.zeros((1, 6, 7)), (1.2, 1.3, 8.0), turn)  # one row of a stack
+    assert orientation.slices_last(thick) == (0, 1, 2)
+
+
 @pytest.mark.parametrize("axes", EVERY_ORDER)
 @pytest.mark.parametrize("channels", [(), (2,)])
 def test_transpose_keeps_every_voxel_where_it_is(axes, channels):

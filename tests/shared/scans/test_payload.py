@@ -23,6 +23,7 @@ ROOT = Path(__file__).parents[3]
 HEADERS = {".nrrd": ".nhdr", ".mha": ".mhd"}
 
 
+@pytest.mark.filterwarnings("ignore:.*axes that are not at right angles")
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".nii.gz"])
 def test_one_flipped_bit_is_refused_or_changes_no_voxel(tmp_path, suffix):
     random = np.random.default_rng(0)

@@ -157,3 +157,14 @@ def test_a_header_that_lacks_what_the_standard_asks_for_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"scan: its headers do not allow a DICOM SEG \(.*Frame Of Reference UID.*\); choose"):
         segmentation.write(labels.array, tmp_path / "scan", STRUCTURES, tmp_path / "seg.dcm")
     assert not (tmp_path / "seg.dcm").exists()
+
+
+@pytest.mark.parametrize("name", segmentation.OFTEN_REMOVED)
+def test_what_removing_a_patients_name_takes_away_stays_empty(tmp_path, name):
+    labels = written(tmp_path / "scan")
+    for image in images(tmp_path / "scan"):
+        if name in image:
+            delattr(image, name)
+        image.save_as(image.filename)
+    (path,) = segmentation.write(labels.array, tmp_path / "scan", STRUCTURES, tmp_path / "seg.dcm")
+    assert not pydicom.dcmread(path).get(name)
