@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from shared.datasets.case import Case, known_name
+from shared.datasets.case import KNOWN, Case, known_name
 from shared.errors import InputError
 from shared.files import read_json, visible
 from shared.scans.volume import SUFFIXES
@@ -77,7 +77,7 @@ def meaning(labels: Mapping[str, Any], description: Path) -> tuple[dict[int, str
         description: path of the dataset.json, for messages.
 
     Raises:
-        InputError: a label is a region, or the values are not different whole numbers.
+        InputError: a label is a region, or the values are not different whole numbers; a structure has that of the background.
     """
     pairs = list(labels.items())
     if all(re.fullmatch("[0-9]{1,5}", value) and isinstance(name, str) for value, name in pairs):
@@ -87,12 +87,15 @@ def meaning(labels: Mapping[str, Any], description: Path) -> tuple[dict[int, str
         raise InputError(f"{description}: {regions[0]!r} among the labels is a region of several values, which no network here "
                          "takes; give each structure one whole number")  # fmt: skip
     values = [value for _, value in pairs if value != 0]
+    background = [known_name(name) for name, value in pairs if value == 0]
     usable = all(type(value) is int and 0 < value < 2**16 for value in values) and all(name.strip() for name, _ in pairs)
+    usable = usable and len(background) < 2 and not set(background) & set(KNOWN.values())
     if usable:
         structures = {value: known_name(name) for name, value in pairs if value != 0 and name.casefold() != "ignore"}
     if not usable or not structures or len(set(values)) < len(values):
         found = json.dumps(labels)[:100]
-        raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, found {found}")
+        raise InputError(f"{description}: expected 'labels' with a different whole number for each structure, and 0 for the "
+                         f"background, found {found}")  # fmt: skip
     return structures, next((value for name, value in pairs if name.casefold() == "ignore" and value != 0), None)
 
 

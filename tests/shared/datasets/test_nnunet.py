@@ -122,7 +122,7 @@ def test_nnunet_ending_of_another_format(tmp_path, ending):
     [
         "[1, 2]", '"labels"', "{}", '{"labels": null}', '{"labels": ["RV"]}', '{"labels": {}}',
         '{"labels": {"background": 0}}', '{"labels": {"whole": [1, 2]}}', '{"labels": {"0": "background"}}',
-        '{"labels": {"RV": {}}}',
+        '{"labels": {"RV": {}}}', '{"labels": {"lv": 0, "RV": 1}}', '{"labels": {"background": 0, "wall": 0, "RV": 1}}',
         '{"labels": {"RV": null}}', '{"labels": {" ": 1}}',
         '{"labels": {"RV": 1.5}}', '{"labels": {"RV": -1}}', '{"labels": {"RV": 1, "LV": 1}}',
     ],
