@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.datasets import Case
 from shared.files import fingerprint
+from shared.progress import counted
 from shared.scans import volume
 
 FRAMEWORKS = ("keras", "tensorflow", "jax")
@@ -95,8 +96,8 @@ def accelerators() -> list[str]:
 
 def hardware() -> str:
     """The accelerators, or else the processor and how many of its cores we may use."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return ", ".join(accelerators()) or f"{processor()}, {cores} cores"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ", ".join(accelerators()) or f"{processor()}, {counted(cores, 'core')}"
 
 
 def processor() -> str:
