@@ -29,7 +29,7 @@ def other(value):
 @pytest.mark.parametrize(("module", "field"), FIELDS)
 def test_a_field_of_the_preparation_changes_the_key(module, field, phantom_cases, tmp_path):
     run = open_run(Experiment(package=module.__package__, name="any", dataset="acdc", workdir=tmp_path), phantom_cases[:1])
-    voxels = np.zeros((1, 1, 1))
+    voxels = np.ones((1, 1, 1))
 
     def path_of(preparation):
         (path,) = run.prepared("train", preparation, lambda case: {"image": voxels, "label": voxels})
