@@ -134,10 +134,9 @@ def quick(recipe: Recipe) -> Recipe:
 
 def medium(recipe: Recipe) -> Recipe:
     """The same experiment between quick and the paper's: an evening on two CPU cores, minutes on a GPU."""
-    shorter = quick(recipe)
+    shorter, shape = quick(recipe), recipe.preparation.image_shape
     if recipe.preparation.is_3d:
-        return replace(shorter, image_shape=(100, 100, 28), steps=4000, validate_every=400)
-    shape = recipe.preparation.image_shape
+        return replace(shorter, image_shape=shape, steps=1500, validate_every=150)
     return replace(shorter, width=32, image_shape=shape, rotation_deg=15.0, steps=5000, validate_every=500)
 
 
