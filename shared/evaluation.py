@@ -193,6 +193,7 @@ def of_cases(folder: Path, names: Mapping[str, Sequence[str]]) -> dict[str, Path
         InputError: see `by_name`; or a case with no label map, or with two of these names.
     """
     found = by_name(folder)
+    names = {case: [composed(name) for name in allowed] for case, allowed in names.items()}
     ends = ("", "_0000", mmwhs.IMAGE)
     chosen = {case: [name + end for name in allowed for end in ends if name + end in found] for case, allowed in names.items()}
     missing = [case for case, maps in chosen.items() if not maps]
@@ -231,10 +232,15 @@ def by_name(folder: Path) -> dict[str, Path]:
 def name_of(path: Path, folder: Path) -> str:
     """The case of a label map below `folder`: its file's name without suffix, and without `_gt` or `_label`; in LASC's layout,
     its folder's name."""
-    name = unicodedata.normalize("NFC", volume.stem(path))  # a Mac writes an umlaut as two characters
+    name = composed(volume.stem(path))
     if name in (lasc.LABEL, lasc.IMAGE) and path.parent != folder:
         return path.parent.name
     return name.removesuffix("_gt").removesuffix(mmwhs.LABEL)
+
+
+def composed(name: str) -> str:
+    """The name with every umlaut as one character; a Mac writes two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

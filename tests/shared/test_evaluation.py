@@ -247,6 +247,8 @@ def test_an_umlaut_of_a_mac(tmp_path):
     for side, form in (("ours", "NFD"), ("theirs", "NFC")):
         write_labels(tmp_path / side / unicodedata.normalize(form, "Müller.nii.gz"), line(1, 2, 3))
     assert [row["dice"] for row in scored(tmp_path)] == [1, 1, 1]
+    decomposed = unicodedata.normalize("NFD", "Müller")
+    assert list(evaluation.of_cases(tmp_path / "theirs", {decomposed: (decomposed,)})) == [decomposed]
 
 
 def test_scores_do_not_replace_a_label_map(tmp_path, capsys):
