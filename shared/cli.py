@@ -169,6 +169,12 @@ def within(text: str, low: int, high: int, otherwise: str = "") -> int:
     return number
 
 
+def check_tables(*paths: Path) -> None:
+    """Raise InputError unless --output, the first of these files, has the name of a table, and none of them is a folder."""
+    if not paths[0].name.endswith(".csv") or any(path.is_dir() for path in paths):
+        raise InputError(f"{paths[0]}: expected the name of a table that ends in .csv for --output")
+
+
 def workdir(text: str) -> Path:
     """The value of --workdir: a folder that exists, or can be made."""
     folder = Path(text)

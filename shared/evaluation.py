@@ -131,12 +131,14 @@ def label_maps(path: Path) -> list[Path]:
     if not paths:
         raise InputError(f"{path}: no label maps ({', '.join(volume.SUFFIXES)})")
     references = [each for each in paths if datasets.is_reference(each)]
+    if not references:
+        return paths
     patients = {(each.parent, nnunet.patient_and_phase(name_of(each, path))[0]) for each in references}
-    scans = [each for each in paths if references and not any((each.parent, name) in patients for name in starts_of(each, path))]
+    scans = [each for each in paths if not any((each.parent, name) in patients for name in starts_of(each, path))]
     if scans:
         what = f"{counted(len(scans), 'file')} such as {scans[0].name}, since others are called like {references[0].name}"
         warnings.warn(f"{path}: taken for scans without references, and left out: {what}", stacklevel=2)
-    return references or paths
+    return references
 
 
 def starts_of(path: Path, folder: Path) -> Iterator[str]:
@@ -252,8 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_debug(parser)
     options = parser.parse_args(arguments)
     with cli.one_line_errors(options.debug):
-        if options.output.is_dir() or not options.output.name.endswith(".csv"):
-            raise InputError(f"{options.output}: expected the name of a table that ends in .csv for --output")
+        cli.check_tables(options.output)
         rows = score_folders(options.predictions, options.references, values_of(options.structures))
         write_csv(options.output, rows)
         print("\n".join([*tables.summarise(rows), "", RULE, "", f"wrote {options.output}"]))

@@ -209,8 +209,7 @@ def pictures_of(folder: Path, rows: Mapping[Path, Sequence[Row]]) -> dict[Path, 
 
 def check(options: argparse.Namespace, paths: Sequence[Path]) -> None:
     """Raise InputError unless the arguments belong together; `paths` are all label maps."""
-    if not options.output.name.endswith(".csv") or any(path.is_dir() for path in tables_of(options.output)):
-        raise InputError(f"{options.output}: expected the name of a table that ends in .csv for --output")
+    cli.check_tables(*tables_of(options.output))
     if options.bullseye and options.bullseye.exists() and not options.bullseye.is_dir():
         raise InputError(f"{options.bullseye}: expected a folder for --bullseye")
     if not paths:

@@ -26,9 +26,7 @@ class Split:
     test: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        sides = [("train", self.train), ("validation", self.validation)]
-        if set(self.test) != set(self.validation):
-            sides.append(("test", self.test))
+        sides = [(name, getattr(self, name)) for name in self.distinct]
         for i, (name, patients) in enumerate(sides):
             if not patients:
                 advice = "more patients are needed, or another --fold or --split"
@@ -37,6 +35,11 @@ class Split:
                 both = sorted(set(patients) & set(others))
                 if both:
                     raise InputError(f"patients on two sides of the split ({name}, {other_name}): {', '.join(both)[:80]}")
+
+    @property
+    def distinct(self) -> tuple[str, ...]:
+        """The names of the sides, without `test` where it is the validation side itself."""
+        return SIDES[:2] if set(self.test) == set(self.validation) else SIDES
 
     def of(self, cases: Iterable[Case], side: str) -> list[Case]:
         """The cases whose patient is on `side` ("train", "validation" or "test"), in their order."""
@@ -158,9 +161,8 @@ def check_copies(split: Split, cases: Iterable[Case], digests: Mapping[str, str]
         cases: of the data set.
         digests: case name -> fingerprint of its files.
     """
-    names = SIDES[:2] if set(split.test) == set(split.validation) else SIDES
-    sides = [(side, case) for side in names for case in split.of(cases, side)]
     first: dict[str, tuple[str, Case]] = {}
+    sides = [(side, case) for side in split.distinct for case in split.of(cases, side)]
     for side, case in sides:
         where, other = first.setdefault(digests[case.name], (side, case))
         if where != side and other.patient != case.patient:

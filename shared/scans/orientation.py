@@ -29,11 +29,13 @@ def slices_last(volume: Volume) -> tuple[int, ...]:
     longest = int(spacing_mm.argmax())
     single = [axis for axis in range(3) if volume.array.shape[axis] == 1]
     if spacing_mm[longest] >= THICKER * np.delete(spacing_mm, longest).max():
-        return (*(axis for axis in range(3) if axis != longest), longest)
-    if len(single) == 1:
-        return (*(axis for axis in range(3) if axis != single[0]), single[0])
-    nearest = nibabel.io_orientation(volume.affine)[:, 0]
-    return tuple(int(axis) for axis in np.argsort(nearest))
+        last = longest
+    elif len(single) == 1:
+        last = single[0]
+    else:
+        nearest = nibabel.io_orientation(volume.affine)[:, 0]
+        return tuple(int(axis) for axis in np.argsort(nearest))
+    return (*(axis for axis in range(3) if axis != last), last)
 
 
 def transpose(volume: Volume, axes: Sequence[int]) -> Volume:
